@@ -1,0 +1,3 @@
+//! linkspan-agent
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! linkspan-init
+
+fn main() {}

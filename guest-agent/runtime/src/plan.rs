@@ -1,0 +1,210 @@
+//! What a container is, worked out to the last detail, before any process exists.
+//!
+//! A [`Plan`] has the shape of the OCI runtime configuration (config.md, config-linux.md), reduced
+//! to what has been decided: names are numbers, defaults are filled in, images are directories.
+//! `linkspan-init` carries it out literally and decides nothing. It is plain data: built by
+//! `containers`, checked here, sent to the child as one message.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// One container, ready to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The first process.
+    pub process: Process,
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// Mounts inside the root, in this order.
+    pub mounts: Vec<Mount>,
+    /// UTS host name.
+    pub hostname: String,
+    /// UTS NIS domain name; empty: untouched.
+    pub domainname: String,
+    /// Which namespaces are new. What is not listed is shared with the VM.
+    pub namespaces: Namespaces,
+    /// The cgroup, relative to the cgroup2 mount, such as `linkspan/containers/4f1c...`.
+    pub cgroup: PathBuf,
+    /// Limits written to that cgroup before the process is born in it.
+    pub resources: Resources,
+    /// Device nodes made in /dev, and allowed by the device filter.
+    pub devices: Vec<Device>,
+    /// Covered so that nothing can be read (files by /dev/null, folders by an empty tmpfs).
+    pub masked_paths: Vec<PathBuf>,
+    /// Remounted read-only.
+    pub readonly_paths: Vec<PathBuf>,
+    /// Kernel parameters of the new namespaces: `net.ipv4.ip_forward` = `1`.
+    pub sysctls: Vec<(String, String)>,
+}
+
+/// A process of a container: its first one, or one more (`exec`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Never empty. The first is looked up in the container's PATH when it has no slash.
+    pub args: Vec<String>,
+    /// KEY=VALUE, no duplicates.
+    pub env: Vec<String>,
+    /// Absolute, inside the container; made when missing (as Docker does) for the first process.
+    pub cwd: PathBuf,
+    /// Who it runs as. Names are resolved inside the container's root, by `linkspan-init`.
+    pub user: UserSpec,
+    /// A pseudo-terminal of the container's own devpts instead of pipes.
+    pub terminal: Option<TerminalSize>,
+    /// What is left of root.
+    pub capabilities: CapabilitySets,
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
+    /// Resource limits.
+    pub rlimits: Vec<Rlimit>,
+    /// The system call filter as compiled classic BPF; empty: unconfined.
+    pub seccomp: Vec<u64>,
+    /// /proc/self/oom_score_adj; None: untouched.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// A user as the image or the command line names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct UserSpec {
+    /// `name|uid[:group|gid]`; empty: root. Numbers need no passwd entry.
+    pub user: String,
+    /// Supplementary groups, names or numbers, beside those of the group file.
+    pub additional_groups: Vec<String>,
+}
+
+/// Rows and columns of a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// Bit sets over capability numbers (linux/capability.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct CapabilitySets {
+    /// What execve can ever give.
+    pub bounding: u64,
+    /// What the process may use, for root.
+    pub effective: u64,
+    /// The upper bound of effective.
+    pub permitted: u64,
+    /// Kept over execve when the file says so.
+    pub inheritable: u64,
+    /// Kept over execve without the file saying so.
+    pub ambient: u64,
+}
+
+/// setrlimit(2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rlimit {
+    /// `nofile`, `nproc`, ...: Docker's `--ulimit` names.
+    pub kind: String,
+    /// Soft limit; `u64::MAX`: unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// The root file system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// Layers' directories, base first. Never empty.
+    pub lower: Vec<PathBuf>,
+    /// Where the container's changes go.
+    pub upper: PathBuf,
+    /// overlayfs' scratch folder: empty, same file system as `upper`.
+    pub work: PathBuf,
+    /// Remounted read-only once everything is in place.
+    pub readonly: bool,
+}
+
+/// One mount inside the root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Absolute, inside the container. Resolved within the root, never through it.
+    pub destination: PathBuf,
+    /// What to mount.
+    pub kind: MountKind,
+    /// MS_RDONLY.
+    pub readonly: bool,
+    /// MS_NOSUID.
+    pub nosuid: bool,
+    /// MS_NODEV.
+    pub nodev: bool,
+    /// MS_NOEXEC.
+    pub noexec: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MountKind {
+    /// A new instance of a file system: proc, sysfs, tmpfs, devpts, mqueue, cgroup2.
+    Fs {
+        /// The type.
+        fstype: String,
+        /// What /proc/mounts shows as the source.
+        source: String,
+        /// File system specific options, comma separated.
+        data: String,
+    },
+    /// A file or folder of the VM.
+    Bind {
+        /// Absolute, in the VM.
+        source: PathBuf,
+        /// MS_REC.
+        recursive: bool,
+    },
+}
+
+/// Which namespaces are new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces {
+    /// CLONE_NEWPID.
+    pub pid: bool,
+    /// CLONE_NEWUTS.
+    pub uts: bool,
+    /// CLONE_NEWIPC.
+    pub ipc: bool,
+    /// CLONE_NEWNET; the loopback interface is brought up.
+    pub network: bool,
+    /// CLONE_NEWCGROUP.
+    pub cgroup: bool,
+}
+
+/// A device node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Absolute, inside the container.
+    pub path: PathBuf,
+    /// `true`: a block device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// cgroup v2 limits (Documentation/admin-guide/cgroup-v2.rst). None: the file is not written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct Resources {
+    /// memory.max, bytes.
+    pub memory_max: Option<u64>,
+    /// memory.swap.max, bytes (swap alone, unlike Docker's flag); `u64::MAX`: `max`.
+    pub swap_max: Option<u64>,
+    /// memory.low, bytes.
+    pub memory_low: Option<u64>,
+    /// cpu.max: quota and period, microseconds.
+    pub cpu_max: Option<(u64, u64)>,
+    /// cpu.weight, 1 to 10000.
+    pub cpu_weight: Option<u64>,
+    /// cpuset.cpus.
+    pub cpuset_cpus: Option<String>,
+    /// cpuset.mems.
+    pub cpuset_mems: Option<String>,
+    /// pids.max.
+    pub pids_max: Option<u64>,
+}

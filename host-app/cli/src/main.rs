@@ -1,0 +1,3 @@
+//! linkspan
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! linkspand
+
+fn main() {}

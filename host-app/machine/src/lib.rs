@@ -1,0 +1,3 @@
+//! The life of a machine (one Linux VM): states, phases, settings. Knows no driver.
+
+pub mod driver;

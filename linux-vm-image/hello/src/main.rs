@@ -1,0 +1,3 @@
+//! linkspan-hello
+
+fn main() {}

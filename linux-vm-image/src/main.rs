@@ -1,0 +1,3 @@
+//! linkspan-vm-image
+
+fn main() {}

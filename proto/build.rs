@@ -1,0 +1,30 @@
+//! Compiles the contract with `protox`, so that no `protoc` is needed to build.
+
+use std::{env, fs, path::PathBuf};
+
+use prost::Message as _;
+
+const FILES: &[&str] = &[
+    "linkspan/v1/agent.proto",
+    "linkspan/v1/container.proto",
+    "linkspan/v1/error.proto",
+    "linkspan/v1/image.proto",
+    "linkspan/v1/stdio.proto",
+    "linkspan/host/v1/host.proto",
+    "linkspan/host/v1/machine.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let descriptors = protox::compile(FILES, ["."])?;
+    fs::write(out.join("linkspan.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        // `bytes::Bytes` for payloads: a chunk of output is not copied to be decoded.
+        .bytes(".linkspan.v1")
+        .bytes(".linkspan.host.v1")
+        .compile_fds(descriptors)?;
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! The contract between host and guest, and between the daemon and its clients.
+//!
+//! `v1` is served by the agent and served again by the daemon; `host::v1` exists only on the
+//! host. This crate owns the messages, the error table, the vsock port numbers and the stream
+//! preface. It knows nothing else of ours, and decides nothing.
+//!
+//! The committed descriptor baseline is `proto/baseline/linkspan.bin`; a test refuses a change
+//! that an older peer would misread.
+
+pub mod error;
+pub mod ports;
+pub mod preface;
+
+/// Raised when an older peer would misread a newer one. Checked by both `Hello`s.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// The metadata key by which a client of the daemon names the machine that a
+/// `linkspan.v1` call is for. Absent: the default machine.
+pub const MACHINE_KEY: &str = "linkspan-machine";
+
+/// The compiled descriptors of the whole contract (`google.protobuf.FileDescriptorSet`).
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/linkspan.bin"));
+
+/// `linkspan.v1`: the container engine.
+#[allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
+pub mod v1 {
+    tonic::include_proto!("linkspan.v1");
+}
+
+/// `linkspan.host.v1`: what exists only on the host.
+pub mod host {
+    /// Version 1.
+    #[allow(missing_docs, clippy::doc_markdown, clippy::large_enum_variant)]
+    pub mod v1 {
+        tonic::include_proto!("linkspan.host.v1");
+    }
+}

@@ -1,0 +1,3 @@
+//! linkspan-bench
+
+fn main() {}

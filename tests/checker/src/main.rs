@@ -1,0 +1,3 @@
+//! linkspan-checker
+
+fn main() {}
