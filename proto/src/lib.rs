@@ -18,6 +18,14 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// `linkspan.v1` call is for. Absent: the default machine.
 pub const MACHINE_KEY: &str = "linkspan-machine";
 
+/// The metadata key of the id that a request keeps on its whole way, so that the log lines of the
+/// client, the daemon and the agent that belong to it can be found. Absent: the daemon makes one.
+pub const REQUEST_ID_KEY: &str = "linkspan-request-id";
+
+/// The exit code of a `linkspand` that ended because another one already serves the same home.
+/// To a client that started it this is no failure: it connects to the other one.
+pub const DAEMON_RUNS_EXIT_CODE: i32 = 3;
+
 /// The compiled descriptors of the whole contract (`google.protobuf.FileDescriptorSet`).
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/linkspan.bin"));
 

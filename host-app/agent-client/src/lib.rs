@@ -1,1 +1,56 @@
-//! linkspan-agent-client
+//! The gRPC channel to one machine's agent, over any [`linkspan_transport::Dial`].
+//!
+//! Owns: the HTTP/2 connection and its windows, the Hello that begins every connection, its
+//! deadline, the reconnect after a loss, and the decoding of the boot beacon. It does not: know
+//! machines, decide when to boot one, or look into the messages that it carries.
+//!
+//! ```text
+//!   no connection --a request or connect()--> dialling --HTTP/2, Hello--> live
+//!        ^                                       | fails: every waiting caller gets the error
+//!        +---------------------------------------+---------- the connection is lost --+
+//! ```
+
+mod beacon;
+mod channel;
+mod error;
+mod hello;
+
+pub use beacon::{BeaconError, boot_phases};
+pub use channel::{AgentChannel, AgentOptions, MAX_HEADER_BYTES};
+pub use error::AgentError;
+pub use hello::OFFERED_FEATURES;
+
+use linkspan_proto::v1::{
+    agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
+    image_service_client::ImageServiceClient,
+};
+
+/// `linkspan.v1.AgentService` of one agent.
+pub type AgentCalls = AgentServiceClient<AgentChannel>;
+/// `linkspan.v1.ContainerService` of one agent.
+pub type ContainerCalls = ContainerServiceClient<AgentChannel>;
+/// `linkspan.v1.ImageService` of one agent.
+pub type ImageCalls = ImageServiceClient<AgentChannel>;
+
+/// The largest message that is decoded here. gRPC's 4 MiB are too few for a long list.
+const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
+
+impl AgentChannel {
+    /// Calls on the agent itself.
+    #[must_use]
+    pub fn agent(&self) -> AgentCalls {
+        AgentServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls on containers.
+    #[must_use]
+    pub fn containers(&self) -> ContainerCalls {
+        ContainerServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls on images.
+    #[must_use]
+    pub fn images(&self) -> ImageCalls {
+        ImageServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}

@@ -94,6 +94,15 @@ pub trait Driver: Send + Sync + 'static {
     /// does not choose it again on this host.
     async fn distrust(&self, accelerator: Accelerator, reason: &str) -> Result<(), DriverError>;
 
+    /// Where the guest of a VM that is started with `spec` will meet the host: the machine
+    /// listens there for the boot beacon BEFORE [`start`](Self::start). MUST be the value that
+    /// the VM's [`Vm::guest_socket`] has afterwards. Called before every start, also before a
+    /// second attempt; starts nothing.
+    ///
+    /// # Errors
+    /// When the driver has no way to connect a guest on this host.
+    async fn guest_socket(&self, spec: &VmSpec) -> Result<GuestSocket, DriverError>;
+
     /// Starts the VM. MUST return as soon as the VM's processor runs, not when the guest is up.
     /// On an error nothing is left running. The VM MUST outlive this process.
     async fn start(

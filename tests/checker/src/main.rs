@@ -1,3 +1,45 @@
-//! linkspan-checker
+//! Runs inside a container and reports, as JSON on standard output, what it sees of itself.
+//!
+//! The tests compare the report with what the container was asked to be. Nothing here knows what
+//! was asked. With arguments it is a small tool box for tests:
+//!
+//! ```text
+//! linkspan-checker                    the report
+//! linkspan-checker attempts           which forbidden things could be done
+//! linkspan-checker eat-memory MIB     touch that much memory, then exit 0
+//! linkspan-checker fork N             start N children that sleep; print how many there were
+//! linkspan-checker emit BYTES         write that many patterned bytes to standard output
+//! linkspan-checker count              count standard input's bytes and print their checksum
+//! linkspan-checker exit CODE          exit with that code
+//! linkspan-checker signal NUMBER      send that signal to itself
+//! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
+//! ```
 
-fn main() {}
+mod attempts;
+mod report;
+mod tools;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        [] => print(&report::Report::take()),
+        ["attempts"] => print(&attempts::all()),
+        [tool, rest @ ..] => tools::run(tool, rest),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("linkspan-checker: {error}");
+            ExitCode::from(99)
+        }
+    }
+}
+
+fn print(value: &impl serde::Serialize) -> Result<ExitCode, String> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| error.to_string())?;
+    println!("{text}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,1 +1,1 @@
-//! linkspan-test-layers
+//! The rules of ARCHITECTURE.md, as tests: see `tests/`. There is no code here.

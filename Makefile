@@ -1,0 +1,61 @@
+# Everything that this project does, one line each. `make run` and `make test` need nothing else.
+
+SHELL := /bin/sh
+CACHE := $(or $(LINKSPAN_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/linkspan)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+GUEST_TRIPLE := $(shell uname -m)-unknown-linux-gnu
+GUEST := $(TARGET)/guest/$(GUEST_TRIPLE)/guest
+GUEST_CARGO := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile guest --target $(GUEST_TRIPLE) --target-dir $(TARGET)/guest
+IMAGE := $(TARGET)/vm-image
+VSOCK_VERSION := 0.3.0
+export LINKSPAN_CACHE := $(CACHE)
+
+.PHONY: help run test check check-hosts build image kernel bench man clean-vms install-run install-test
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 ~/p' Makefile | column -t -s '~'
+
+run: install-run image ## boot the VM, run a container, show what it took a Linux kernel for
+	@.ci/run-tour $(TARGET)
+
+test: install-test image ## every test: units, the whole stack, a real VM
+	@.ci/test $(TARGET)
+
+check: ## formatting, clippy, the layer rules
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo test --locked -q -p linkspan-test-layers
+
+check-hosts: ## type-check every host crate for Windows and macOS
+	@.ci/install hosts
+	@.ci/check-hosts
+
+build: $(CACHE)/tools/bin/vhost-device-vsock ## the host programs, in target/release
+	@echo "==> building the host programs"
+	@cargo build --locked --release -p linkspan-cli -p linkspan-daemon -p linkspan-vm-image
+	@ln -sfn $(CACHE)/tools $(TARGET)/tools
+
+image: build ## the VM image: kernel, initramfs, built-in container images, in target/vm-image
+	@echo "==> building the guest programs"
+	@$(GUEST_CARGO) -p linkspan-agent -p linkspan-init -p linkspan-hello -p linkspan-checker
+	@echo "==> preparing the VM image"
+	@$(TARGET)/release/linkspan-vm-image build --out $(IMAGE) --agent $(GUEST)/linkspan-agent --init $(GUEST)/linkspan-init --hello $(GUEST)/linkspan-hello
+
+kernel: build ## build the lean kernel into the cache outside the checkout
+	@.ci/install kernel
+	@$(TARGET)/release/linkspan-vm-image kernel lean
+
+bench: install-run image ## the figures of docs/figures.md, as text and JSON
+	@cargo run --locked -q --release -p linkspan-bench -- --json $(TARGET)/bench.json
+
+man: build ## man pages and shell completions, in target/man and target/completions
+	@$(TARGET)/release/linkspan man --out $(TARGET)/man
+
+install-run install-test:
+	@.ci/install $(@:install-%=%)
+
+# A released program of the rust-vmm project: the vsock device where the kernel has no vhost-vsock.
+$(CACHE)/tools/bin/vhost-device-vsock:
+	@echo "==> building vhost-device-vsock $(VSOCK_VERSION) (once, into $(CACHE)/tools)"
+	@cargo install -q --locked vhost-device-vsock --version $(VSOCK_VERSION) --root $(CACHE)/tools --target-dir $(CACHE)/build/vhost-device-vsock
+	@rm -rf $(CACHE)/build/vhost-device-vsock

@@ -1,0 +1,39 @@
+//! The settings of a machine as someone asks for them: on the command line, in the config. Not
+//! judged here; the `machine` crate turns them into settings that hold.
+
+use serde::{Deserialize, Serialize};
+
+/// Each field absent: unchanged, or the default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SettingsPatch {
+    /// Virtual processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<u32>,
+    /// Memory in MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_mib: Option<u64>,
+    /// Size of the data disk in GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_gib: Option<u64>,
+    /// `auto`, `debian`, `lean`, or a kernel's path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// `auto`, `kvm`, `hvf`, `whpx` or `tcg`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<String>,
+}
+
+impl SettingsPatch {
+    /// These wishes, and where there is none, those of `under`.
+    #[must_use]
+    pub fn over(self, under: Self) -> Self {
+        Self {
+            cpus: self.cpus.or(under.cpus),
+            memory_mib: self.memory_mib.or(under.memory_mib),
+            disk_gib: self.disk_gib.or(under.disk_gib),
+            kernel: self.kernel.or(under.kernel),
+            accelerator: self.accelerator.or(under.accelerator),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Which crate may know which: the only boundary that Rust enforces, checked against the rules.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    process::Command,
+};
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    workspace_members: Vec<String>,
+    resolve: Resolve,
+}
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    manifest_path: PathBuf,
+}
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dep>,
+}
+#[derive(Deserialize)]
+struct Dep {
+    pkg: String,
+    dep_kinds: Vec<DepKind>,
+}
+#[derive(Deserialize)]
+struct DepKind {
+    kind: Option<String>,
+}
+
+/// The graph of what is compiled into each crate (no build or test dependencies).
+struct Graph {
+    edges: BTreeMap<String, BTreeSet<String>>,
+    members: BTreeMap<String, PathBuf>,
+}
+
+impl Graph {
+    fn load() -> Self {
+        let root = root();
+        let output = Command::new(env!("CARGO"))
+            .args(["metadata", "--format-version=1", "--locked", "--offline"])
+            .current_dir(&root)
+            .output()
+            .expect("cargo metadata starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let data: Metadata = serde_json::from_slice(&output.stdout).expect("cargo metadata parses");
+        let name: BTreeMap<_, _> =
+            data.packages.iter().map(|p| (p.id.clone(), p.name.clone())).collect();
+        let edges = data
+            .resolve
+            .nodes
+            .iter()
+            .map(|node| {
+                let deps = node
+                    .deps
+                    .iter()
+                    .filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind.is_none()))
+                    .map(|dep| name[&dep.pkg].clone())
+                    .collect();
+                (name[&node.id].clone(), deps)
+            })
+            .collect();
+        let members = data
+            .packages
+            .iter()
+            .filter(|p| data.workspace_members.contains(&p.id))
+            .map(|p| {
+                let folder = p.manifest_path.parent().expect("a manifest has a folder");
+                (p.name.clone(), folder.strip_prefix(&root).expect("inside").to_owned())
+            })
+            .collect();
+        Self { edges, members }
+    }
+
+    /// The shortest way from one crate to another, if there is one.
+    fn path(&self, from: &str, to: &str) -> Option<Vec<String>> {
+        let mut queue = std::collections::VecDeque::from([vec![from.to_owned()]]);
+        let mut seen = BTreeSet::new();
+        while let Some(path) = queue.pop_front() {
+            let last = path.last().expect("never empty");
+            if last == to {
+                return Some(path);
+            }
+            for next in self.edges.get(last).into_iter().flatten() {
+                if seen.insert(next.clone()) {
+                    queue.push_back(path.iter().cloned().chain([next.clone()]).collect());
+                }
+            }
+        }
+        None
+    }
+
+    fn forbid(&self, from: &str, to: &str, why: &str) {
+        assert!(self.edges.contains_key(from), "the rule names `{from}`, which is not a crate");
+        if let Some(path) = self.path(from, to) {
+            panic!("{from} must not know {to}: {why}\n  by way of {}", path.join(" -> "));
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .and_then(std::path::Path::parent)
+        .expect("tests/layers is two folders below the root")
+        .to_owned()
+}
+
+/// Invariant 2.
+#[test]
+fn the_runtime_is_synchronous_and_knows_no_wire_types() {
+    let graph = Graph::load();
+    for crate_ in ["linkspan-runtime", "linkspan-init", "linkspan-sys", "linkspan-images"] {
+        for foreign in ["tokio", "tonic", "linkspan-proto"] {
+            graph.forbid(crate_, foreign, "it is on the synchronous side");
+        }
+    }
+    for foreign in ["tonic", "prost", "linkspan-proto"] {
+        graph.forbid("linkspan-containers", foreign, "containers knows no wire types");
+    }
+}
+
+/// Invariant 4.
+#[test]
+fn drivers_know_neither_engine_nor_agent_protocol_nor_each_other() {
+    let graph = Graph::load();
+    let drivers: Vec<_> =
+        graph.members.keys().filter(|name| name.starts_with("linkspan-driver-")).cloned().collect();
+    assert!(drivers.len() >= 3, "{drivers:?}");
+    for driver in &drivers {
+        for foreign in ["linkspan-engine", "linkspan-agent-client", "linkspan-proto", "tonic"] {
+            graph.forbid(driver, foreign, "a driver runs a VM and nothing more");
+        }
+        for other in drivers.iter().filter(|other| *other != driver) {
+            graph.forbid(driver, other, "drivers do not know each other");
+        }
+        for general in ["linkspan-machine", "linkspan-engine", "linkspan-gateway", "linkspan-client"] {
+            graph.forbid(general, driver, "only the daemon's wiring names a driver");
+        }
+    }
+}
+
+#[test]
+fn the_machine_knows_no_protocol() {
+    let graph = Graph::load();
+    for foreign in ["linkspan-proto", "tonic", "linkspan-agent-client"] {
+        graph.forbid("linkspan-machine", foreign, "the engine gives it a `Guest`");
+    }
+}
+
+#[test]
+fn host_and_guest_meet_only_in_the_contract() {
+    let graph = Graph::load();
+    let side = |folder: &str| -> Vec<String> {
+        graph
+            .members
+            .iter()
+            .filter(|(_, path)| path.starts_with(folder))
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    for host in side("host-app") {
+        for guest in side("guest-agent") {
+            graph.forbid(&host, &guest, "the host must build on Windows and macOS");
+            graph.forbid(&guest, &host, "the guest must stay small");
+        }
+    }
+}
+
+#[test]
+fn the_clients_do_not_reach_around_the_daemon() {
+    let graph = Graph::load();
+    for client in ["linkspan-cli", "linkspan-client"] {
+        for inner in ["linkspan-engine", "linkspan-machine", "linkspan-gateway"] {
+            graph.forbid(client, inner, "clients speak to the daemon over its socket");
+        }
+    }
+}
+
+#[test]
+fn every_member_has_its_rule_as_a_comment() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    let members = manifest
+        .split_once("members = [")
+        .and_then(|(_, rest)| rest.split_once("\n]"))
+        .expect("a members list")
+        .0;
+    let mut commented = false;
+    for line in members.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.starts_with('#') {
+            commented = true;
+        } else if line.starts_with("\"host-app/drivers/") {
+            assert!(commented, "{line} has no comment");
+        } else {
+            assert!(commented, "{line} has no comment that states its rule");
+            commented = false;
+        }
+    }
+}
