@@ -1,1 +1,22 @@
-//! linkspan-agent
+//! `linkspan-agent`: PID 1 of the VM, and the container engine's faces.
+//!
+//! Owns the boot ([`boot`]), the one reaper ([`reaper`]), the services ([`rpc`]) and the power-off
+//! ([`power`]). What containers are is decided in `containers`, what images are in `images`. It
+//! serves on vsock and nowhere else.
+//!
+//! [`rpc::services`] can be served over any byte stream: the tests of the whole stack use an
+//! in-memory pipe and a scripted launcher.
+
+pub mod beacon;
+pub mod boot;
+pub mod console;
+pub mod failure;
+pub mod launcher;
+pub mod pid1;
+pub mod power;
+pub mod reaper;
+pub mod rpc;
+pub mod serve;
+pub mod shell;
+pub mod store;
+pub mod streams;

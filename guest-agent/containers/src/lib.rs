@@ -1,1 +1,349 @@
-//! linkspan-containers
+//! Containers: what they are, what may be done with them, and who does it.
+//!
+//! [`Containers`] is the way in. Each container is owned by one task ([`container`]'s); its state
+//! carries its data ([`state`]) and is stored on the data disk ([`store`]). Processes are started
+//! through the trait [`launch::Launcher`], images are found through [`launch::Images`]: with the
+//! fakes behind the feature `fake` everything here runs without namespaces.
+//!
+//! Knows no wire types. Deliberately absent, for now: restart policies, health checks, events,
+//! networks and volumes.
+
+mod attach;
+pub mod config;
+mod container;
+mod create;
+pub mod error;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+pub mod filter;
+pub mod id;
+pub mod io;
+pub mod launch;
+pub mod limits;
+pub mod log;
+pub mod names;
+mod output;
+pub mod plan;
+pub mod session;
+pub mod signal;
+pub mod state;
+pub mod store;
+#[cfg(test)]
+mod tests;
+pub mod validate;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+pub use attach::{AttachOptions, AttachedInput, Attachment, LogStream};
+pub use container::Status;
+pub use create::{Created, Snapshot};
+pub use error::Error;
+pub use output::PATIENCE;
+
+use crate::{
+    container::{Command, Container},
+    id::ContainerId,
+    launch::{Images, Launcher},
+    limits::Capacity,
+    plan::Permissions,
+    signal::Signal,
+    state::{Action, Exit, Kind, State, Verdict},
+};
+
+/// How long after SIGKILL a container may take to end before it counts as stuck (in an
+/// uninterruptible system call, say). Docker's figure.
+const KILL_BUDGET: Duration = Duration::from_secs(10);
+
+/// Every container of the VM.
+#[derive(Clone)]
+pub struct Containers {
+    shared: Arc<Shared>,
+}
+
+type OnRemoved = Box<dyn Fn() + Send + Sync>;
+
+/// What every container's task needs.
+pub(crate) struct Shared {
+    pub(crate) root: PathBuf,
+    pub(crate) launcher: Arc<dyn Launcher>,
+    pub(crate) images: Arc<dyn Images>,
+    pub(crate) capacity: Capacity,
+    table: Mutex<Table>,
+    /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
+    filters: Mutex<HashMap<u64, Vec<u64>>>,
+    /// Called after a container was removed: its image's layers may be unused now.
+    on_removed: Option<OnRemoved>,
+}
+
+#[derive(Default)]
+struct Table {
+    by_id: BTreeMap<ContainerId, Arc<Container>>,
+    names: HashMap<String, ContainerId>,
+}
+
+/// What `wait` waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitCondition {
+    /// At once when it does not run.
+    NotRunning,
+    /// The next end of a run.
+    NextExit,
+    /// Its removal.
+    Removed,
+}
+
+/// What [`Containers::open`] needs.
+pub struct Setup {
+    /// The folder of containers, made when missing.
+    pub root: PathBuf,
+    /// Starts processes.
+    pub launcher: Arc<dyn Launcher>,
+    /// Knows images.
+    pub images: Arc<dyn Images>,
+    /// What the VM has.
+    pub capacity: Capacity,
+    /// Called after each removal, on a task.
+    pub on_removed: Option<OnRemoved>,
+}
+
+impl Shared {
+    /// Takes a container out of the table; its name is free.
+    pub(crate) fn forget(&self, id: &ContainerId) {
+        let mut table = self.table.lock();
+        if let Some(container) = table.by_id.remove(id)
+            && table.names.get(container.name()) == Some(id)
+        {
+            table.names.remove(container.name());
+        }
+    }
+
+    /// Puts a container back that could not be removed. Its name may be another's by now.
+    pub(crate) fn remember(&self, container: &Arc<Container>) {
+        let id = &container.record.id;
+        let mut table = self.table.lock();
+        table.names.entry(container.name().into()).or_insert_with(|| id.clone());
+        table.by_id.insert(id.clone(), Arc::clone(container));
+    }
+
+    /// The default system call filter.
+    pub(crate) fn default_seccomp(&self, permissions: &Permissions) -> Result<Vec<u64>, Error> {
+        let key = permissions.capabilities.effective;
+        if let Some(known) = self.filters.lock().get(&key) {
+            return Ok(known.clone());
+        }
+        let filter = self.launcher.default_seccomp(&permissions.capabilities);
+        let filter = filter.map_err(Error::Launch)?;
+        self.filters.lock().insert(key, filter.clone());
+        Ok(filter)
+    }
+
+    pub(crate) fn removed(&self) {
+        if let Some(notify) = &self.on_removed {
+            notify();
+        }
+    }
+}
+
+impl Containers {
+    /// Reads what the data disk holds. Blocks; call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn open(setup: Setup) -> Result<Self, Error> {
+        let found = store::load(&setup.root)?;
+        let shared = Arc::new(Shared {
+            root: setup.root,
+            launcher: setup.launcher,
+            images: setup.images,
+            capacity: setup.capacity,
+            table: Mutex::default(),
+            filters: Mutex::default(),
+            on_removed: setup.on_removed,
+        });
+        for (record, state) in found {
+            let container = container::spawn(&shared, record, state);
+            shared.remember(&container);
+        }
+        Ok(Self { shared })
+    }
+
+    /// Finds a container by id, name, or unique beginning of an id, in Docker's order.
+    pub(crate) fn find(&self, who: &str) -> Result<Arc<Container>, Error> {
+        let not_found = || Error::NotFound(who.into());
+        let table = self.shared.table.lock();
+        if let Some(container) = who.parse().ok().and_then(|id: ContainerId| table.by_id.get(&id)) {
+            return Ok(Arc::clone(container));
+        }
+        let name = who.strip_prefix('/').unwrap_or(who);
+        if let Some(container) = table.names.get(name).and_then(|id| table.by_id.get(id)) {
+            return Ok(Arc::clone(container));
+        }
+        if who.is_empty() {
+            return Err(not_found());
+        }
+        let matching: Vec<_> = table
+            .by_id
+            .values()
+            .filter(|known| known.record.id.as_str().starts_with(who))
+            .collect();
+        match matching[..] {
+            [] => Err(not_found()),
+            [only] => Ok(Arc::clone(only)),
+            ref several => Err(Error::Ambiguous { prefix: who.into(), count: several.len() }),
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Container>> {
+        self.shared.table.lock().by_id.values().cloned().collect()
+    }
+
+    /// Starts a container. Does nothing when it runs.
+    ///
+    /// # Errors
+    /// When it cannot be started, with the failing step, or its state forbids it.
+    pub async fn start(&self, who: &str) -> Result<(), Error> {
+        self.find(who)?.ask(|reply| Command::Start { size: None, reply }).await
+    }
+
+    /// Sends the stop signal and, after the grace period, SIGKILL to everything in the container.
+    /// Returns when it has ended. Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// When it does not end even then.
+    pub async fn stop(
+        &self,
+        who: &str,
+        signal: Option<Signal>,
+        grace: Option<Duration>,
+    ) -> Result<(), Error> {
+        let container = self.find(who)?;
+        if container.permit(Action::Stop)? == Verdict::AlreadySo {
+            return Ok(());
+        }
+        let resolved = &container.record.resolved;
+        let signal = signal.unwrap_or(resolved.stop_signal);
+        let grace = grace.unwrap_or(Duration::from_secs(resolved.stop_timeout.into()));
+        let exits = container.status.borrow().exits;
+        container.ask(|reply| Command::Stop { signal, grace, reply }).await?;
+        Self::until_ended(&container, exits, grace + KILL_BUDGET).await
+    }
+
+    /// Sends a signal to the first process; SIGKILL goes to every process, and then this returns
+    /// when the container has ended.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill(&self, who: &str, signal: Signal) -> Result<(), Error> {
+        let container = self.find(who)?;
+        let exits = container.status.borrow().exits;
+        container.ask(|reply| Command::Kill { signal, reply }).await?;
+        if signal == Signal::KILL {
+            Self::until_ended(&container, exits, KILL_BUDGET).await?;
+        }
+        Ok(())
+    }
+
+    async fn until_ended(container: &Container, exits: u64, budget: Duration) -> Result<(), Error> {
+        let ended = container
+            .wait_until(|status| status.exits > exits || status.state.kind() != Kind::Running);
+        match timeout(budget, ended).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::TimedOut {
+                name: container.name().into(),
+                what: "end",
+                seconds: budget.as_secs(),
+            }),
+        }
+    }
+
+    /// Deletes a container with everything in it; returns its id. With `force`, kills it first.
+    ///
+    /// # Errors
+    /// When its state forbids it, or its files cannot be deleted.
+    pub async fn remove(&self, who: &str, force: bool) -> Result<ContainerId, Error> {
+        let container = self.find(who)?;
+        container.ask(|reply| Command::Remove { force, reply }).await?;
+        let gone = container.wait_until(|status| {
+            matches!(status.state, State::Removed { .. } | State::Dead { .. })
+        });
+        let timed_out = || Error::TimedOut {
+            name: container.name().into(),
+            what: "go away",
+            seconds: KILL_BUDGET.as_secs(),
+        };
+        let status = timeout(KILL_BUDGET, gone).await.map_err(|_| timed_out())?;
+        match status.state {
+            State::Dead { error, .. } => Err(Error::WrongState {
+                action: "remove",
+                name: container.name().into(),
+                why: error,
+            }),
+            _ => Ok(container.record.id.clone()),
+        }
+    }
+
+    /// Waits for a condition; None when the container never ran.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub async fn wait(&self, who: &str, condition: WaitCondition) -> Result<Option<Exit>, Error> {
+        let container = self.find(who)?;
+        let before = container.status.borrow().exits;
+        let status = container
+            .wait_until(|status| match condition {
+                WaitCondition::NotRunning => status.state.kind() != Kind::Running,
+                WaitCondition::NextExit => {
+                    status.exits > before || status.state.kind() == Kind::Removed
+                }
+                WaitCondition::Removed => status.state.kind() == Kind::Removed,
+            })
+            .await;
+        Ok(status.last_exit)
+    }
+
+    /// How many run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        let runs = |c: &&Arc<Container>| c.status.borrow().state.kind() == Kind::Running;
+        self.shared.table.lock().by_id.values().filter(runs).count()
+    }
+
+    /// Stops every container that runs, all at once. Returns how many, and what went wrong.
+    pub async fn stop_all(&self, grace: Option<Duration>) -> (usize, Vec<Error>) {
+        let mut stops = tokio::task::JoinSet::new();
+        for container in self.all() {
+            if container.status.borrow().state.kind() == Kind::Running {
+                let (this, id) = (self.clone(), container.record.id.clone());
+                stops.spawn(async move { this.stop(id.as_str(), None, grace).await });
+            }
+        }
+        let count = stops.len();
+        let results = stops.join_all().await;
+        (count, results.into_iter().filter_map(Result::err).collect())
+    }
+
+    /// Which images containers use: image id, container's name, whether it runs.
+    #[must_use]
+    pub fn images_in_use(&self) -> Vec<(String, String, bool)> {
+        let used = |c: Arc<Container>| {
+            let runs = c.status.borrow().state.kind() == Kind::Running;
+            (c.record.resolved.image_id.clone(), c.name().to_owned(), runs)
+        };
+        self.all().into_iter().map(used).collect()
+    }
+
+    /// Whether a container stands on the layer with this diff id.
+    #[must_use]
+    pub fn uses_layer(&self, diff_id: &str) -> bool {
+        let uses = |c: &Arc<Container>| c.record.resolved.diff_ids.iter().any(|d| d == diff_id);
+        self.shared.table.lock().by_id.values().any(uses)
+    }
+}

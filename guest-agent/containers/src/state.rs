@@ -289,6 +289,9 @@ mod tests {
 
     #[test]
     fn a_running_container_is_not_removed_without_force() {
-        assert!(matches!(judge(Kind::Running, Action::Remove { force: false }), Verdict::Refuse(_)));
+        assert!(matches!(
+            judge(Kind::Running, Action::Remove { force: false }),
+            Verdict::Refuse(_)
+        ));
     }
 }

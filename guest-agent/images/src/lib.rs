@@ -1,1 +1,55 @@
-//! linkspan-images
+//! Container images on one folder: references, archives, unpacked layers.
+//!
+//! Owns everything below the folder given to [`Store::open`] (in the VM `/var/lib/linkspan/images`)
+//! and is called by the agent's image service and by `containers`. All calls are synchronous and
+//! may take long: run them on a thread for blocking work. A [`Store`] locks for itself; share it
+//! behind an `Arc`.
+//!
+//! ```text
+//! index.json             which images, references and layers exist (format version inside)
+//! blobs/sha256/<hex>     configurations and manifests, byte for byte
+//! layers/<hex>/          one unpacked layer each, named by its diff id, with overlayfs' whiteouts
+//! l/<16 hex>             links to the layers: short enough for a hundred of them in one mount call
+//! empty/                 the lower layer of an image without layers
+//! tmp/                   everything unfinished; emptied when the store is opened
+//! lock                   held while a store is open
+//! ```
+//!
+//! A layer is shared by all images that contain it. Overlayfs stacks layers, so a layer's folder
+//! depends on nothing but its own archive, and its diff id names it. The archives of layers are
+//! dropped once they are unpacked: keeping them would cost the disk twice.
+//!
+//! An image exists from the moment when `index.json` names it, which is a rename: a load that ends
+//! anywhere before leaves nothing but files in `tmp/` and layers that the index does not know; the
+//! next [`Store::open`] removes both.
+//!
+//! Deliberately absent: the registry client, building, and mounting (`linkspan-init` mounts the
+//! overlay inside the container's own mount namespace).
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod changes;
+mod compression;
+mod config;
+mod digest;
+mod error;
+mod import;
+mod manifest;
+mod platform;
+mod reference;
+mod store;
+mod tarball;
+mod unpack;
+
+pub use config::{ExecConfig, HistoryEntry};
+pub use digest::{Digest, DigestError, ImageId};
+pub use error::{Error, Result};
+pub use import::ImportOptions;
+pub use platform::Platform;
+pub use reference::{Reference, ReferenceError};
+pub use store::{
+    ContainerUse, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options, Phase,
+    Progress, RemoveOptions, Removed, Store, Usage,
+};
+pub use unpack::Limits;

@@ -30,6 +30,9 @@ pub struct Plan {
     pub resources: Resources,
     /// Device nodes made in /dev, and allowed by the device filter.
     pub devices: Vec<Device>,
+    /// No device filter at all (privileged). Otherwise the filter allows the standard devices
+    /// ([`crate::devices::STANDARD_RULES`]) and `devices`.
+    pub all_devices: bool,
     /// Covered so that nothing can be read (files by /dev/null, folders by an empty tmpfs).
     pub masked_paths: Vec<PathBuf>,
     /// Remounted read-only.

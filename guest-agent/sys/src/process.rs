@@ -1,1 +1,189 @@
-//! process
+//! Processes: pidfds, waiting for them, joining their namespaces, user and group ids, signals.
+
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{Gid, Pid, Uid};
+
+use crate::{Errno, Result, check, check_int};
+
+/// A descriptor of a process that exists now (pidfd_open(2)). `ESRCH`: it does not.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    // SAFETY: integers in, a new descriptor out.
+    let fd = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Signals exactly the process behind the pidfd, never one that got its number later. `ESRCH`: it
+/// has ended. Takes a number because real-time signals have no name in [`Signal`].
+pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed: the kernel fills in what kill(2) would.
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) }).map(drop)
+}
+
+/// Waits until the child behind the pidfd has ended, and reaps it.
+/// `ECHILD`: not our child, or somebody else has reaped it.
+pub fn wait_pidfd(pidfd: impl AsFd) -> Result<WaitStatus> {
+    loop {
+        match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Waits for any child, and reaps it: for the one reaper of the agent. `ECHILD`: there is none.
+pub fn wait_any() -> Result<WaitStatus> {
+    loop {
+        match nix::sys::wait::waitpid(None::<Pid>, None) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// What a shell would say of this end: the exit code, or 128 + the signal. None: not an end.
+#[must_use]
+pub fn exit_code(status: WaitStatus) -> Option<i32> {
+    match status {
+        WaitStatus::Exited(_, code) => Some(code),
+        WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
+        _ => None,
+    }
+}
+
+/// Joins the namespaces in `which` of the process behind the pidfd, all of them or none
+/// (setns(2), Linux 5.8). The pid namespace takes effect for children only.
+pub fn setns(pidfd: impl AsFd, which: CloneFlags) -> Result<()> {
+    nix::sched::setns(pidfd, which)
+}
+
+/// Marks every descriptor from `first` on as closed by execve(2) (close_range(2), Linux 5.11).
+pub fn close_on_exec_from(first: RawFd) -> Result<()> {
+    let (first, last) = (first.cast_unsigned(), u32::MAX);
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: only sets a flag on descriptors; whoever owns them keeps them.
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
+}
+
+/// The supplementary groups of the process.
+pub fn set_groups(groups: &[u32]) -> Result<()> {
+    // SAFETY: the pointer and the length describe one live slice of gid_t (u32).
+    check(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+/// Real, effective and saved group id. One thread only: meant for a single-threaded program.
+pub fn set_gid(gid: u32) -> Result<()> {
+    nix::unistd::setresgid(Gid::from_raw(gid), Gid::from_raw(gid), Gid::from_raw(gid))
+}
+
+/// Real, effective and saved user id. One thread only: meant for a single-threaded program.
+pub fn set_uid(uid: u32) -> Result<()> {
+    nix::unistd::setresuid(Uid::from_raw(uid), Uid::from_raw(uid), Uid::from_raw(uid))
+}
+
+/// setdomainname(2).
+pub fn set_domain_name(name: &str) -> Result<()> {
+    // SAFETY: the pointer and the length describe the bytes of one live string.
+    check_int(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Back to what a program expects at its start: the Rust runtime ignores SIGPIPE, and an ignored
+/// signal stays ignored over execve(2).
+pub fn default_sigpipe() -> Result<()> {
+    let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { sigaction(Signal::SIGPIPE, &action) }.map(drop)
+}
+
+/// setrlimit(2) by the kernel's number of the limit (RLIMIT_*). `u64::MAX`: unlimited.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let none = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: the kernel reads one rlimit64 that lives on this frame, and writes nothing.
+    check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, none) })
+        .map(drop)
+}
+
+/// A read-only copy of `content` in memory that can be executed and that nobody can change: not
+/// even root of a container that gets hold of it through /proc/PID/exe.
+pub fn sealed_program(name: &std::ffi::CStr, content: &[u8]) -> std::io::Result<OwnedFd> {
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use std::io::Write as _;
+
+    // MFD_EXEC is asked for where the kernel knows it (6.3): vm.memfd_noexec may forbid the default.
+    const MFD_EXEC: libc::c_uint = 0x10;
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let fd = memfd_create(name, flags | MFdFlags::from_bits_retain(MFD_EXEC))
+        .or_else(|_| memfd_create(name, flags))?;
+    let mut file = std::fs::File::from(fd);
+    file.write_all(content)?;
+    let seals = SealFlag::F_SEAL_WRITE
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_SEAL;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(file.into())
+}
+
+/// Takes a descriptor that the parent has put at an agreed number. None: it is not open, or has
+/// been taken already.
+#[must_use]
+pub fn take_inherited(number: RawFd) -> Option<OwnedFd> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+    // The standard streams are std's own; numbers beyond 63 have no bit.
+    let bit = (3..64).contains(&number).then(|| 1_u64 << number)?;
+    if TAKEN.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return None;
+    }
+    // SAFETY: F_GETFD takes no further argument and changes nothing.
+    check_int(unsafe { libc::fcntl(number, libc::F_GETFD) }).ok()?;
+    // SAFETY: it is open, and only one caller ever gets here for this number. That no other code
+    // of the process has opened it is the protocol: the parent did, before this program began.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// execve(2). Returns only when it fails. Kept here, and not taken from `nix`, because the arrays
+/// are prepared once and tried for every folder of PATH.
+pub fn exec(path: &std::ffi::CStr, arguments: &CStrArray, environment: &CStrArray) -> Errno {
+    // SAFETY: the path is a C string, both arrays are null-terminated arrays of C strings that
+    // live until the call returns; it returns only on failure, and then has changed nothing.
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    Errno::last()
+}
+
+/// C strings with the null-terminated array of pointers that execve(2) wants.
+#[derive(Debug)]
+pub struct CStrArray {
+    /// Owns what `pointers` points to; never touched after construction.
+    _strings: Vec<std::ffi::CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl CStrArray {
+    /// Keeps the strings and points at them.
+    #[must_use]
+    pub fn new(strings: Vec<std::ffi::CString>) -> Self {
+        let pointers = strings
+            .iter()
+            .map(|string| string.as_ptr())
+            .chain(std::iter::once(std::ptr::null()))
+            .collect();
+        // Moving the vector moves the CStrings, not their heap blocks: the pointers stay good.
+        Self { _strings: strings, pointers }
+    }
+
+    /// The array; lives as long as `self`.
+    #[must_use]
+    pub fn as_ptr(&self) -> *const *const libc::c_char {
+        self.pointers.as_ptr()
+    }
+}

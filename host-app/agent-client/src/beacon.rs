@@ -77,7 +77,8 @@ mod tests {
     #[tokio::test]
     async fn phases_arrive_one_by_one_whatever_the_chunks() {
         let sent = [phase("agent", 0), phase("disk", 300), phase("ready", 1)];
-        let bytes: Vec<u8> = sent.iter().flat_map(BootPhase::encode_length_delimited_to_vec).collect();
+        let bytes: Vec<u8> =
+            sent.iter().flat_map(BootPhase::encode_length_delimited_to_vec).collect();
         let (near, mut far) = tokio::io::duplex(3);
         let writer = tokio::spawn(async move {
             for byte in bytes {

@@ -97,12 +97,9 @@ impl From<AgentError> for Failure {
             | AgentError::MissingFeature { machine, .. } => {
                 Self::new(ErrorCode::VersionMismatch, message).hint(restart(&machine))
             }
-            AgentError::Refused { failure, .. } => Self {
-                code: failure.code,
-                message,
-                hint: failure.hint,
-                evidence: failure.evidence,
-            },
+            AgentError::Refused { failure, .. } => {
+                Self { code: failure.code, message, hint: failure.hint, evidence: failure.evidence }
+            }
         }
     }
 }

@@ -13,6 +13,8 @@
 mod beacon;
 mod channel;
 mod error;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 mod hello;
 
 pub use beacon::{BeaconError, boot_phases};

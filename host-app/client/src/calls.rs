@@ -3,7 +3,9 @@
 use linkspan_proto::{
     MACHINE_KEY, REQUEST_ID_KEY,
     error::{ErrorCode, Failure},
-    host::v1::{host_service_client::HostServiceClient, machine_service_client::MachineServiceClient},
+    host::v1::{
+        host_service_client::HostServiceClient, machine_service_client::MachineServiceClient,
+    },
     v1::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
         image_service_client::ImageServiceClient,

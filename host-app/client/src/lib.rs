@@ -40,7 +40,7 @@ use linkspan_proto::{
     host::v1::{HostHelloRequest, HostHelloResponse, HostShutdownRequest},
 };
 use linkspan_state::Paths;
-use linkspan_transport::{BoxStream, local};
+use linkspan_transport::local;
 use parking_lot::Mutex;
 use tonic::{
     Code,
@@ -57,6 +57,8 @@ const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// through here, and HTTP/2's 64 KiB would make every chunk wait for the other side.
 const WINDOW: u32 = 8 * 1024 * 1024;
 const FRAME: u32 = 1024 * 1024;
+/// Error details travel in headers, and may carry the end of a serial log.
+const HEADERS: u32 = 1024 * 1024;
 
 /// How to reach the daemon.
 #[derive(Debug, Clone)]
@@ -111,30 +113,25 @@ impl Client {
         let deadline = Instant::now() + options.start_timeout;
         let mut started = None;
         loop {
-            match local::connect(&paths.socket()).await {
+            match local::connect(&paths.daemon_socket()).await {
                 Ok(stream) => match Self::hello(&paths, stream).await {
                     Ok(client) => return Ok(client),
-                    // A daemon that was just ending accepted us and hung up.
-                    Err(status) if status.code() == Code::Unavailable && options.start_daemon => {
+                    // A daemon that is just ending (or was killed, and the system is still clearing
+                    // it away) accepted us and hung up.
+                    Err(status) if is_broken(&status) => {
                         if Instant::now() >= deadline {
                             return Err(not_answering(&paths, &status));
                         }
                     }
                     Err(status) => return Err(not_answering(&paths, &status)),
                 },
-                Err(error) if !is_absent(&error) => {
-                    return Err(Failure::new(
-                        ErrorCode::Unavailable,
-                        format!(
-                            "cannot connect to the daemon at `{}`: {error}",
-                            paths.socket().display()
-                        ),
-                    ));
+                Err(error) if !error.nobody_listens() => {
+                    return Err(Failure::new(ErrorCode::Unavailable, error.to_string()));
                 }
                 Err(_) if !options.start_daemon => {
                     return Err(Failure::new(ErrorCode::Unavailable, "the daemon does not run"));
                 }
-                Err(_) if started.is_none() => {
+                Err(_) if started.as_ref().is_none_or(start::Started::is_worth_a_retry) => {
                     started = Some(start::Started::spawn(options, &paths)?);
                     continue;
                 }
@@ -147,8 +144,8 @@ impl Client {
         }
     }
 
-    async fn hello(paths: &Arc<Paths>, first: BoxStream) -> Result<Self, tonic::Status> {
-        let channel = channel(paths.socket(), first)
+    async fn hello(paths: &Arc<Paths>, first: local::Stream) -> Result<Self, tonic::Status> {
+        let channel = channel(paths.daemon_socket(), first)
             .await
             .map_err(|error| tonic::Status::unavailable(calls::chain(&error)))?;
         let mut request = tonic::Request::new(HostHelloRequest {
@@ -185,13 +182,20 @@ impl Client {
         stop_machines: bool,
     ) -> Result<bool, Failure> {
         let options = ConnectOptions { start_daemon: false, ..options.clone() };
-        let socket = paths(options.home.as_deref())?.socket();
+        let socket = paths(options.home.as_deref())?.daemon_socket();
         if let Err(error) = local::connect(&socket).await
-            && is_absent(&error)
+            && error.nobody_listens()
         {
             return Ok(false);
         }
-        let client = Self::reach(&options).await?;
+        let client = match Self::reach(&options).await {
+            Ok(client) => client,
+            // It was ending by itself.
+            Err(_) if local::connect(&socket).await.is_err_and(|error| error.nobody_listens()) => {
+                return Ok(true);
+            }
+            Err(failure) => return Err(failure),
+        };
         client.host().shutdown(HostShutdownRequest { stop_machines }).await?;
         let deadline = Instant::now() + options.start_timeout;
         while local::connect(&socket).await.is_ok() {
@@ -256,18 +260,52 @@ impl Client {
 /// The files of `home`, or of the home that the environment and the platform name.
 ///
 /// # Errors
-/// When there is no home folder to be found.
+/// When there is no such folder and none can be made, or it is not this user's.
 pub fn paths(home: Option<&Path>) -> Result<Paths, Failure> {
-    match home {
-        Some(home) => Ok(Paths::at(home)),
-        None => Paths::discover()
-            .map_err(|error| Failure::new(ErrorCode::InvalidArgument, calls::chain(&error))),
-    }
+    let found = match home {
+        Some(home) => Paths::at(home),
+        None => Paths::discover(),
+    };
+    found.map_err(|error| Failure {
+        hint: error.hint(),
+        ..Failure::new(ErrorCode::InvalidArgument, error.to_string())
+    })
 }
 
-/// Nothing listens: no socket, or one that a killed daemon left.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+/// Nobody answered: the connection broke. Every answer of a daemon has details, or one of the
+/// codes of the gRPC library for a call that it does not know.
+fn is_broken(status: &tonic::Status) -> bool {
+    let code = status.code();
+    status.details().is_empty()
+        && matches!(code, Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled)
+}
+
+/// A status with its causes, on one line.
+fn words(status: &tonic::Status) -> String {
+    let mut text = status.message().to_owned();
+    if let Some(source) = std::error::Error::source(status) {
+        let causes = calls::chain(source);
+        if text.is_empty() {
+            text = causes;
+        } else if !text.contains(&causes) {
+            text = format!("{text}: {causes}");
+        }
+    }
+    text
+}
+
+/// What a failed call is to a user. Beyond [`Failure::from`] it knows a connection to the daemon
+/// that broke from an answer of the daemon.
+#[must_use]
+pub fn failure(status: tonic::Status) -> Failure {
+    if !is_broken(&status) {
+        return status.into();
+    }
+    Failure::new(
+        ErrorCode::Unavailable,
+        format!("the connection to the daemon was lost: {}", words(&status)),
+    )
+    .hint("try again; the end of the daemon's log (`linkspand.log` in its home) may say more")
 }
 
 fn not_answering(paths: &Paths, status: &tonic::Status) -> Failure {
@@ -275,20 +313,24 @@ fn not_answering(paths: &Paths, status: &tonic::Status) -> Failure {
         ErrorCode::Unavailable,
         format!(
             "the daemon at `{}` accepts connections but does not answer: {}",
-            paths.socket().display(),
-            status.message()
+            paths.daemon_socket().display(),
+            words(status)
         ),
     )
     .hint("end the process `linkspand` and try again")
 }
 
 /// A channel whose first connection is `first`; later ones are made on demand.
-async fn channel(socket: PathBuf, first: BoxStream) -> Result<Channel, tonic::transport::Error> {
+async fn channel(
+    socket: PathBuf,
+    first: local::Stream,
+) -> Result<Channel, tonic::transport::Error> {
     let first = Arc::new(Mutex::new(Some(first)));
     Endpoint::from_static("http://linkspand")
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
         .max_frame_size(FRAME)
+        .http2_max_header_list_size(HEADERS)
         .connect_with_connector(tower::service_fn(move |_: http::Uri| {
             let ready = first.lock().take();
             let socket = socket.clone();

@@ -29,9 +29,14 @@ const EVIDENCE_BYTES: u64 = 16 * 1024;
 #[derive(Debug)]
 pub(crate) struct Started {
     exited: mpsc::Receiver<io::Result<ExitStatus>>,
-    status: Option<String>,
+    /// Since when it is known that another daemon holds the home.
+    lost_to_another: Option<Instant>,
     log_from: u64,
 }
+
+/// How long another daemon may hold the home without listening before it is tried again to start
+/// one: it may be one that is just ending.
+const OTHERS_PATIENCE: Duration = Duration::from_millis(200);
 
 impl Started {
     /// Spawns the daemon; it goes on when this process ends.
@@ -52,8 +57,11 @@ impl Started {
         }
         let log_from = fs::metadata(&log).map_or(0, |metadata| metadata.len());
         // What it says before it has set up its own log (a panic, a missing library) belongs there too.
-        let errors =
-            fs::File::options().append(true).create(true).open(&log).map_err(|error| refused(&error))?;
+        let errors = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .map_err(|error| refused(&error))?;
         let mut command = Command::new(&program);
         command
             .arg("--home")
@@ -68,7 +76,7 @@ impl Started {
         // A thread and not a task: it may outlive the runtime, and it reaps the child.
         let (tell, exited) = mpsc::channel();
         std::thread::spawn(move || drop(tell.send(child.wait())));
-        Ok(Self { exited, status: None, log_from })
+        Ok(Self { exited, lost_to_another: None, log_from })
     }
 
     /// Fails when the daemon ended for another reason than that one already runs, or when
@@ -79,12 +87,12 @@ impl Started {
         deadline: Instant,
         budget: Duration,
     ) -> Result<(), Failure> {
-        if self.status.is_none()
+        if self.lost_to_another.is_none()
             && let Ok(result) = self.exited.try_recv()
         {
             match result {
                 Ok(status) if status.code() == Some(DAEMON_RUNS_EXIT_CODE) => {
-                    self.status = Some("another one already runs".into());
+                    self.lost_to_another = Some(Instant::now());
                 }
                 Ok(status) => {
                     return Err(self.failure(paths, &format!("it ended at once ({status})")));
@@ -96,11 +104,16 @@ impl Started {
             return Ok(());
         }
         let seconds = budget.as_secs_f32();
-        let why = match &self.status {
-            Some(status) => format!("{status}, but it did not answer within {seconds} s"),
+        let why = match self.lost_to_another {
+            Some(_) => format!("another one runs, but does not answer within {seconds} s"),
             None => format!("it did not answer within {seconds} s"),
         };
         Err(self.failure(paths, &why))
+    }
+
+    /// Whether it lost to another daemon that does not listen: time to try again.
+    pub(crate) fn is_worth_a_retry(&self) -> bool {
+        self.lost_to_another.is_some_and(|since| since.elapsed() > OTHERS_PATIENCE)
     }
 
     fn failure(&self, paths: &Paths, why: &str) -> Failure {
@@ -111,13 +124,10 @@ impl Started {
     }
 }
 
-/// On unix the daemon leaves the session by itself (`setsid`), here it only gets its own process
-/// group, so that a Ctrl-C meanwhile does not reach it.
+/// On unix the daemon leaves the session by itself, with the first thing that it does (`setsid`,
+/// which a leader of a process group must not call: so it is not made one here).
 #[cfg(unix)]
-fn detach(command: &mut Command) {
-    use std::os::unix::process::CommandExt as _;
-    command.process_group(0);
-}
+fn detach(_: &mut Command) {}
 
 #[cfg(windows)]
 fn detach(command: &mut Command) {
@@ -142,7 +152,9 @@ fn find() -> Result<PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::new(
             ErrorCode::NotFound,
-            format!("the daemon's program `{PROGRAM}` was not found beside this program or on the PATH"),
+            format!(
+                "the daemon's program `{PROGRAM}` was not found beside this program or on the PATH"
+            ),
         )
         .hint("install `linkspand` beside `linkspan`")
     })
@@ -164,5 +176,8 @@ fn last_lines(log: &Path, from: u64) -> Vec<String> {
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(EVIDENCE_LINES)..].iter().map(|&line| line.to_owned()).collect()
+    lines[lines.len().saturating_sub(EVIDENCE_LINES)..]
+        .iter()
+        .map(|&line| line.to_owned())
+        .collect()
 }

@@ -48,7 +48,9 @@ impl Client {
                 format!("the byte stream to the machine broke off: {error}"),
             )
         };
-        let mut stream = local::connect(&self.paths().streams_socket()).await.map_err(lost)?;
+        let mut stream = local::connect(&self.paths().streams_socket())
+            .await
+            .map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))?;
         let preface = Preface { kind: Kind::Upload, id: *id.as_bytes() };
         let mut head = format!("MACHINE {machine}\n").into_bytes();
         head.extend_from_slice(&preface.encode());

@@ -1,1 +1,21 @@
-//! linkspan-engine
+//! The use cases of the daemon: what needs both the host and the guest, and every decision.
+//!
+//! Owns: which machines there are, booting one for the first call that needs it, the guest's
+//! side of a boot as the `machine` crate wants it (`guest`), built-in images,
+//! what a machine looks like to a client. Called by the faces through [`Engine`]. It does not:
+//! decode or encode a wire protocol, know a driver, or copy bytes.
+
+mod builtin;
+mod engine;
+mod failure;
+mod fleet;
+mod guest;
+mod host;
+mod host_engine;
+mod start;
+#[cfg(any(test, feature = "fake"))]
+pub mod stub;
+mod view;
+
+pub use engine::{Engine, Updates};
+pub use host_engine::{EngineOptions, HostEngine};

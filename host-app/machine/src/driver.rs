@@ -4,7 +4,7 @@
 //! nor the agent's protocol, nor another driver. What differs between drivers is a value
 //! ([`GuestSocket`], [`Accelerator`]) or a typed [`DriverError::Unsupported`].
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use linkspan_transport::GuestSocket;
@@ -54,6 +54,33 @@ pub enum Accelerator {
     Native,
 }
 
+impl Accelerator {
+    /// As users write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Hvf => "hvf",
+            Self::Whpx => "whpx",
+            Self::Tcg => "tcg",
+            Self::Native => "native",
+        }
+    }
+
+    /// A processor's own virtualisation, through the host's kernel: fast when it works, and not
+    /// to be believed before a guest has booted under it.
+    #[must_use]
+    pub fn is_hardware(self) -> bool {
+        matches!(self, Self::Kvm | Self::Hvf | Self::Whpx)
+    }
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
 /// The setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +89,33 @@ pub enum AcceleratorChoice {
     Auto,
     /// This one or an error.
     Only(Accelerator),
+}
+
+impl fmt::Display for AcceleratorChoice {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => formatter.write_str("auto"),
+            Self::Only(accelerator) => accelerator.fmt(formatter),
+        }
+    }
+}
+
+impl FromStr for AcceleratorChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        use Accelerator::{Hvf, Kvm, Tcg, Whpx};
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        [Kvm, Hvf, Whpx, Tcg]
+            .into_iter()
+            .find(|accelerator| accelerator.name() == text)
+            .map(Self::Only)
+            .ok_or_else(|| {
+                format!("`{text}` is not an accelerator: say `auto`, `kvm`, `hvf`, `whpx` or `tcg`")
+            })
+    }
 }
 
 /// What was chosen, and why, in words for a user.
@@ -212,4 +266,17 @@ pub enum DriverError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+impl DriverError {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Missing { hint, .. } | Self::InUse { hint, .. } | Self::Start { hint, .. } => {
+                Some(hint).filter(|hint| !hint.is_empty()).map(String::as_str)
+            }
+            Self::Unsupported { .. } | Self::TimedOut { .. } | Self::Io { .. } => None,
+        }
+    }
 }

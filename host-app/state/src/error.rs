@@ -141,10 +141,7 @@ impl StateError {
 
 /// ENOSPC, EDQUOT and their relatives elsewhere.
 fn is_no_space(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn describe(holder: Option<&LockHolder>) -> String {

@@ -19,7 +19,7 @@ mod settings;
 mod socket_folder;
 
 pub use config::Config;
-pub use document::{Document, read, remove_leftovers, remove_file, write};
+pub use document::{Document, read, remove_file, remove_leftovers, write};
 pub use error::StateError;
 pub use folder::create_private_folder;
 pub use lock::{Lock, LockHolder};

@@ -98,7 +98,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_name_is_kept_as_written(name in "[a-z0-9][a-z0-9-]{0,30}") {
-            prop_assert_eq!(name.parse::<MachineName>().unwrap().as_str(), name);
+            let parsed: MachineName = name.parse().unwrap();
+            prop_assert_eq!(parsed.as_str(), name);
         }
 
         #[test]

@@ -1,3 +1,94 @@
-//! linkspan-bench
+//! `make bench`: each figure with its median and spread, as text and JSON.
+//!
+//! The programs are run as a user would run them, in a home of their own; only the round trip of
+//! an RPC is measured from inside, by way of the client library. Nothing is asserted: a figure is
+//! shown beside its aim, and a person decides.
 
-fn main() {}
+mod figure;
+mod host;
+mod measure;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use figure::Figure;
+use host::Host;
+
+/// Measures Linkspan on this machine.
+#[derive(Parser)]
+struct Args {
+    /// Where the built programs are.
+    #[arg(long, env = "LINKSPAN_TARGET", default_value = "target")]
+    target: PathBuf,
+    /// Also write the figures to this file, as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Runs of each figure (boots are slower and get half as many, but at least ten unless this is less).
+    #[arg(long, default_value_t = 20)]
+    runs: usize,
+    /// Only figures whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let target = args
+        .target
+        .canonicalize()
+        .with_context(|| format!("{} does not exist: `make image` first", args.target.display()))?;
+    let wanted = |name: &str| args.only.as_deref().is_none_or(|only| name.contains(only));
+    let boots = args.runs.min(10.max(args.runs / 2));
+    let mut figures = Vec::new();
+    let mut add = |new: Vec<Figure>| {
+        for figure in &new {
+            println!("{figure}");
+        }
+        figures.extend(new);
+    };
+
+    println!("{}", host::machine_line());
+    println!("{}", Figure::header());
+    for kernel in host::kernels(&target)? {
+        if wanted("image") {
+            add(measure::image(&target, &kernel)?);
+        }
+        if wanted("boot") {
+            add(measure::boot(&target, &kernel, boots)?);
+        }
+    }
+    if ["run", "exec", "rpc", "stdout", "memory", "disk"].iter().any(|name| wanted(name)) {
+        let host = Host::start(&target, "auto")?;
+        if wanted("disk") {
+            add(vec![measure::disk(&host)?]);
+        }
+        if wanted("run") {
+            add(measure::run(&host, args.runs)?);
+        }
+        if wanted("exec") {
+            add(vec![measure::exec(&host, args.runs)?]);
+        }
+        if wanted("rpc") {
+            add(measure::rpc(&host, args.runs * 50)?);
+        }
+        if wanted("stdout") {
+            add(vec![measure::stdout(&host, args.runs.min(10))?]);
+        }
+        if wanted("memory") {
+            add(vec![measure::memory(&host, args.runs.min(10))?]);
+        }
+        host.end()?;
+    }
+    if let Some(path) = args.json {
+        let document = serde_json::json!({
+            "format": 1,
+            "machine": host::machine_line(),
+            "figures": figures,
+        });
+        std::fs::write(&path, serde_json::to_vec_pretty(&document)?)
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+        println!("\nwritten to {}", path.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! The words on the kernel's command line that are for the agent: `linkspan.*=`.
+
+use std::fs;
+
+use super::BootError;
+
+/// What the host asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cmdline {
+    /// `linkspan.log=`: a tracing filter; `info` by default.
+    pub log: String,
+    /// `linkspan.machine=`: the machine's name, which becomes the VM's host name.
+    pub machine: String,
+}
+
+impl Cmdline {
+    /// From /proc/cmdline.
+    ///
+    /// # Errors
+    /// When /proc is not mounted.
+    pub fn read() -> Result<Self, BootError> {
+        let path = "/proc/cmdline";
+        Ok(Self::parse(&fs::read_to_string(path).map_err(BootError::file("read", path))?))
+    }
+
+    /// Words that are not ours are the kernel's. A later word wins.
+    #[must_use]
+    pub fn parse(line: &str) -> Self {
+        let mut parsed = Self { log: "info".into(), machine: "linkspan".into() };
+        for (key, value) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
+            match key {
+                "linkspan.log" => value.clone_into(&mut parsed.log),
+                "linkspan.machine" => value.clone_into(&mut parsed.machine),
+                _ => {}
+            }
+        }
+        parsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_words_are_found_among_the_kernels() {
+        let line = "console=ttyS0 linkspan.machine=dev linkspan.log=debug panic=-1 quiet\n";
+        assert_eq!(Cmdline::parse(line), Cmdline { log: "debug".into(), machine: "dev".into() });
+        assert_eq!(Cmdline::parse("quiet").machine, "linkspan");
+    }
+}

@@ -1,0 +1,112 @@
+//! The one place where errors of the guest get the code that they have on the wire.
+
+use linkspan_containers::error::{Error as ContainerError, ImageError, LaunchKind};
+use linkspan_images::Error as StoreError;
+use linkspan_proto::error::{ErrorCode, Failure};
+
+/// An error of `containers`.
+#[must_use]
+pub fn of_container(error: &ContainerError) -> Failure {
+    use ContainerError as E;
+    let code = match error {
+        E::NotFound(_) | E::Gone(_) => ErrorCode::NotFound,
+        E::Ambiguous { .. } | E::Invalid { .. } => ErrorCode::InvalidArgument,
+        E::NameConflict { .. } => ErrorCode::NameConflict,
+        E::WrongState { .. } => ErrorCode::WrongState,
+        E::Unsupported { .. } => ErrorCode::Unsupported,
+        E::Image(ImageError::NotFound(_)) => ErrorCode::NotFound,
+        E::Image(ImageError::Invalid { .. }) => ErrorCode::InvalidArgument,
+        E::Image(ImageError::Unusable { .. }) => ErrorCode::Internal,
+        E::Launch(launch) => match launch.kind {
+            LaunchKind::NotFound => ErrorCode::CommandNotFound,
+            LaunchKind::NotExecutable => ErrorCode::CommandNotExecutable,
+            LaunchKind::Invalid => ErrorCode::InvalidArgument,
+            LaunchKind::Engine => ErrorCode::Internal,
+        },
+        E::TimedOut { .. } | E::SlowReader(_) => ErrorCode::TimedOut,
+        E::File { source, .. } | E::Process { source, .. } => of_io(source),
+        E::Record { .. } => ErrorCode::DataCorrupt,
+    };
+    let failure = Failure::new(code, chain(error));
+    match error {
+        E::Image(ImageError::NotFound(_)) => failure.hint(
+            "bring it with `linkspan load` or `linkspan import`; `linkspan images` lists what is there",
+        ),
+        E::NotFound(_) => failure.hint("`linkspan ps -a` lists all containers"),
+        E::NameConflict { .. } => failure.hint("remove or rename that container, or choose another name"),
+        E::Ambiguous { .. } => failure.hint("give more characters of the id"),
+        _ => failure,
+    }
+}
+
+/// An error of the image store.
+#[must_use]
+pub fn of_store(error: &StoreError) -> Failure {
+    use StoreError as E;
+    let code = match error {
+        E::NotFound { .. } => ErrorCode::NotFound,
+        E::Ambiguous { .. } | E::InvalidReference(_) | E::InvalidChange { .. } | E::NoPlatform { .. } => {
+            ErrorCode::InvalidArgument
+        }
+        E::InUse { .. } | E::SeveralReferences { .. } => ErrorCode::InUse,
+        E::Corrupt { .. } | E::TooLarge { .. } => ErrorCode::DataCorrupt,
+        E::Unsupported { .. } => ErrorCode::Unsupported,
+        E::NoSpace { .. } => ErrorCode::NoSpace,
+        E::Read(_) => ErrorCode::Cancelled,
+        E::Io { source, .. } => of_io(source),
+        _ => ErrorCode::Internal,
+    };
+    let failure = Failure::new(code, chain(error));
+    match error {
+        E::InUse { must_stop: true, .. } => failure.hint("stop and remove that container first"),
+        E::InUse { .. } => failure.hint("remove that container first, or use --force"),
+        E::SeveralReferences { .. } => failure.hint("remove it by each name, or use --force"),
+        E::NotFound { .. } => failure.hint("`linkspan images` lists what is there"),
+        E::NoSpace { .. } => failure.hint(
+            "remove containers or images, or give the machine a larger disk: `linkspan machine set --disk GIB`",
+        ),
+        _ => failure,
+    }
+}
+
+fn of_io(error: &std::io::Error) -> ErrorCode {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorCode::NoSpace,
+        std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,
+        _ => ErrorCode::Internal,
+    }
+}
+
+/// The whole chain in one line; a cause that the text already ends with is not repeated.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_image_is_not_found_and_says_what_to_do() {
+        let failure = of_container(&ImageError::NotFound("nginx".into()).into());
+        assert_eq!(failure.code, ErrorCode::NotFound);
+        assert!(failure.message.contains("nginx") && failure.hint.is_some(), "{failure:?}");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = std::io::Error::other("the disk is on fire");
+        let error = StoreError::Io { action: "open", path: "/x".into(), source: cause };
+        assert_eq!(of_store(&error).message, "cannot open `/x`: the disk is on fire");
+    }
+}

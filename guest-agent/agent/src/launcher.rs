@@ -1,0 +1,227 @@
+//! The real launcher: what `containers` asks for, done by `runtime` and watched by the reaper.
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use linkspan_containers::{
+    error::{LaunchError, LaunchKind},
+    launch::{ExitCode, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep},
+    signal::Signal,
+};
+use linkspan_runtime::{
+    cgroup::{CgroupError, Hierarchy},
+    launch::{
+        InitProgram, Launcher as Runtime, LaunchError as RuntimeError, LaunchErrorKind, Role, SpawnError,
+        SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
+    },
+    plan::{CapabilitySets, Plan, Process},
+    seccomp,
+};
+use linkspan_sys::{Errno, process, spawn::spawn_exec, tty};
+use nix::{fcntl::OFlag, unistd::{Pid, pipe2}};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::reaper::Reaper;
+
+/// How long the last process of a cgroup may take to be gone after SIGKILL.
+const CGROUP_GOES_WITHIN: Duration = Duration::from_secs(5);
+
+/// Starts processes through `linkspan-init`.
+#[derive(Debug)]
+pub struct GuestLauncher {
+    runtime: Runtime<Reaping>,
+    exits: Exits,
+}
+
+type Exits = Arc<Mutex<HashMap<i32, oneshot::Receiver<ExitCode>>>>;
+
+/// Makes processes so that the reaper knows each before it can end.
+#[derive(Debug)]
+struct Reaping {
+    reaper: Reaper,
+    exits: Exits,
+}
+
+impl Spawner for Reaping {
+    fn spawn(&self, request: SpawnRequest<'_>, role: Role) -> Result<Spawned, SpawnError> {
+        match role {
+            Role::Errand => {
+                let spawned = spawn_exec(request)?;
+                self.reaper.expect_orphan();
+                Ok(spawned)
+            }
+            Role::Process => {
+                let (pid, spawned, exit) = self
+                    .reaper
+                    .spawn(|| spawn_exec(request).map(|spawned| (spawned.pid, spawned)))?;
+                self.exits.lock().insert(pid.as_raw(), exit);
+                Ok(spawned)
+            }
+        }
+    }
+
+    fn adopt(&self, pid: Pid, _pidfd: BorrowedFd<'_>) {
+        let exit = self.reaper.adopt(pid);
+        self.exits.lock().insert(pid.as_raw(), exit);
+    }
+
+    fn abandon(&self, process: Spawned) {
+        self.exits.lock().remove(&process.pid.as_raw());
+        // ESRCH: it has ended, which is what is wanted. The reaper waits for it.
+        let _ = process::pidfd_send_signal(&process.pidfd, Signal::KILL.number());
+    }
+}
+
+impl GuestLauncher {
+    /// With the program `linkspan-init` and the cgroup2 mount.
+    ///
+    /// # Errors
+    /// When the program cannot be read.
+    pub fn new(init: &Path, cgroup_mount: impl Into<PathBuf>, reaper: Reaper) -> io::Result<Self> {
+        let exits = Exits::default();
+        let spawner = Reaping { reaper, exits: Arc::clone(&exits) };
+        let runtime = Runtime::new(InitProgram::load(init)?, Hierarchy::new(cgroup_mount), spawner)?;
+        Ok(Self { runtime, exits })
+    }
+
+    fn launched(&self, started: Started, cgroup: &Path, ours: Ours) -> Result<Launched, LaunchError> {
+        let pid = started.pid.as_raw();
+        let exit = self.exits.lock().remove(&pid).ok_or_else(|| LaunchError {
+            kind: LaunchKind::Engine,
+            message: format!("process {pid} was started without the reaper's knowledge"),
+        })?;
+        let stdio = match started.pty_master {
+            Some(master) => Stdio::Terminal { master },
+            None => Stdio::Pipes { stdin: ours.stdin, stdout: ours.stdout, stderr: ours.stderr },
+        };
+        let trace = started
+            .trace
+            .into_iter()
+            .map(|step| TraceStep {
+                name: step.name.into(),
+                started_us: step.started_us,
+                duration_us: step.duration_us,
+            })
+            .collect();
+        Ok(Launched {
+            target: Target {
+                pid: pid.unsigned_abs(),
+                pidfd: Some(Arc::new(started.pidfd)),
+                cgroup: cgroup.to_owned(),
+            },
+            stdio,
+            exit,
+            trace,
+        })
+    }
+}
+
+impl Launcher for GuestLauncher {
+    fn start(&self, plan: &Plan, stdio: StdioSpec) -> Result<Launched, LaunchError> {
+        let (theirs, ours) = streams(stdio, plan.process.terminal.is_some())?;
+        let started = self.runtime.start(plan, theirs, true).map_err(in_words)?;
+        self.launched(started, &plan.cgroup, ours)
+    }
+
+    fn exec(
+        &self,
+        target: &Target,
+        process: &Process,
+        stdio: StdioSpec,
+    ) -> Result<Launched, LaunchError> {
+        let (theirs, ours) = streams(stdio, process.terminal.is_some())?;
+        let pidfd = target.pidfd.as_ref().ok_or_else(|| LaunchError {
+            kind: LaunchKind::Engine,
+            message: format!("process {} is not known by a pidfd", target.pid),
+        })?;
+        let started = self
+            .runtime
+            .exec(pidfd.as_fd(), &target.cgroup, process, theirs, false)
+            .map_err(in_words)?;
+        self.launched(started, &target.cgroup, ours)
+    }
+
+    fn signal(&self, target: &Target, signal: Signal) -> io::Result<()> {
+        let Some(pidfd) = &target.pidfd else { return Ok(()) };
+        match process::pidfd_send_signal(pidfd, signal.number()) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn kill_all(&self, cgroup: &Path) -> io::Result<()> {
+        absent_is_fine(self.runtime.hierarchy().open(cgroup).kill())
+    }
+
+    fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
+        self.runtime.hierarchy().open(cgroup).oom_kills().map_err(io::Error::other)
+    }
+
+    fn remove_cgroup(&self, cgroup: &Path) -> io::Result<()> {
+        absent_is_fine(self.runtime.hierarchy().open(cgroup).remove(CGROUP_GOES_WITHIN))
+    }
+
+    fn default_seccomp(&self, capabilities: &CapabilitySets) -> Result<Vec<u64>, LaunchError> {
+        Ok(seccomp::default_filter(capabilities.bounding).to_vec())
+    }
+
+    fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
+        Ok(tty::set_window_size(terminal, rows, columns)?)
+    }
+}
+
+fn absent_is_fine(result: Result<(), CgroupError>) -> io::Result<()> {
+    match result {
+        Err(error) if error.errno() == Some(Errno::ENOENT as i32) => Ok(()),
+        other => other.map_err(io::Error::other),
+    }
+}
+
+fn in_words(error: RuntimeError) -> LaunchError {
+    let kind = match error.kind {
+        LaunchErrorKind::NotFound => LaunchKind::NotFound,
+        LaunchErrorKind::NotExecutable => LaunchKind::NotExecutable,
+        LaunchErrorKind::Other => LaunchKind::Engine,
+    };
+    LaunchError { kind, message: error.to_string() }
+}
+
+/// Our ends of a process's pipes.
+#[derive(Debug, Default)]
+struct Ours {
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+}
+
+/// Pipes as asked for; with a terminal there are none.
+fn streams(spec: StdioSpec, terminal: bool) -> Result<(ChildStdio, Ours), LaunchError> {
+    let (mut theirs, mut ours) = (ChildStdio::default(), Ours::default());
+    if terminal {
+        return Ok((theirs, ours));
+    }
+    let pipe = || {
+        pipe2(OFlag::O_CLOEXEC).map_err(|errno| LaunchError {
+            kind: LaunchKind::Engine,
+            message: format!("cannot make a pipe: {}", errno.desc()),
+        })
+    };
+    if spec.stdin {
+        let (read, write) = pipe()?;
+        (theirs.stdin, ours.stdin) = (Some(read), Some(write));
+    }
+    if spec.output {
+        let (read, write) = pipe()?;
+        (ours.stdout, theirs.stdout) = (Some(read), Some(write));
+        let (read, write) = pipe()?;
+        (ours.stderr, theirs.stderr) = (Some(read), Some(write));
+    }
+    Ok((theirs, ours))
+}

@@ -1,0 +1,160 @@
+//! The agent as the VM's first process: boot, then serve, until the power goes.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use linkspan_containers::{Containers, Setup, limits::Capacity};
+use linkspan_images::{Digest, Store};
+use linkspan_sys::boot::{BootCalls, Kernel, PowerAction};
+
+use crate::{
+    beacon,
+    boot::{self, BootError, CGROUP_ROOT, DATA, timeline::Timeline},
+    console::{self, Journal},
+    launcher::GuestLauncher,
+    power::{self, PowerOff},
+    reaper::Reaper,
+    rpc::Guest,
+    serve::Listeners,
+    shell::MachineShell,
+    store::GuestImages,
+    streams::Streams,
+};
+
+/// How long a machine that cannot boot stays on, so that the host can read the console's end.
+const FAILED_STAYS_ON: Duration = Duration::from_secs(5);
+
+/// Boots and serves. Returns only when the machine could not be ended.
+pub fn main() {
+    let kernel = Arc::new(Kernel);
+    let timeline = Timeline::begin();
+    let (journal, booted) = match boot::early(kernel.as_ref(), &timeline) {
+        Ok(cmdline) => {
+            let journal = console::start(&cmdline.log);
+            report(&timeline);
+            (journal, boot::late(kernel.as_ref(), &timeline, &cmdline))
+        }
+        Err(error) => {
+            let journal = console::start("info");
+            report(&timeline);
+            (journal, Err(error))
+        }
+    };
+    if let Err(error) = booted.and_then(|()| run(&kernel, &timeline, journal)) {
+        give_up(kernel.as_ref(), &timeline, &error);
+    }
+}
+
+/// The beacon comes when vsock works; it is told what happened before.
+fn report(timeline: &Timeline) {
+    match beacon::start() {
+        Ok((sender, _thread)) => timeline.report_to(sender),
+        Err(error) => tracing::warn!(%error, "there is no boot beacon"),
+    }
+}
+
+fn give_up(kernel: &dyn BootCalls, timeline: &Timeline, error: &BootError) {
+    tracing::error!(%error, hint = error.hint().unwrap_or_default(), "the machine cannot start");
+    timeline.end();
+    thread::sleep(FAILED_STAYS_ON);
+    power::end(kernel, PowerAction::PowerOff);
+}
+
+fn run(kernel: &Arc<Kernel>, timeline: &Timeline, journal: Journal) -> Result<(), BootError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // A thread of an idle pool costs memory and its start costs time; there are few processors.
+        .worker_threads(thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4)))
+        .build()
+        .map_err(BootError::file("start", "the agent's runtime"))?;
+    let (listeners, guest) =
+        timeline.phase("serve", || runtime.block_on(async { prepare(kernel, timeline, journal) }))?;
+    timeline.phase("ready", || Ok(()))?;
+    timeline.end();
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
+    runtime
+        .block_on(listeners.serve(guest))
+        .map_err(|error| BootError::file("serve", "vsock")(std::io::Error::other(error)))
+}
+
+/// Everything that serves. Runs inside the runtime: the containers' tasks are spawned here.
+fn prepare(
+    kernel: &Arc<Kernel>,
+    timeline: &Timeline,
+    journal: Journal,
+) -> Result<(Listeners, Guest), BootError> {
+    let reaper = Reaper::start().map_err(BootError::file("start", "the reaper"))?;
+    let launcher = GuestLauncher::new(Path::new("/sbin/linkspan-init"), CGROUP_ROOT, reaper.clone())
+        .map_err(BootError::file("read", "/sbin/linkspan-init"))?;
+    let launcher = Arc::new(launcher);
+    let path = Path::new(DATA).join("images");
+    let images = Store::open(&path)
+        .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
+    let images = Arc::new(images);
+    let root = Path::new(DATA).join("containers");
+    let containers = Containers::open(Setup {
+        root: root.clone(),
+        launcher: launcher.clone(),
+        images: Arc::new(GuestImages(Arc::clone(&images))),
+        capacity: capacity(),
+        on_removed: None,
+    })
+    .map_err(|error| BootError::file("open", &root)(std::io::Error::other(error)))?;
+    collect_layers(&images, &containers);
+    let listeners = Listeners::bind().map_err(BootError::file("listen on", "vsock"))?;
+    let guest = Guest {
+        containers,
+        images,
+        shell: Arc::new(MachineShell { reaper }),
+        launcher,
+        streams: Streams::default(),
+        timeline: timeline.clone(),
+        journal,
+        power: Arc::new(PowerOff(kernel.clone())),
+        boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .unwrap_or_default()
+            .trim()
+            .into(),
+    };
+    Ok((listeners, guest))
+}
+
+/// Layers that were kept for containers which are gone now are given back.
+fn collect_layers(images: &Arc<Store>, containers: &Containers) {
+    let (images, containers) = (Arc::clone(images), containers.clone());
+    tokio::task::spawn_blocking(move || {
+        match images.collect(|layer: &Digest| containers.uses_layer(&layer.to_string())) {
+            Ok(0) => {}
+            Ok(bytes) => tracing::info!(bytes, "unused layers were removed"),
+            Err(error) => tracing::warn!(%error, "unused layers could not be removed"),
+        }
+    });
+}
+
+fn capacity() -> Capacity {
+    let count = |folder: &str, prefix: &str| {
+        std::fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter(|entry| {
+                entry
+                    .file_name()
+                    .to_str()
+                    .and_then(|name| name.strip_prefix(prefix))
+                    .is_some_and(|number| number.parse::<u32>().is_ok())
+            })
+            .count()
+            .max(1)
+    };
+    Capacity {
+        cpus: thread::available_parallelism()
+            .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
+        // Absent without NUMA: one node.
+        memory_nodes: u32::try_from(count("/sys/devices/system/node", "node")).unwrap_or(1),
+    }
+}

@@ -1,0 +1,175 @@
+//! The one place that waits for children.
+//!
+//! PID 1 inherits every orphan of the VM, so `waitpid(-1)` is the only way to reap them all; two
+//! waiters would steal each other's children. A process that somebody wants to know about is
+//! spawned and registered under one lock, so its end cannot be missed. An end that nobody
+//! registered for is kept for a while: a process that `linkspan-init` forked as our child may end
+//! before its number has reached us.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use linkspan_containers::launch::ExitCode;
+use linkspan_sys::{Errno, process};
+use nix::unistd::Pid;
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+/// Ends that nobody has asked for yet. More than can be on their way at once.
+const KEPT: usize = 1024;
+
+/// Waits for all children of this process. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reaper(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    table: Mutex<Table>,
+    /// Rung when there may be children again.
+    children: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    waiting: HashMap<i32, oneshot::Sender<ExitCode>>,
+    unclaimed: VecDeque<(i32, i32)>,
+}
+
+impl Table {
+    fn ended(&mut self, pid: i32, code: i32) {
+        match self.waiting.remove(&pid) {
+            // Whoever waited may have lost interest.
+            Some(waiter) => drop(waiter.send(ExitCode(code))),
+            None => {
+                if self.unclaimed.len() == KEPT {
+                    self.unclaimed.pop_front();
+                }
+                self.unclaimed.push_back((pid, code));
+            }
+        }
+    }
+
+    fn register(&mut self, pid: i32) -> oneshot::Receiver<ExitCode> {
+        let (sender, receiver) = oneshot::channel();
+        self.waiting.insert(pid, sender);
+        receiver
+    }
+}
+
+impl Reaper {
+    /// Starts the reaping thread. Once per process.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let reaper = Self(Arc::clone(&shared));
+        thread::Builder::new().name("reaper".into()).spawn(move || shared.reap())?;
+        Ok(reaper)
+    }
+
+    /// Spawns a process and registers for its end, so that the end cannot come in between.
+    ///
+    /// # Errors
+    /// What `spawn` answers.
+    pub fn spawn<T, E>(
+        &self,
+        spawn: impl FnOnce() -> Result<(Pid, T), E>,
+    ) -> Result<(Pid, T, oneshot::Receiver<ExitCode>), E> {
+        let mut table = self.0.table.lock();
+        let (pid, value) = spawn()?;
+        // An older process's end under the same number is not this one's.
+        table.unclaimed.retain(|(ended, _)| *ended != pid.as_raw());
+        let exit = table.register(pid.as_raw());
+        drop(table);
+        self.0.children.notify_one();
+        Ok((pid, value, exit))
+    }
+
+    /// Registers for the end of a child that somebody else made (`linkspan-init`, for exec). It
+    /// may have ended already.
+    #[must_use]
+    pub fn adopt(&self, pid: Pid) -> oneshot::Receiver<ExitCode> {
+        let mut table = self.0.table.lock();
+        let pid = pid.as_raw();
+        let ended = table.unclaimed.iter().rposition(|(ended, _)| *ended == pid);
+        let receiver = table.register(pid);
+        if let Some((_, code)) = ended.and_then(|index| table.unclaimed.remove(index)) {
+            table.ended(pid, code);
+        }
+        drop(table);
+        self.0.children.notify_one();
+        receiver
+    }
+}
+
+impl Reaper {
+    /// Tells the reaper that there is a child which nobody registered for.
+    pub fn expect_orphan(&self) {
+        self.0.children.notify_one();
+    }
+}
+
+impl Shared {
+    fn reap(&self) {
+        loop {
+            match process::wait_any() {
+                Ok(status) => {
+                    // A stopped or continued child has not ended.
+                    if let (Some(pid), Some(code)) = (status.pid(), process::exit_code(status)) {
+                        self.table.lock().ended(pid.as_raw(), code);
+                    }
+                }
+                Err(Errno::ECHILD) => {
+                    let mut table = self.table.lock();
+                    // The bell may have rung between the call and the lock: do not sleep for long.
+                    self.children.wait_for(&mut table, Duration::from_millis(100));
+                }
+                Err(errno) => {
+                    tracing::error!(%errno, "waiting for children failed");
+                    thread::sleep(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_before_the_registration_is_not_lost() {
+        let mut table = Table::default();
+        table.ended(7, 3);
+        let reaper = Reaper(Arc::new(Shared { table: Mutex::new(table), children: Condvar::new() }));
+        assert_eq!(reaper.adopt(Pid::from_raw(7)).try_recv(), Ok(ExitCode(3)));
+        assert!(reaper.adopt(Pid::from_raw(7)).try_recv().is_err(), "an end is given once");
+    }
+
+    #[test]
+    fn an_older_end_of_the_same_number_is_not_taken_for_the_new_one() {
+        let mut table = Table::default();
+        table.ended(7, 3);
+        let reaper = Reaper(Arc::new(Shared { table: Mutex::new(table), children: Condvar::new() }));
+        let (_, (), mut exit) =
+            reaper.spawn(|| Ok::<_, ()>((Pid::from_raw(7), ()))).expect("it succeeds");
+        assert!(exit.try_recv().is_err());
+        reaper.0.table.lock().ended(7, 0);
+        assert_eq!(exit.try_recv(), Ok(ExitCode(0)));
+    }
+
+    #[test]
+    fn unclaimed_ends_do_not_grow_without_bound() {
+        let mut table = Table::default();
+        for pid in 0..3 * i32::try_from(KEPT).expect("small") {
+            table.ended(pid, 0);
+        }
+        assert_eq!(table.unclaimed.len(), KEPT);
+    }
+}

@@ -1,0 +1,276 @@
+//! `linkspan.v1.ContainerService`.
+
+use std::{pin::Pin, time::Duration};
+
+use futures::{Stream, stream};
+use linkspan_containers::{
+    AttachOptions, Attachment, Error, WaitCondition,
+    filter::Filters,
+    io::Channel,
+    log::Select,
+    signal::Signal,
+};
+use linkspan_proto::{
+    error::{ErrorCode, Failure},
+    v1::{
+        self as wire, container_service_server::ContainerService, stdio_input, stdio_output,
+    },
+};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    Guest, convert,
+    stdio::{self, Abort, Output},
+};
+use crate::failure::of_container;
+
+/// The service.
+pub(super) struct Face(pub(super) Guest);
+
+type Answer<T> = Result<Response<T>, Status>;
+type Records = Pin<Box<dyn Stream<Item = Result<wire::ContainerLogsResponse, Status>> + Send>>;
+
+fn refuse(error: Error) -> Status {
+    of_container(&error).into()
+}
+
+fn signal(text: &str, default: Option<Signal>) -> Result<Option<Signal>, Status> {
+    if text.is_empty() {
+        return Ok(default);
+    }
+    Signal::parse(text)
+        .map(Some)
+        .map_err(|why| Failure::new(ErrorCode::InvalidArgument, format!("--signal: {why}")).into())
+}
+
+fn missing_open() -> Status {
+    Failure::new(ErrorCode::InvalidArgument, "the first message of this call must be `open`").into()
+}
+
+#[tonic::async_trait]
+impl ContainerService for Face {
+    type LogsStream = Records;
+    type AttachStream = Output;
+    type ExecStream = Output;
+
+    async fn create(
+        &self,
+        request: Request<wire::CreateContainerRequest>,
+    ) -> Answer<wire::CreateContainerResponse> {
+        let request = request.into_inner();
+        let config = convert::config(request.config.unwrap_or_default());
+        let made = self.0.containers.create(&request.name, config).await.map_err(refuse)?;
+        Ok(Response::new(wire::CreateContainerResponse {
+            id: made.id.to_string(),
+            name: made.name,
+            warnings: made.warnings,
+        }))
+    }
+
+    async fn start(
+        &self,
+        request: Request<wire::StartContainerRequest>,
+    ) -> Answer<wire::StartContainerResponse> {
+        self.0.containers.start(&request.into_inner().container).await.map_err(refuse)?;
+        Ok(Response::new(wire::StartContainerResponse {}))
+    }
+
+    async fn stop(
+        &self,
+        request: Request<wire::StopContainerRequest>,
+    ) -> Answer<wire::StopContainerResponse> {
+        let request = request.into_inner();
+        let signal = signal(&request.signal, None)?;
+        let grace = request.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        self.0.containers.stop(&request.container, signal, grace).await.map_err(refuse)?;
+        Ok(Response::new(wire::StopContainerResponse {}))
+    }
+
+    async fn kill(
+        &self,
+        request: Request<wire::KillContainerRequest>,
+    ) -> Answer<wire::KillContainerResponse> {
+        let request = request.into_inner();
+        let signal = signal(&request.signal, Some(Signal::KILL))?.unwrap_or(Signal::KILL);
+        self.0.containers.kill(&request.container, signal).await.map_err(refuse)?;
+        Ok(Response::new(wire::KillContainerResponse {}))
+    }
+
+    async fn remove(
+        &self,
+        request: Request<wire::RemoveContainerRequest>,
+    ) -> Answer<wire::RemoveContainerResponse> {
+        let request = request.into_inner();
+        let id =
+            self.0.containers.remove(&request.container, request.force).await.map_err(refuse)?;
+        Ok(Response::new(wire::RemoveContainerResponse { id: id.to_string() }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListContainersRequest>,
+    ) -> Answer<wire::ListContainersResponse> {
+        let request = request.into_inner();
+        let filters = Filters::parse(&request.filters).map_err(refuse)?;
+        let last = (request.last > 0).then_some(request.last as usize);
+        let found = self.0.containers.list(request.all, last, &filters).map_err(refuse)?;
+        Ok(Response::new(wire::ListContainersResponse {
+            containers: found.iter().map(convert::summary).collect(),
+        }))
+    }
+
+    async fn inspect(
+        &self,
+        request: Request<wire::InspectContainerRequest>,
+    ) -> Answer<wire::InspectContainerResponse> {
+        let found =
+            self.0.containers.inspect(&request.into_inner().container).map_err(refuse)?;
+        Ok(Response::new(wire::InspectContainerResponse {
+            container: Some(convert::detail(&found)),
+        }))
+    }
+
+    async fn wait(
+        &self,
+        request: Request<wire::WaitContainerRequest>,
+    ) -> Answer<wire::WaitContainerResponse> {
+        let request = request.into_inner();
+        let condition = match request.condition() {
+            wire::WaitCondition::NotRunning => WaitCondition::NotRunning,
+            wire::WaitCondition::NextExit => WaitCondition::NextExit,
+            wire::WaitCondition::Removed => WaitCondition::Removed,
+        };
+        let exit =
+            self.0.containers.wait(&request.container, condition).await.map_err(refuse)?;
+        Ok(Response::new(exit.map_or_else(Default::default, |exit| wire::WaitContainerResponse {
+            exit_code: exit.code,
+            oom_killed: exit.oom_killed,
+            error: exit.error,
+        })))
+    }
+
+    async fn logs(&self, request: Request<wire::ContainerLogsRequest>) -> Answer<Records> {
+        let request = request.into_inner();
+        let select = Select {
+            stdout: request.stdout,
+            stderr: request.stderr,
+            since: convert::bound(request.since_unix_nanos).map_err(refuse)?,
+            until: convert::bound(request.until_unix_nanos).map_err(refuse)?,
+            tail: request.tail,
+        };
+        let log = self
+            .0
+            .containers
+            .logs(&request.container, select, request.follow)
+            .await
+            .map_err(refuse)?;
+        Ok(Response::new(Box::pin(stream::unfold(Some(log), |log| async {
+            let mut log = log?;
+            match log.next().await {
+                Ok(Some(records)) => {
+                    let records = records
+                        .into_iter()
+                        .map(|record| wire::LogRecord {
+                            unix_nanos: convert::nanos(record.time),
+                            stream: match record.channel {
+                                Channel::Stdout => wire::LogStream::Stdout,
+                                Channel::Stderr => wire::LogStream::Stderr,
+                            }
+                            .into(),
+                            line: record.line,
+                        })
+                        .collect();
+                    Some((Ok(wire::ContainerLogsResponse { records }), Some(log)))
+                }
+                Ok(None) => None,
+                Err(error) => Some((Err(refuse(error)), None)),
+            }
+        }))))
+    }
+
+    async fn attach(&self, request: Request<Streaming<wire::AttachRequest>>) -> Answer<Output> {
+        let mut requests = request.into_inner();
+        let Some(wire::AttachRequest { kind: Some(wire::attach_request::Kind::Open(open)) }) =
+            requests.message().await?
+        else {
+            return Err(missing_open());
+        };
+        let options = AttachOptions {
+            stdin: open.stdin,
+            stdout: open.stdout,
+            stderr: open.stderr,
+            start: open.start,
+            logs: open.logs,
+            size: stdio::size(open.size),
+        };
+        let attachment =
+            self.0.containers.attach(&open.container, options).await.map_err(refuse)?;
+        let feeder = Abort(tokio::spawn(feed(attachment.input(), requests)));
+        Ok(Response::new(Box::pin(stream::unfold(
+            Some((attachment, feeder)),
+            |state| async {
+                let (mut attachment, feeder): (Attachment, Abort) = state?;
+                match attachment.next().await {
+                    Ok(Some(event)) => Some((Ok(stdio::encode(event)), Some((attachment, feeder)))),
+                    Ok(None) => None,
+                    Err(error) => Some((Err(refuse(error)), None)),
+                }
+            },
+        ))))
+    }
+
+    async fn exec(&self, request: Request<Streaming<wire::ExecRequest>>) -> Answer<Output> {
+        let mut requests = request.into_inner();
+        let Some(wire::ExecRequest { kind: Some(wire::exec_request::Kind::Open(open)) }) =
+            requests.message().await?
+        else {
+            return Err(missing_open());
+        };
+        let (container, config) = convert::exec(open);
+        let detach = config.detach;
+        let session = self.0.containers.exec(&container, config).await.map_err(refuse)?;
+        if detach {
+            let started = stdio_output::Kind::Started(wire::ProcessStarted {
+                pid: session.control.pid(),
+            });
+            let output = wire::StdioOutput { kind: Some(started) };
+            return Ok(Response::new(Box::pin(stream::iter([Ok(output)]))));
+        }
+        Ok(Response::new(stdio::serve(session, requests, |request| match request.kind {
+            Some(wire::exec_request::Kind::Input(input)) => Some(input),
+            _ => None,
+        })))
+    }
+}
+
+/// Gives a container what its client sends.
+async fn feed(
+    input: linkspan_containers::AttachedInput,
+    mut requests: Streaming<wire::AttachRequest>,
+) {
+    while let Ok(Some(request)) = requests.message().await {
+        let Some(wire::attach_request::Kind::Input(message)) = request.kind else { continue };
+        let result = match message.kind {
+            Some(stdio_input::Kind::Stdin(bytes)) => {
+                input.write(bytes).await;
+                Ok(())
+            }
+            Some(stdio_input::Kind::CloseStdin(_)) => {
+                input.close_stdin().await;
+                Ok(())
+            }
+            Some(stdio_input::Kind::Resize(wanted)) => match stdio::size(Some(wanted)) {
+                Some((rows, columns)) => input.resize(rows, columns),
+                None => Ok(()),
+            },
+            Some(stdio_input::Kind::Signal(number)) => match Signal::from_number(number) {
+                Some(signal) => input.signal(signal),
+                None => Ok(()),
+            },
+            None => Ok(()),
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a request of a client had no effect");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Between the wire's types and those of `containers`.
+
+use linkspan_containers::{
+    Error, Snapshot,
+    config::{Config, ExecConfig, Limits, Ulimit},
+    error::Error as ContainerError,
+    state::{Kind, State},
+};
+use linkspan_proto::v1 as wire;
+use jiff::Timestamp;
+
+pub(super) fn nanos(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or_default()
+}
+
+/// 0 means: no bound.
+pub(super) fn bound(nanos: i64) -> Result<Option<Timestamp>, Error> {
+    if nanos == 0 {
+        return Ok(None);
+    }
+    Timestamp::from_nanosecond(nanos.into()).map(Some).map_err(|error| ContainerError::Invalid {
+        option: "--since",
+        why: format!("`{nanos}` is not a time: {error}"),
+    })
+}
+
+pub(super) fn config(config: wire::ContainerConfig) -> Config {
+    let limits = config.resources.unwrap_or_default();
+    Config {
+        image: config.image,
+        command: config.command,
+        entrypoint: config.entrypoint.map(|entrypoint| entrypoint.args),
+        env: config.env,
+        working_dir: config.working_dir,
+        user: config.user,
+        hostname: config.hostname,
+        domainname: config.domainname,
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        labels: config.labels.into_iter().collect(),
+        auto_remove: config.auto_remove,
+        read_only_rootfs: config.read_only_rootfs,
+        cap_add: config.cap_add,
+        cap_drop: config.cap_drop,
+        privileged: config.privileged,
+        limits: Limits {
+            memory: limits.memory_bytes,
+            memory_swap: limits.memory_swap_bytes,
+            memory_reservation: limits.memory_reservation_bytes,
+            nano_cpus: limits.nano_cpus,
+            cpu_shares: limits.cpu_shares,
+            cpuset_cpus: limits.cpuset_cpus,
+            cpuset_mems: limits.cpuset_mems,
+            pids: limits.pids_limit,
+        },
+        stop_signal: config.stop_signal,
+        stop_timeout: config.stop_timeout_seconds,
+        ulimits: config
+            .ulimits
+            .into_iter()
+            .map(|ulimit| Ulimit { name: ulimit.name, soft: ulimit.soft, hard: ulimit.hard })
+            .collect(),
+        security_opts: config.security_opts,
+        group_add: config.group_add,
+    }
+}
+
+pub(super) fn exec(open: wire::ExecOpen) -> (String, ExecConfig) {
+    let config = ExecConfig {
+        args: open.args,
+        env: open.env,
+        working_dir: open.working_dir,
+        user: open.user,
+        tty: open.tty,
+        stdin: open.stdin,
+        privileged: open.privileged,
+        detach: open.detach,
+        size: super::stdio::size(open.size),
+    };
+    (open.container, config)
+}
+
+fn config_to_wire(config: &Config) -> wire::ContainerConfig {
+    let limits = &config.limits;
+    wire::ContainerConfig {
+        image: config.image.clone(),
+        command: config.command.clone(),
+        entrypoint: config.entrypoint.clone().map(|args| wire::Entrypoint { args }),
+        env: config.env.clone(),
+        working_dir: config.working_dir.clone(),
+        user: config.user.clone(),
+        hostname: config.hostname.clone(),
+        domainname: config.domainname.clone(),
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        labels: config.labels.clone().into_iter().collect(),
+        auto_remove: config.auto_remove,
+        read_only_rootfs: config.read_only_rootfs,
+        cap_add: config.cap_add.clone(),
+        cap_drop: config.cap_drop.clone(),
+        privileged: config.privileged,
+        resources: Some(wire::Resources {
+            memory_bytes: limits.memory,
+            memory_swap_bytes: limits.memory_swap,
+            memory_reservation_bytes: limits.memory_reservation,
+            nano_cpus: limits.nano_cpus,
+            cpu_shares: limits.cpu_shares,
+            cpuset_cpus: limits.cpuset_cpus.clone(),
+            cpuset_mems: limits.cpuset_mems.clone(),
+            pids_limit: limits.pids,
+        }),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout_seconds: config.stop_timeout,
+        ulimits: config
+            .ulimits
+            .iter()
+            .map(|ulimit| wire::Ulimit {
+                name: ulimit.name.clone(),
+                soft: ulimit.soft,
+                hard: ulimit.hard,
+            })
+            .collect(),
+        security_opts: config.security_opts.clone(),
+        group_add: config.group_add.clone(),
+    }
+}
+
+pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
+    let (record, state) = (&container.record, &container.status.state);
+    let exit = state.exit();
+    let started = match state {
+        State::Running { started_at, .. } => Some(*started_at),
+        _ => exit.map(|exit| exit.started_at),
+    };
+    wire::ContainerSummary {
+        id: record.id.to_string(),
+        name: record.name.clone(),
+        image: record.config.image.clone(),
+        image_id: record.resolved.image_id.clone(),
+        command: record.resolved.args.clone(),
+        created_unix_nanos: nanos(record.created_at),
+        state: match state.kind() {
+            Kind::Created => wire::ContainerState::Created,
+            Kind::Running => wire::ContainerState::Running,
+            Kind::Exited => wire::ContainerState::Exited,
+            Kind::Removing | Kind::Removed => wire::ContainerState::Removing,
+            Kind::Dead => wire::ContainerState::Dead,
+        }
+        .into(),
+        started_unix_nanos: started.map_or(0, nanos),
+        finished_unix_nanos: exit.map_or(0, |exit| nanos(exit.finished_at)),
+        exit_code: state
+            .failed()
+            .map_or_else(|| exit.map_or(0, |exit| exit.code), linkspan_containers::error::LaunchError::exit_code),
+        labels: record.resolved.labels.clone().into_iter().collect(),
+    }
+}
+
+pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
+    let (record, state) = (&container.record, &container.status.state);
+    let resolved = &record.resolved;
+    let exit = state.exit();
+    wire::ContainerDetail {
+        summary: Some(summary(container)),
+        config: Some(config_to_wire(&record.config)),
+        pid: match state {
+            State::Running { pid, .. } => *pid,
+            _ => 0,
+        },
+        oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+        error: match state {
+            State::Dead { error, .. } => error.clone(),
+            _ => state
+                .failed()
+                .map(|failed| failed.message.clone())
+                .or_else(|| exit.map(|exit| exit.error.clone()))
+                .unwrap_or_default(),
+        },
+        log_path: container.log_path.display().to_string(),
+        hostname: resolved.hostname.clone(),
+        working_dir: resolved.working_dir.display().to_string(),
+        env: resolved.env.clone(),
+        user: resolved.user.clone(),
+        cgroup_path: container.cgroup.display().to_string(),
+        rootfs_upper_dir: container.folder.join("upper").display().to_string(),
+        capabilities: linkspan_runtime::capabilities::names(container.capabilities)
+            .map(|capability| capability.to_string())
+            .collect(),
+        stop_signal: resolved.stop_signal.to_string(),
+        start_trace: container
+            .status
+            .trace
+            .iter()
+            .map(|step| wire::TraceStep {
+                name: step.name.clone(),
+                started_us: step.started_us,
+                duration_us: step.duration_us,
+            })
+            .collect(),
+    }
+}

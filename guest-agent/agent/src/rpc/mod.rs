@@ -1,0 +1,100 @@
+//! The faces: one file a service. A handler decodes, calls, encodes.
+
+mod agent;
+mod containers;
+mod convert;
+mod images;
+mod stdio;
+
+use std::sync::Arc;
+
+use linkspan_containers::{Containers, launch::Launcher};
+use linkspan_images::Store;
+use linkspan_proto::{
+    error::Failure,
+    v1::{
+        agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
+        image_service_server::ImageServiceServer,
+    },
+};
+use tonic::{Status, service::Routes};
+
+use crate::{boot::timeline::Timeline, console::Journal, power::Power, streams::Streams};
+
+/// A message may carry an inspect result or a batch of log lines; archives do not travel so.
+const MAX_MESSAGE: usize = 16 << 20;
+
+/// Everything that the faces call. Cheap to clone.
+#[derive(Clone)]
+pub struct Guest {
+    /// The containers.
+    pub containers: Containers,
+    /// The images; absent where the store cannot exist (the stack tests without a disk).
+    pub images: Arc<Store>,
+    /// For the machine's own shell.
+    pub shell: Arc<dyn Shell>,
+    /// For signals and sizes of the shell.
+    pub launcher: Arc<dyn Launcher>,
+    /// Byte streams.
+    pub streams: Streams,
+    /// How this boot went.
+    pub timeline: Timeline,
+    /// The agent's log.
+    pub journal: Journal,
+    /// The way out.
+    pub power: Arc<dyn Power>,
+    /// Names this boot.
+    pub boot_id: Arc<str>,
+}
+
+/// Starts a process in the VM itself.
+pub trait Shell: Send + Sync + 'static {
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    fn spawn(&self, request: &ShellSpec) -> Result<linkspan_containers::launch::Launched, Failure>;
+}
+
+/// What the machine's shell is asked to run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShellSpec {
+    /// Never empty.
+    pub args: Vec<String>,
+    /// KEY=VALUE beside the defaults.
+    pub env: Vec<String>,
+    /// A terminal of this size.
+    pub terminal: Option<(u16, u16)>,
+}
+
+/// All services, for any transport.
+#[must_use]
+pub fn services(guest: Guest) -> Routes {
+    let mut routes = Routes::builder();
+    routes
+        .add_service(
+            AgentServiceServer::new(agent::Face(guest.clone())).max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            ContainerServiceServer::new(containers::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            ImageServiceServer::new(images::Face(guest)).max_decoding_message_size(MAX_MESSAGE),
+        );
+    routes.routes()
+}
+
+/// Runs synchronous work; a panic in it is an internal error of this call only.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result.map_err(Status::from),
+        Err(error) => Err(Failure::new(
+            linkspan_proto::error::ErrorCode::Internal,
+            format!("the agent failed: {error}"),
+        )
+        .into()),
+    }
+}

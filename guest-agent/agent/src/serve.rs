@@ -1,0 +1,125 @@
+//! Serving on vsock: gRPC on one port, byte streams on another.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt as _};
+use linkspan_proto::ports::{AGENT_RPC, AGENT_STREAMS};
+use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::{Server, server::Connected};
+
+use crate::{
+    rpc::{self, Guest},
+    streams::Streams,
+};
+
+/// HTTP/2's own 64 KiB would make every chunk of a container's output wait for an answer.
+const WINDOW: u32 = 8 << 20;
+const FRAME: u32 = 1 << 20;
+/// A host that has gone to sleep or lost its daemon is noticed within the sum of these.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Both listeners. Connections queue from the moment they exist.
+pub struct Listeners {
+    rpc: VsockListener,
+    streams: VsockListener,
+}
+
+impl Listeners {
+    /// Binds both ports.
+    ///
+    /// # Errors
+    /// When a port is taken or the kernel has no vsock.
+    pub fn bind() -> io::Result<Self> {
+        let bind = |port| VsockListener::bind(VsockAddr::new(VMADDR_CID_ANY, port));
+        Ok(Self { rpc: bind(AGENT_RPC)?, streams: bind(AGENT_STREAMS)? })
+    }
+
+    /// Serves until the VM ends.
+    ///
+    /// # Errors
+    /// When a listener fails.
+    pub async fn serve(self, guest: Guest) -> Result<(), tonic::transport::Error> {
+        tokio::spawn(accept_streams(self.streams, guest.streams.clone()));
+        Server::builder()
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_frame_size(FRAME)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .add_routes(rpc::services(guest))
+            .serve_with_incoming(Box::pin(from_host(self.rpc).map(|stream| stream.map(FromHost))))
+            .await
+    }
+}
+
+/// A connection as tonic wants it. `tokio-vsock` has this behind a feature, which would make the
+/// host's transport depend on tonic too.
+struct FromHost(VsockStream);
+
+impl Connected for FromHost {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for FromHost {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for FromHost {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+/// Connections from the host only. Over the loopback transport a process in the VM could reach the
+/// same port; a container cannot, its system call filter refuses the socket.
+fn from_host(listener: VsockListener) -> impl Stream<Item = io::Result<VsockStream>> {
+    listener.incoming().filter(|connection| {
+        let welcome = match connection {
+            Ok(stream) => stream.peer_addr().is_ok_and(|peer| peer.cid() == VMADDR_CID_HOST),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                false
+            }
+        };
+        std::future::ready(welcome)
+    })
+}
+
+async fn accept_streams(listener: VsockListener, streams: Streams) {
+    let mut incoming = Box::pin(from_host(listener));
+    while let Some(Ok(stream)) = incoming.next().await {
+        let streams = streams.clone();
+        tokio::spawn(async move {
+            if let Err(error) = streams.accept(stream).await {
+                tracing::warn!(%error, "a byte stream was refused");
+            }
+        });
+    }
+}

@@ -1,0 +1,39 @@
+//! What `containers` wants to know of images, asked of the image store.
+
+use std::sync::Arc;
+
+use linkspan_containers::{
+    error::ImageError,
+    launch::{ImageView, Images},
+};
+use linkspan_images::{Error, Store};
+
+/// The store on the data disk.
+#[derive(Debug, Clone)]
+pub struct GuestImages(pub Arc<Store>);
+
+impl Images for GuestImages {
+    fn resolve(&self, reference: &str) -> Result<ImageView, ImageError> {
+        let image = self.0.resolve(reference).map_err(|error| match error {
+            Error::NotFound { name } => ImageError::NotFound(name),
+            Error::InvalidReference(why) => {
+                ImageError::Invalid { reference: reference.into(), why: why.to_string() }
+            }
+            other => ImageError::Unusable { reference: reference.into(), why: other.to_string() },
+        })?;
+        let config = image.config;
+        Ok(ImageView {
+            id: image.id.to_string(),
+            reference: reference.into(),
+            env: config.env,
+            entrypoint: config.entrypoint,
+            command: config.cmd,
+            working_dir: config.working_dir,
+            user: config.user,
+            stop_signal: config.stop_signal.unwrap_or_default(),
+            labels: config.labels,
+            layers: image.layers,
+            diff_ids: image.diff_ids.iter().map(ToString::to_string).collect(),
+        })
+    }
+}

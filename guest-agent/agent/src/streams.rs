@@ -1,0 +1,215 @@
+//! Byte streams that belong to a call: each arrives on a connection of its own and is paired with
+//! the call that names it. Either may come first.
+
+use std::{
+    collections::HashMap,
+    io,
+    sync::Arc,
+    time::Duration,
+};
+
+use linkspan_proto::{
+    error::{ErrorCode, Failure},
+    preface::{self, Kind, Preface},
+};
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::oneshot,
+    time::timeout,
+};
+
+/// How long one of the two may wait for the other.
+const PAIRED_WITHIN: Duration = Duration::from_secs(30);
+/// Streams and calls that wait for their other half. A host has no reason for more.
+const MOST: usize = 256;
+
+/// A stream after its preface.
+pub type Incoming = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Streams that wait for their call, and calls that wait for their stream. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Streams(Arc<Mutex<HashMap<[u8; 16], Half>>>);
+
+enum Half {
+    Stream(Incoming),
+    Call(oneshot::Sender<Incoming>),
+}
+
+impl Streams {
+    /// Takes a connection: reads its preface and gives it to its call, now or later.
+    ///
+    /// # Errors
+    /// When what connected is not one of our streams, or its call never comes.
+    pub async fn accept(&self, mut stream: impl AsyncRead + Send + Unpin + 'static) -> io::Result<()> {
+        let mut head = [0; preface::LEN];
+        timeout(PAIRED_WITHIN, stream.read_exact(&mut head))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no preface came"))??;
+        let preface = Preface::decode(&head)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        debug_assert_eq!(preface.kind, Kind::Upload);
+        let stream: Incoming = Box::new(stream);
+        {
+            let mut waiting = self.0.lock();
+            match waiting.remove(&preface.id) {
+                Some(Half::Call(call)) => {
+                    // A call that was cancelled drops the connection, which tells the sender.
+                    let _ = call.send(stream);
+                    return Ok(());
+                }
+                Some(Half::Stream(_)) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::AlreadyExists,
+                        "two streams have the same id",
+                    ));
+                }
+                None if waiting.len() >= MOST => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::ResourceBusy,
+                        "too many streams wait for their calls",
+                    ));
+                }
+                None => drop(waiting.insert(preface.id, Half::Stream(stream))),
+            }
+        }
+        tokio::time::sleep(PAIRED_WITHIN).await;
+        let mut waiting = self.0.lock();
+        // Not a call that uses the id again: that one is not ours to remove.
+        if matches!(waiting.get(&preface.id), Some(Half::Stream(_))) {
+            waiting.remove(&preface.id);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "its call did not come"));
+        }
+        Ok(())
+    }
+
+    /// The stream that a call names.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id that is none, `TimedOut` when the stream does not come.
+    pub async fn take(&self, id: &str) -> Result<Incoming, Failure> {
+        let id = uuid::Uuid::parse_str(id)
+            .map_err(|_| {
+                Failure::new(ErrorCode::InvalidArgument, format!("`{id}` is not a stream id"))
+            })?
+            .into_bytes();
+        let receiver = {
+            let mut waiting = self.0.lock();
+            match waiting.remove(&id) {
+                Some(Half::Stream(stream)) => return Ok(stream),
+                Some(other @ Half::Call(_)) => {
+                    waiting.insert(id, other);
+                    return Err(Failure::new(
+                        ErrorCode::InvalidArgument,
+                        "another call waits for the same stream",
+                    ));
+                }
+                None => {
+                    let (sender, receiver) = oneshot::channel();
+                    waiting.insert(id, Half::Call(sender));
+                    receiver
+                }
+            }
+        };
+        let guard = Forget { streams: self.clone(), id };
+        let stream = timeout(PAIRED_WITHIN, receiver).await;
+        drop(guard);
+        stream.ok().and_then(Result::ok).ok_or_else(|| {
+            Failure::new(
+                ErrorCode::TimedOut,
+                format!("the byte stream of this call did not come within {} s", PAIRED_WITHIN.as_secs()),
+            )
+        })
+    }
+}
+
+/// A call that is cancelled while it waits leaves nothing behind.
+struct Forget {
+    streams: Streams,
+    id: [u8; 16],
+}
+
+impl Drop for Forget {
+    fn drop(&mut self) {
+        let mut waiting = self.streams.0.lock();
+        if matches!(waiting.get(&self.id), Some(Half::Call(_))) {
+            waiting.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    const ID: [u8; 16] = [9; 16];
+
+    fn id() -> String {
+        uuid::Uuid::from_bytes(ID).to_string()
+    }
+
+    async fn upload(streams: Streams, content: &'static [u8]) -> io::Result<()> {
+        let (mut near, far) = tokio::io::duplex(64);
+        let writer = tokio::spawn(async move {
+            let preface = Preface { kind: Kind::Upload, id: ID };
+            near.write_all(&preface.encode()).await?;
+            near.write_all(content).await
+        });
+        let accepted = streams.accept(far).await;
+        // A refused stream breaks the writer off: the answer of `accept` is what counts.
+        let _ = writer.await.expect("the writer does not panic");
+        accepted
+    }
+
+    async fn read(mut stream: Incoming) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await.expect("it can be read");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn stream_and_call_find_each_other_in_both_orders() {
+        let streams = Streams::default();
+        let first = tokio::spawn(upload(streams.clone(), b"stream first"));
+        while streams.0.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(read(streams.take(&id()).await.expect("it is there")).await, b"stream first");
+        first.abort();
+
+        let call = tokio::spawn({
+            let streams = streams.clone();
+            async move { read(streams.take(&id()).await.expect("it comes")).await }
+        });
+        while streams.0.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        upload(streams.clone(), b"call first").await.expect("it is taken");
+        assert_eq!(call.await.expect("no panic"), b"call first");
+        assert!(streams.0.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_call_leaves_nothing_behind() {
+        let streams = Streams::default();
+        let call = tokio::spawn({
+            let streams = streams.clone();
+            async move { streams.take(&id()).await.map(drop) }
+        });
+        while streams.0.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        call.abort();
+        let _ = call.await;
+        assert!(streams.0.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn foreign_bytes_are_refused() {
+        let (mut near, far) = tokio::io::duplex(64);
+        near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.expect("it fits");
+        let error = Streams::default().accept(far).await.expect_err("not a preface");
+        assert!(error.to_string().contains("LSPN"), "{error}");
+    }
+}

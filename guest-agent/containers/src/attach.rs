@@ -1,0 +1,385 @@
+//! Connecting to a container: its own streams, one more process, its log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{
+    Containers, Error, Shared, Status,
+    config::ExecConfig,
+    container::{Command, Container, blocking},
+    io::Channel,
+    launch::{Launcher, StdioSpec},
+    log::{self, Reader, Record, Select},
+    output::{Attached, Backlog, LogEnd},
+    plan::{self, Permissions},
+    session::{Event, OomBase, Session},
+    signal::Signal,
+    state::{Action, Kind, State},
+    validate,
+};
+
+/// How many log records travel together.
+const BATCH: usize = 256;
+
+/// What to connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AttachOptions {
+    /// Standard input; without effect on a container that was created without one, as in Docker.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+    /// Start it once the streams are connected, so that no output is missed.
+    pub start: bool,
+    /// Replay what the log holds first.
+    pub logs: bool,
+    /// The terminal's rows and columns.
+    pub size: Option<(u16, u16)>,
+}
+
+/// A client's side of a container's own streams.
+pub struct Attachment {
+    container: Arc<Container>,
+    launcher: Arc<dyn Launcher>,
+    output: Attached,
+    replay: Option<Replay>,
+    progress: Progress,
+    exits_before: u64,
+    input: AttachedInput,
+}
+
+/// The input half of an [`Attachment`]. Dropping it is leaving.
+pub struct AttachedInput {
+    container: Arc<Container>,
+    launcher: Arc<dyn Launcher>,
+    stdin: bool,
+    /// Held by every clone: when the last is dropped, this client has left.
+    leave: Arc<LeaveGuard>,
+}
+
+struct LeaveGuard(Option<Arc<Container>>);
+
+impl Drop for LeaveGuard {
+    fn drop(&mut self) {
+        // `stdin_once`: the first client that leaves takes the input with it. A terminal stays.
+        if let Some(container) = &self.0 {
+            let config = &container.record.config;
+            if config.stdin_once && !config.tty {
+                container.hub.close_stdin();
+            }
+        }
+    }
+}
+
+struct Replay {
+    reader: Option<Reader>,
+    backlog: Backlog,
+    pending: Vec<(Channel, Bytes)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    NotStarted,
+    Streaming,
+    Over,
+}
+
+impl Containers {
+    /// Connects to a container's own streams.
+    ///
+    /// # Errors
+    /// When it does not run and is not to be started, or cannot be started.
+    pub async fn attach(&self, who: &str, options: AttachOptions) -> Result<Attachment, Error> {
+        let container = self.find(who)?;
+        let ended = container.status.borrow().state.kind() == Kind::Exited;
+        // Reading an ended container's log through attach is Docker's `attach --logs`.
+        if !options.start && !(ended && options.logs) {
+            container.permit(Action::Attach)?;
+        }
+        let exits_before = container.status.borrow().exits;
+        let (output, backlog) = container.hub.attach(options.stdout, options.stderr);
+        if options.start {
+            container.ask(|reply| Command::Start { size: options.size, reply }).await?;
+        }
+        let launcher = Arc::clone(&self.shared.launcher);
+        let replay = if options.logs {
+            let path = container.folder.log();
+            let select = Select { stdout: options.stdout, stderr: options.stderr, ..Select::ALL };
+            let opened = path.clone();
+            let reader = blocking(move || Reader::open(&opened, select)).await;
+            let reader = reader.map_err(Error::file("read", path))?;
+            let mut pending = backlog.partial.clone();
+            pending.retain(|(channel, bytes)| {
+                let wanted = match channel {
+                    Channel::Stdout => options.stdout,
+                    Channel::Stderr => options.stderr,
+                };
+                wanted && !bytes.is_empty()
+            });
+            pending.reverse();
+            Some(Replay { reader: Some(reader), backlog, pending })
+        } else {
+            None
+        };
+        let leave = Arc::new(LeaveGuard(options.stdin.then(|| Arc::clone(&container))));
+        let input = AttachedInput {
+            container: Arc::clone(&container),
+            launcher: Arc::clone(&launcher),
+            stdin: options.stdin,
+            leave,
+        };
+        let attachment = Attachment {
+            container,
+            launcher,
+            output,
+            replay,
+            progress: Progress::NotStarted,
+            exits_before,
+            input,
+        };
+        if !options.start
+            && let Some((rows, columns)) = options.size
+        {
+            // Before it runs there is no terminal; its first size comes with the start.
+            if let Err(error) = attachment.input.resize(rows, columns) {
+                tracing::debug!(%error, "the terminal was not resized on attaching");
+            }
+        }
+        Ok(attachment)
+    }
+
+    /// Runs one more process in a container.
+    ///
+    /// # Errors
+    /// When the container does not run, or the process cannot be started, with the failing step.
+    pub async fn exec(&self, who: &str, config: ExecConfig) -> Result<Session, Error> {
+        validate::exec(&config)?;
+        let container = self.find(who)?;
+        container.permit(Action::Exec)?;
+        let shared = Arc::clone(&self.shared);
+        let (launched, base) = blocking(move || launch_exec(&container, &shared, &config)).await?;
+        Session::with_oom(launched, Arc::clone(&self.shared.launcher), Some(base))
+            .map_err(|source| Error::Process { action: "connect to", name: who.into(), source })
+    }
+
+    /// Reads a container's log, and with `follow` waits for more until the container ends.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn logs(&self, who: &str, select: Select, follow: bool) -> Result<LogStream, Error> {
+        let container = self.find(who)?;
+        let path = container.folder.log();
+        let log_end = container.hub.log_end();
+        let reader = blocking(move || Reader::open(&path, select)).await;
+        let reader = reader.map_err(Error::file("read", container.folder.log()))?;
+        Ok(LogStream { container, reader: Some(reader), log_end, follow })
+    }
+}
+
+fn launch_exec(
+    container: &Container,
+    shared: &Shared,
+    config: &ExecConfig,
+) -> Result<(crate::launch::Launched, OomBase), Error> {
+    let own = &container.record.config;
+    let permissions = Permissions::of_exec(own, config)?;
+    let seccomp =
+        if permissions.seccomp { shared.default_seccomp(&permissions)? } else { Vec::new() };
+    let process = plan::exec(own, &container.record.resolved, config, seccomp)?;
+    let Some(target) = container.target.lock().clone() else {
+        return Err(Error::WrongState {
+            action: Action::Exec.verb(),
+            name: container.name().into(),
+            why: "it has just ended".into(),
+        });
+    };
+    let launcher = &shared.launcher;
+    let before = launcher.oom_kills(&target.cgroup).unwrap_or(0);
+    let stdio = StdioSpec { stdin: config.stdin, output: !config.detach };
+    let launched = launcher.exec(&target, &process, stdio).map_err(Error::Launch)?;
+    Ok((launched, OomBase { cgroup: target.cgroup, before }))
+}
+
+impl Attachment {
+    /// The input half; give it to the task that reads from the client.
+    pub fn input(&self) -> AttachedInput {
+        AttachedInput {
+            container: Arc::clone(&self.container),
+            launcher: Arc::clone(&self.launcher),
+            stdin: self.input.stdin,
+            leave: Arc::clone(&self.input.leave),
+        }
+    }
+
+    /// What comes next; None after the last.
+    ///
+    /// # Errors
+    /// [`Error::SlowReader`] when this client was given up; [`Error::Gone`] when the container
+    /// was removed before it ever ran.
+    pub async fn next(&mut self) -> Result<Option<Event>, Error> {
+        match self.progress {
+            Progress::NotStarted => Ok(Some(self.started().await)),
+            Progress::Streaming => {
+                if let Some(event) = self.replayed().await? {
+                    return Ok(Some(event));
+                }
+                if let Some((channel, bytes)) = self.output.next().await? {
+                    return Ok(Some(Event::Output(channel, bytes)));
+                }
+                self.progress = Progress::Over;
+                self.exited().await.map(Some)
+            }
+            Progress::Over => Ok(None),
+        }
+    }
+
+    async fn started(&mut self) -> Event {
+        let before = self.exits_before;
+        let status = self
+            .container
+            .wait_until(|status| status.exits > before || status.state.kind() != Kind::Created)
+            .await;
+        self.progress = Progress::Streaming;
+        let pid = match status.state {
+            State::Running { pid, .. } => pid,
+            _ => 0,
+        };
+        if pid == 0 && status.exits == before {
+            // It does not run and will not: nothing but the replay comes.
+            self.output.finish();
+        }
+        Event::Started { pid }
+    }
+
+    async fn replayed(&mut self) -> Result<Option<Event>, Error> {
+        let Some(replay) = &mut self.replay else { return Ok(None) };
+        if let Some(mut reader) = replay.reader.take() {
+            let end = replay.backlog.length;
+            let (reader, records) = blocking(move || {
+                let records = reader.next(end, 1);
+                (reader, records)
+            })
+            .await;
+            let records = records.map_err(Error::file("read", self.container.folder.log()))?;
+            if let Some(record) = records.into_iter().next() {
+                replay.reader = Some(reader);
+                return Ok(Some(Event::Output(record.channel, record.line)));
+            }
+        }
+        if let Some((channel, bytes)) = replay.pending.pop() {
+            return Ok(Some(Event::Output(channel, bytes)));
+        }
+        self.replay = None;
+        Ok(None)
+    }
+
+    async fn exited(&self) -> Result<Event, Error> {
+        let before = self.exits_before;
+        let over = |s: &Status| s.exits > before || s.state.kind() != Kind::Running;
+        match self.container.wait_until(over).await.last_exit {
+            Some(exit) => Ok(Event::Exited {
+                code: exit.code,
+                oom_killed: exit.oom_killed,
+                error: exit.error,
+            }),
+            None => Err(Error::Gone(self.container.name().into())),
+        }
+    }
+}
+
+impl AttachedInput {
+    /// Writes to standard input; waits for the start of a container that has not started. False:
+    /// nobody reads it.
+    pub async fn write(&self, bytes: Bytes) -> bool {
+        if !self.stdin {
+            return false;
+        }
+        self.container.wait_until(|status| status.state.kind() != Kind::Created).await;
+        match self.container.hub.stdin() {
+            Some(stdin) => stdin.send(bytes).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// End of file, where the container was created so that a client may give one.
+    pub async fn close_stdin(&self) {
+        let config = &self.container.record.config;
+        if self.stdin && config.stdin_once && !config.tty {
+            self.container.wait_until(|status| status.state.kind() != Kind::Created).await;
+            self.container.hub.close_stdin();
+        }
+    }
+
+    /// Changes the terminal's size.
+    ///
+    /// # Errors
+    /// As ioctl(TIOCSWINSZ); `Unsupported` without a terminal.
+    pub fn resize(&self, rows: u16, columns: u16) -> std::io::Result<()> {
+        match self.container.hub.terminal() {
+            Some(terminal) => self.launcher.resize(terminal.fd(), rows, columns),
+            None => Err(std::io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Sends the first process a signal. Does nothing when it does not run.
+    ///
+    /// # Errors
+    /// As kill(2).
+    pub fn signal(&self, signal: Signal) -> std::io::Result<()> {
+        let target = self.container.target.lock().clone();
+        target.map_or(Ok(()), |target| self.launcher.signal(&target, signal))
+    }
+
+    /// The container's status.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.container.status.clone()
+    }
+}
+
+/// Records of a log, in batches.
+pub struct LogStream {
+    container: Arc<Container>,
+    reader: Option<Reader>,
+    log_end: watch::Receiver<LogEnd>,
+    follow: bool,
+}
+
+impl LogStream {
+    /// The next records; None when there are no more. Waits without polling while following.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
+        loop {
+            let Some(mut reader) = self.reader.take() else { return Ok(None) };
+            let end = *self.log_end.borrow_and_update();
+            let (reader, records) = blocking(move || {
+                let records: std::io::Result<Vec<log::Record>> = reader.next(end.length, BATCH);
+                (reader, records)
+            })
+            .await;
+            let records = records.map_err(Error::file("read", self.container.folder.log()))?;
+            let over = reader.is_over() || reader.position() >= end.length && !end.open;
+            if !records.is_empty() {
+                self.reader = Some(reader);
+                return Ok(Some(records));
+            }
+            if !self.follow || over || !self.more().await {
+                return Ok(None);
+            }
+            self.reader = Some(reader);
+        }
+    }
+
+    /// Waits until the log grows; false when it no longer can.
+    async fn more(&mut self) -> bool {
+        if !self.log_end.borrow().open && !self.log_end.has_changed().unwrap_or(false) {
+            return false;
+        }
+        self.log_end.changed().await.is_ok()
+    }
+}

@@ -1,0 +1,166 @@
+//! Making containers, and looking at them.
+
+use std::{path::PathBuf, sync::Arc};
+
+use jiff::Timestamp;
+
+use crate::{
+    Containers, Error, Status,
+    config::{Config, Resolved},
+    container::{Container, blocking, spawn},
+    filter::Filters,
+    id::ContainerId,
+    names,
+    plan::Permissions,
+    state::{Kind, State},
+    store::{Folder, Record},
+    validate,
+};
+
+/// How often a made-up name may be taken before numbers are appended.
+const NAME_ATTEMPTS: u32 = 20;
+
+/// A container that has just been made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Created {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its name, given or made up.
+    pub name: String,
+    /// What the caller may want to know.
+    pub warnings: Vec<String>,
+}
+
+/// A container as it is at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// What does not change.
+    pub record: Record,
+    /// What does.
+    pub status: Status,
+    /// Its folder on the data disk.
+    pub folder: PathBuf,
+    /// Its log.
+    pub log_path: PathBuf,
+    /// Relative to the cgroup2 mount.
+    pub cgroup: PathBuf,
+    /// Bits by capability number.
+    pub capabilities: u64,
+}
+
+impl Containers {
+    /// Makes a container: checks everything, stores it, starts nothing. `name` empty: made up.
+    ///
+    /// # Errors
+    /// Names the option that is wrong, the image that is missing, or the owner of the name.
+    pub async fn create(&self, name: &str, config: Config) -> Result<Created, Error> {
+        validate::config(&config, self.shared.capacity)?;
+        if !name.is_empty() {
+            // Early: the image need not be there for the name to be wrong.
+            names::validate(name)?;
+        }
+        let (this, name) = (self.clone(), name.to_owned());
+        // The handle's task is spawned from here, not from the blocking thread's point of view:
+        // `spawn_blocking` threads carry the runtime's context.
+        blocking(move || this.create_blocking(&name, config)).await
+    }
+
+    fn create_blocking(&self, name: &str, config: Config) -> Result<Created, Error> {
+        let image = self.shared.images.resolve(&config.image)?;
+        let id = ContainerId::generate();
+        let resolved = Resolved::new(&id, &config, &image)?;
+        let warnings = warnings(&config);
+        let name = self.reserve(name, &id)?;
+        let created_at = Timestamp::now();
+        let record = Record { id: id.clone(), name, created_at, config, resolved };
+        let name = record.name.clone();
+        let state = State::Created { failed: None };
+        let folder = Folder::of(&self.shared.root, &record);
+        if let Err(error) = folder.create(&record, &state) {
+            self.shared.table.lock().names.remove(&name);
+            if let Err(leftover) = folder.remove() {
+                tracing::warn!(%leftover, "a half-made container's files are left");
+            }
+            return Err(error);
+        }
+        let container = spawn(&self.shared, record, state);
+        self.shared.table.lock().by_id.insert(id.clone(), container);
+        Ok(Created { id, name, warnings })
+    }
+
+    /// Takes a name before the container exists, so that two cannot get the same one.
+    fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
+        let mut table = self.shared.table.lock();
+        if !wanted.is_empty() {
+            let name = names::validate(wanted)?;
+            if let Some(owner) = table.names.get(name) {
+                let owner = owner.short().to_owned();
+                return Err(Error::NameConflict { name: name.into(), owner });
+            }
+            table.names.insert(name.into(), id.clone());
+            return Ok(name.into());
+        }
+        let mut attempt = 0;
+        loop {
+            let name = names::generate(attempt / NAME_ATTEMPTS);
+            if !table.names.contains_key(&name) {
+                table.names.insert(name.clone(), id.clone());
+                return Ok(name);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The containers that run, or all, newest first. `last`: the newest N in any state.
+    ///
+    /// # Errors
+    /// When a filter is not known.
+    pub fn list(
+        &self,
+        all: bool,
+        last: Option<usize>,
+        filters: &Filters,
+    ) -> Result<Vec<Snapshot>, Error> {
+        let mut found: Vec<Snapshot> = self.all().iter().map(snapshot).collect();
+        found.sort_by(|a, b| b.record.created_at.cmp(&a.record.created_at));
+        // Asking for a state by name asks for all states, as with Docker.
+        let any_state = all || last.is_some() || filters.names_a_state();
+        found.retain(|container| {
+            (any_state || container.status.state.kind() == Kind::Running)
+                && filters.matches(container)
+        });
+        found.truncate(last.unwrap_or(usize::MAX));
+        Ok(found)
+    }
+
+    /// One container.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn inspect(&self, who: &str) -> Result<Snapshot, Error> {
+        Ok(snapshot(&self.find(who)?))
+    }
+}
+
+fn snapshot(container: &Arc<Container>) -> Snapshot {
+    // The configuration was valid when it was made.
+    let capabilities = Permissions::of(&container.record.config)
+        .map_or(0, |permissions| permissions.capabilities.effective);
+    Snapshot {
+        record: container.record.clone(),
+        status: container.status.borrow().clone(),
+        folder: container.folder.path().into(),
+        log_path: container.folder.log(),
+        cgroup: container.cgroup(),
+        capabilities,
+    }
+}
+
+/// Legal, but probably not what was meant.
+fn warnings(config: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if config.privileged && !config.cap_drop.is_empty() {
+        warnings.push("--cap-drop has no effect beside --privileged".to_owned());
+    }
+    warnings
+}

@@ -1,0 +1,296 @@
+//! A launcher and images without namespaces, for tests on any Linux host.
+//!
+//! Processes are threads that play small scripted programs (see [`programs`]) with real pipes and
+//! terminals; they end, take signals and are reported the way the agent's reaper reports them.
+
+mod programs;
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    io::{self, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use linkspan_runtime::plan::{CapabilitySets, Plan, Process};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use crate::{
+    error::{ImageError, LaunchError, LaunchKind},
+    launch::{
+        ExitCode, ImageView, Images, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep,
+    },
+    signal::Signal,
+};
+
+/// Starts scripted programs. Clones share their processes.
+#[derive(Clone, Default)]
+pub struct FakeLauncher {
+    table: Arc<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    last_pid: u32,
+    processes: HashMap<u32, Running>,
+    cgroups: HashMap<PathBuf, u64>,
+    plans: Vec<Plan>,
+}
+
+struct Running {
+    signals: File,
+    cgroup: PathBuf,
+}
+
+impl FakeLauncher {
+    /// The cgroups that exist: none, when every container has been cleaned up after.
+    #[must_use]
+    pub fn cgroups(&self) -> HashSet<PathBuf> {
+        self.table.inner.lock().cgroups.keys().cloned().collect()
+    }
+
+    /// How many processes run.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.table.inner.lock().processes.len()
+    }
+
+    /// Every plan that was carried out, oldest first.
+    #[must_use]
+    pub fn plans(&self) -> Vec<Plan> {
+        self.table.inner.lock().plans.clone()
+    }
+
+    fn launch(
+        &self,
+        process: &Process,
+        hostname: &str,
+        cgroup: &Path,
+        spec: StdioSpec,
+        first: bool,
+    ) -> Result<Launched, LaunchError> {
+        let program = programs::find(&process.args)?;
+        let (ours, theirs) = if process.terminal.is_some() {
+            terminal(process).map_err(engine)?
+        } else {
+            pipes(spec).map_err(engine)?
+        };
+        let (signals, sender) = pipe().map_err(engine)?;
+        let (report, exit) = oneshot::channel();
+        let mut inner = self.table.inner.lock();
+        inner.last_pid += 1;
+        let pid = inner.last_pid;
+        inner.processes.insert(pid, Running { signals: sender, cgroup: cgroup.into() });
+        drop(inner);
+        let stage = programs::Stage {
+            args: process.args.clone(),
+            env: process.env.clone(),
+            cwd: process.cwd.clone(),
+            hostname: hostname.to_owned(),
+            stdio: theirs,
+            signals,
+            out_of_memory: Box::new(self.counter(cgroup)),
+        };
+        let (table, cgroup_path) = (Arc::clone(&self.table), cgroup.to_owned());
+        let spawned = thread::Builder::new().name("fake process".into()).spawn(move || {
+            let code = programs::play(program, stage);
+            table.end(pid, first.then_some(cgroup_path.as_path()));
+            // Whoever waited may have lost interest.
+            let _ = report.send(ExitCode(code));
+        });
+        spawned.map_err(engine)?;
+        let target = Target { pid, pidfd: None, cgroup: cgroup.into() };
+        let trace = vec![TraceStep { name: "play".into(), started_us: 0, duration_us: 1 }];
+        Ok(Launched { target, stdio: ours, exit, trace })
+    }
+
+    fn counter(&self, cgroup: &Path) -> impl Fn() + Send + 'static {
+        let (table, cgroup) = (Arc::clone(&self.table), cgroup.to_owned());
+        move || *table.inner.lock().cgroups.entry(cgroup.clone()).or_default() += 1
+    }
+}
+
+impl Table {
+    fn end(&self, pid: u32, cgroup_of_first: Option<&Path>) {
+        let mut inner = self.inner.lock();
+        inner.processes.remove(&pid);
+        if let Some(cgroup) = cgroup_of_first {
+            // As when the first process of a PID namespace ends.
+            inner.signal_all(cgroup);
+        }
+        drop(inner);
+        self.changed.notify_all();
+    }
+}
+
+impl Inner {
+    fn signal_all(&self, cgroup: &Path) {
+        for process in self.processes.values().filter(|process| process.cgroup == cgroup) {
+            process.send(Signal::KILL);
+        }
+    }
+}
+
+impl Running {
+    fn send(&self, signal: Signal) {
+        // A process that has ended no longer reads; nobody cares then.
+        let _ = (&self.signals).write_all(&[signal.number().unsigned_abs() as u8]);
+    }
+}
+
+fn engine(error: impl std::fmt::Display) -> LaunchError {
+    LaunchError { kind: LaunchKind::Engine, message: error.to_string() }
+}
+
+fn pipe() -> io::Result<(File, File)> {
+    let (read, write) = io::pipe()?;
+    Ok((File::from(OwnedFd::from(read)), File::from(OwnedFd::from(write))))
+}
+
+fn pipes(spec: StdioSpec) -> io::Result<(Stdio, programs::Streams)> {
+    let mut theirs = programs::Streams::default();
+    let (mut stdin, mut stdout, mut stderr) = (None, None, None);
+    if spec.stdin {
+        let (read, write) = pipe()?;
+        (theirs.stdin, stdin) = (Some(read), Some(write.into()));
+    }
+    if spec.output {
+        let (read, write) = pipe()?;
+        (stdout, theirs.stdout) = (Some(read.into()), Some(write));
+        let (read, write) = pipe()?;
+        (stderr, theirs.stderr) = (Some(read.into()), Some(write));
+    }
+    Ok((Stdio::Pipes { stdin, stdout, stderr }, theirs))
+}
+
+fn terminal(process: &Process) -> io::Result<(Stdio, programs::Streams)> {
+    let pair = nix::pty::openpty(None, None)?;
+    if let Some(size) = process.terminal {
+        linkspan_sys::tty::set_window_size(&pair.master, size.rows, size.columns)?;
+    }
+    let slave = File::from(pair.slave);
+    let theirs = programs::Streams {
+        stdin: Some(slave.try_clone()?),
+        stdout: Some(slave.try_clone()?),
+        stderr: Some(slave),
+    };
+    Ok((Stdio::Terminal { master: pair.master }, theirs))
+}
+
+impl Launcher for FakeLauncher {
+    fn start(&self, plan: &Plan, stdio: StdioSpec) -> Result<Launched, LaunchError> {
+        let mut inner = self.table.inner.lock();
+        inner.plans.push(plan.clone());
+        if inner.cgroups.insert(plan.cgroup.clone(), 0).is_some() {
+            return Err(engine(format!("cgroup `{}` exists already", plan.cgroup.display())));
+        }
+        drop(inner);
+        self.launch(&plan.process, &plan.hostname, &plan.cgroup, stdio, true)
+    }
+
+    fn exec(
+        &self,
+        target: &Target,
+        process: &Process,
+        stdio: StdioSpec,
+    ) -> Result<Launched, LaunchError> {
+        if !self.table.inner.lock().processes.contains_key(&target.pid) {
+            return Err(engine("setns: no such process"));
+        }
+        self.launch(process, "", &target.cgroup, stdio, false)
+    }
+
+    fn signal(&self, target: &Target, signal: Signal) -> io::Result<()> {
+        if let Some(process) = self.table.inner.lock().processes.get(&target.pid) {
+            process.send(signal);
+        }
+        Ok(())
+    }
+
+    fn kill_all(&self, cgroup: &Path) -> io::Result<()> {
+        self.table.inner.lock().signal_all(cgroup);
+        Ok(())
+    }
+
+    fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
+        let inner = self.table.inner.lock();
+        inner.cgroups.get(cgroup).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn remove_cgroup(&self, cgroup: &Path) -> io::Result<()> {
+        let mut inner = self.table.inner.lock();
+        let busy = |inner: &mut Inner| inner.processes.values().any(|p| p.cgroup == cgroup);
+        let waited = self.table.changed.wait_while_for(&mut inner, busy, Duration::from_secs(5));
+        if waited.timed_out() {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        inner.cgroups.remove(cgroup);
+        Ok(())
+    }
+
+    fn default_seccomp(&self, _capabilities: &CapabilitySets) -> Result<Vec<u64>, LaunchError> {
+        // A thread is not confined; an empty filter says so in the recorded plan.
+        Ok(Vec::new())
+    }
+
+    fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
+        Ok(linkspan_sys::tty::set_window_size(terminal, rows, columns)?)
+    }
+}
+
+/// Images that exist by being named.
+#[derive(Clone, Default)]
+pub struct FakeImages {
+    images: Arc<Mutex<Vec<ImageView>>>,
+}
+
+impl FakeImages {
+    /// With `busybox:latest`, whose command is `sh`.
+    #[must_use]
+    pub fn with_busybox() -> Self {
+        let images = Self::default();
+        images.add(ImageView {
+            id: format!("sha256:{}", "b".repeat(64)),
+            reference: "busybox:latest".into(),
+            command: vec!["sh".into()],
+            layers: vec!["/fake/busybox".into()],
+            diff_ids: vec![format!("sha256:{}", "d".repeat(64))],
+            ..ImageView::default()
+        });
+        images
+    }
+
+    /// Adds an image.
+    pub fn add(&self, image: ImageView) {
+        self.images.lock().push(image);
+    }
+
+    /// Removes an image by its reference.
+    pub fn remove(&self, reference: &str) {
+        self.images.lock().retain(|image| image.reference != reference);
+    }
+}
+
+impl Images for FakeImages {
+    fn resolve(&self, reference: &str) -> Result<ImageView, ImageError> {
+        let images = self.images.lock();
+        let is_it = |image: &&ImageView| {
+            image.reference == reference
+                || image.reference.strip_suffix(":latest") == Some(reference)
+                || image.id == reference
+        };
+        let found = images.iter().find(is_it).cloned();
+        found.ok_or_else(|| ImageError::NotFound(reference.into()))
+    }
+}

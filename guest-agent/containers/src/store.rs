@@ -1,0 +1,257 @@
+//! The folders of containers on the data disk: config.json, state.json, log, upper, work.
+//!
+//! ```text
+//! containers/<id>/config.json    written once, last: a folder without it is a leftover
+//!                 state.json     replaced at each change of state; not there with auto_remove
+//!                 <id>-json.log  Docker's json-file
+//!                 upper/ work/   overlayfs
+//!                 hosts hostname resolv.conf   bind-mounted into the container
+//! ```
+//!
+//! Files are replaced by writing another, fsync, rename. A container that is removed when it ends
+//! skips the fsync: whatever a crash leaves of it is deleted at the next start anyway.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    Error,
+    config::{Config, Resolved},
+    id::ContainerId,
+    state::{Exit, State},
+};
+
+/// The version of config.json and state.json that this program writes and reads.
+const FORMAT: u32 = 1;
+
+/// Docker's exit code of a container that ran when the machine went down.
+const LOST: i32 = 255;
+
+/// What config.json holds: everything about a container that does not change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The container's id.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What was asked for.
+    pub config: Config,
+    /// What that came to.
+    pub resolved: Resolved,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    format: u32,
+    #[serde(flatten)]
+    value: T,
+}
+
+/// One container's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    path: PathBuf,
+    id: ContainerId,
+    durable: bool,
+}
+
+impl Folder {
+    /// The folder of `record` in `root`. Nothing is made yet.
+    #[must_use]
+    pub fn of(root: &Path, record: &Record) -> Self {
+        Self {
+            path: root.join(record.id.as_str()),
+            id: record.id.clone(),
+            durable: !record.config.auto_remove,
+        }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Docker's name for the log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join(format!("{}-json.log", self.id))
+    }
+
+    /// Makes the folder and what is in it.
+    ///
+    /// # Errors
+    /// When a file cannot be written. What was made is a leftover then, see [`load`].
+    pub fn create(&self, record: &Record, state: &State) -> Result<(), Error> {
+        for folder in [self.path.clone(), self.path.join("upper"), self.path.join("work")] {
+            fs::create_dir_all(&folder).map_err(Error::file("create", &folder))?;
+        }
+        let hostname = &record.resolved.hostname;
+        let resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        for (name, text) in [
+            ("hostname", format!("{hostname}\n")),
+            ("hosts", hosts(hostname, &record.config.domainname)),
+            ("resolv.conf", resolv),
+        ] {
+            let path = self.path.join(name);
+            fs::write(&path, text).map_err(Error::file("write", &path))?;
+        }
+        if self.durable {
+            self.write("state.json", state)?;
+        }
+        self.write("config.json", record)
+    }
+
+    /// Replaces state.json.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, state: &State) -> Result<(), Error> {
+        self.write("state.json", state)
+    }
+
+    /// Deletes everything. What is left when it fails is a leftover, see [`load`].
+    ///
+    /// # Errors
+    /// When something cannot be deleted.
+    pub fn remove(&self) -> Result<(), Error> {
+        let config = self.path.join("config.json");
+        let gone = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        };
+        fs::remove_file(&config).or_else(gone).map_err(Error::file("delete", &config))?;
+        fs::remove_dir_all(&self.path).or_else(gone).map_err(Error::file("delete", &self.path))
+    }
+
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
+        let path = self.path.join(name);
+        replace(&path, &Versioned { format: FORMAT, value }, self.durable)
+            .map_err(Error::file("write", &path))
+    }
+}
+
+fn hosts(hostname: &str, domainname: &str) -> String {
+    let full = if domainname.is_empty() {
+        hostname.to_owned()
+    } else {
+        format!("{hostname}.{domainname} {hostname}")
+    };
+    // Without a network of its own, a container still finds itself by name. 127.0.1.1 is what
+    // Debian uses for a host without a fixed address.
+    format!(
+        "127.0.0.1\tlocalhost\n\
+         ::1\tlocalhost ip6-localhost ip6-loopback\n\
+         fe00::\tip6-localnet\n\
+         ff00::\tip6-mcastprefix\n\
+         ff02::1\tip6-allnodes\n\
+         ff02::2\tip6-allrouters\n\
+         127.0.1.1\t{full}\n"
+    )
+}
+
+fn replace(path: &Path, value: &impl Serialize, durable: bool) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    if durable {
+        file.sync_all()?;
+    }
+    fs::rename(&temporary, path)?;
+    if durable && let Some(folder) = path.parent() {
+        // Makes the rename itself durable (rename(2) only orders it).
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let bytes = fs::read(path).map_err(Error::file("read", path))?;
+    let bad = |why: String| Error::Record { path: path.into(), why };
+    #[derive(Deserialize)]
+    struct Header {
+        format: u32,
+    }
+    let header: Header = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+    if header.format != FORMAT {
+        return Err(bad(format!(
+            "its format is {}, and this program knows {FORMAT}",
+            header.format
+        )));
+    }
+    let versioned: Versioned<T> = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+    Ok(versioned.value)
+}
+
+/// Reads every container under `root`, after the machine was down: what ran has ended, what was
+/// to be removed when it ended is removed, half-made and half-removed folders are deleted.
+///
+/// # Errors
+/// When the folder itself cannot be read. A container that cannot be read is left alone, warned
+/// about and not returned.
+pub fn load(root: &Path) -> Result<Vec<(Record, State)>, Error> {
+    fs::create_dir_all(root).map_err(Error::file("create", root))?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).map_err(Error::file("read", root))? {
+        let path = entry.map_err(Error::file("read", root))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Ok(id) = name.parse::<ContainerId>() else {
+            tracing::warn!(path = %path.display(), "not a container's folder, left alone");
+            continue;
+        };
+        match load_one(&path, id) {
+            Ok(Some(container)) => found.push(container),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "a container is left out"),
+        }
+    }
+    Ok(found)
+}
+
+fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, State)>, Error> {
+    if !path.join("config.json").exists() {
+        tracing::info!(container = id.short(), "deleting what is left of a container");
+        Folder { path: path.into(), id, durable: false }.remove()?;
+        return Ok(None);
+    }
+    let record: Record = read(&path.join("config.json"))?;
+    let folder = Folder { path: path.into(), id, durable: true };
+    if record.config.auto_remove {
+        folder.remove()?;
+        return Ok(None);
+    }
+    let before: State = read(&path.join("state.json"))?;
+    let state = after_restart(before.clone());
+    if state != before {
+        folder.save(&state)?;
+    }
+    Ok(Some((record, state)))
+}
+
+/// What a state has become by the machine having been down.
+fn after_restart(state: State) -> State {
+    match state {
+        State::Running { started_at, .. } => State::Exited {
+            exit: Exit {
+                code: LOST,
+                oom_killed: false,
+                error: "the machine went down while it was running".into(),
+                started_at,
+                finished_at: Timestamp::now(),
+            },
+            failed: None,
+        },
+        State::Removing { exit } | State::Removed { exit } => {
+            State::Dead { error: "the machine went down while it was being removed".into(), exit }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,209 @@
+//! What `create` and `exec` refuse before anything exists, with the option named.
+
+use std::{collections::BTreeSet, path::Path};
+
+use linkspan_runtime::{capabilities, plan::CapabilitySets, rlimits};
+
+use crate::{
+    Error,
+    config::{Config, ExecConfig},
+    limits::{self, Capacity},
+    signal::Signal,
+};
+
+/// Security options that are understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Security {
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    pub no_new_privileges: bool,
+    /// No system call filter.
+    pub seccomp_unconfined: bool,
+}
+
+/// Checks everything of a request that can be checked without its image.
+///
+/// # Errors
+/// Names the option and says what is wrong with its value.
+pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
+    limits::validate(&config.limits, capacity)?;
+    capabilities(config)?;
+    security(&config.security_opts)?;
+    hostname("--hostname", &config.hostname)?;
+    hostname("--domainname", &config.domainname)?;
+    environment(&config.env)?;
+    working_dir(&config.working_dir)?;
+    text("--user", &config.user)?;
+    for group in &config.group_add {
+        text("--group-add", group)?;
+    }
+    for word in config.command.iter().chain(config.entrypoint.iter().flatten()) {
+        text("command", word)?;
+    }
+    if !config.stop_signal.is_empty() {
+        Signal::parse(&config.stop_signal).map_err(|why| Error::invalid("--stop-signal", why))?;
+    }
+    if config.labels.keys().any(String::is_empty) {
+        return Err(Error::invalid("--label", "a label needs a key"));
+    }
+    ulimits(config)
+}
+
+/// Checks one more process.
+///
+/// # Errors
+/// Names the option and says what is wrong with its value.
+pub fn exec(config: &ExecConfig) -> Result<(), Error> {
+    if config.args.first().is_none_or(String::is_empty) {
+        return Err(Error::invalid("command", "none was given"));
+    }
+    for word in &config.args {
+        text("command", word)?;
+    }
+    environment(&config.env)?;
+    working_dir(&config.working_dir)?;
+    text("--user", &config.user)
+}
+
+/// What is left of root.
+///
+/// # Errors
+/// A name that is no capability, with its option.
+pub fn capabilities(config: &Config) -> Result<CapabilitySets, Error> {
+    // Each list alone first, so that the message can name the option.
+    for (option, list) in [("--cap-add", &config.cap_add), ("--cap-drop", &config.cap_drop)] {
+        capabilities::resolve(list, &[], false).map_err(|unknown| {
+            Error::invalid(option, format!("`{}` is not a capability", unknown.name))
+        })?;
+    }
+    capabilities::resolve(&config.cap_add, &config.cap_drop, config.privileged)
+        .map_err(|unknown| Error::invalid("--cap-add", unknown.to_string()))
+}
+
+/// Reads `--security-opt`s.
+///
+/// # Errors
+/// One that is not known is refused by name.
+pub fn security(options: &[String]) -> Result<Security, Error> {
+    let mut security = Security { no_new_privileges: false, seccomp_unconfined: false };
+    for option in options {
+        // Docker's old spelling used a colon.
+        let (key, value) =
+            option.split_once(['=', ':']).map_or((option.as_str(), None), |(k, v)| (k, Some(v)));
+        match (key, value) {
+            ("no-new-privileges", None | Some("true")) => security.no_new_privileges = true,
+            ("no-new-privileges", Some("false")) => security.no_new_privileges = false,
+            ("seccomp", Some("unconfined")) => security.seccomp_unconfined = true,
+            _ => {
+                return Err(Error::Unsupported {
+                    option: format!("--security-opt {option}"),
+                    why: "known are `no-new-privileges[=true|false]` and `seccomp=unconfined`"
+                        .into(),
+                });
+            }
+        }
+    }
+    Ok(security)
+}
+
+fn text(option: &'static str, value: &str) -> Result<(), Error> {
+    if value.contains('\0') {
+        return Err(Error::invalid(option, "it contains a NUL byte"));
+    }
+    Ok(())
+}
+
+fn environment(env: &[String]) -> Result<(), Error> {
+    for entry in env {
+        text("--env", entry)?;
+        if entry.is_empty() || entry.starts_with('=') {
+            return Err(Error::invalid("--env", format!("`{entry}` has no name before the `=`")));
+        }
+    }
+    Ok(())
+}
+
+fn working_dir(path: &str) -> Result<(), Error> {
+    text("--workdir", path)?;
+    if !path.is_empty() && !Path::new(path).is_absolute() {
+        return Err(Error::invalid("--workdir", format!("`{path}` is not an absolute path")));
+    }
+    Ok(())
+}
+
+/// sethostname(2) takes 64 bytes; the characters are those of RFC 1123 plus `_`, which Docker
+/// lets through too.
+fn hostname(option: &'static str, name: &str) -> Result<(), Error> {
+    if name.len() > 64 {
+        return Err(Error::invalid(option, "it is longer than 64 characters"));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    if !name.chars().all(allowed) || name.starts_with(['-', '.']) {
+        return Err(Error::invalid(option, format!("`{name}` is not a host name")));
+    }
+    Ok(())
+}
+
+fn ulimits(config: &Config) -> Result<(), Error> {
+    let mut seen = BTreeSet::new();
+    for limit in &config.ulimits {
+        let name = limit.name.as_str();
+        let invalid = |why: &str| Err(Error::invalid("--ulimit", format!("`{name}` {why}")));
+        if rlimits::number(name).is_none() {
+            return invalid("is not a resource limit");
+        }
+        if limit.soft > limit.hard {
+            return invalid("has a soft limit above its hard limit");
+        }
+        if !seen.insert(name) {
+            return invalid("is given twice");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Ulimit;
+
+    const VM: Capacity = Capacity { cpus: 2, memory_nodes: 1 };
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut asked = Config::default();
+        change(&mut asked);
+        config(&asked, VM).expect_err("it is not valid").to_string()
+    }
+
+    #[test]
+    fn every_wrong_value_is_refused_by_its_options_name() {
+        let ulimit = |name: &str, soft, hard| Ulimit { name: name.into(), soft, hard };
+        for (text, option) in [
+            (refusal(|c| c.hostname = "a b".into()), "--hostname: "),
+            (refusal(|c| c.hostname = "x".repeat(65)), "--hostname: "),
+            (refusal(|c| c.env = vec!["=x".into()]), "--env: "),
+            (refusal(|c| c.working_dir = "srv".into()), "--workdir: "),
+            (refusal(|c| c.command = vec!["a\0b".into()]), "command: "),
+            (refusal(|c| c.stop_signal = "SIGNOPE".into()), "--stop-signal: "),
+            (refusal(|c| c.ulimits = vec![ulimit("files", 1, 1)]), "--ulimit: "),
+            (refusal(|c| c.ulimits = vec![ulimit("nofile", 2, 1)]), "--ulimit: "),
+            (refusal(|c| c.cap_drop = vec!["X".into()]), "--cap-drop: "),
+            (
+                refusal(|c| c.security_opts = vec!["apparmor=x".into()]),
+                "--security-opt apparmor=x is not supported: ",
+            ),
+        ] {
+            assert!(text.starts_with(option), "{option}: {text}");
+        }
+    }
+
+    #[test]
+    fn security_options_are_read_in_both_spellings() {
+        let read = |options: &[&str]| {
+            security(&options.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+        };
+        assert!(read(&["no-new-privileges"]).no_new_privileges);
+        assert!(read(&["no-new-privileges:true"]).no_new_privileges);
+        assert!(!read(&["no-new-privileges=true", "no-new-privileges=false"]).no_new_privileges);
+        assert!(read(&["seccomp=unconfined"]).seccomp_unconfined);
+    }
+}

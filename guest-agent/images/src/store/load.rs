@@ -1,0 +1,168 @@
+//! Archives in: the faces of `load` and `import`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+
+use crate::archive::{self, ArchiveImage, ArchiveLayer};
+use crate::compression;
+use crate::digest::{Digest, ImageId};
+use crate::error::{Context as _, Error, Result};
+use crate::import::{self, ImportOptions};
+use crate::unpack::{self, Hashing, Limits, Target, Unpacked};
+
+use super::query::familiar;
+use super::{LayerRecord, NewImage, StagedLayer, Store};
+
+/// What a load is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Bytes of the archive arrive; they are counted as they came, compressed or not.
+    Receiving,
+    /// A layer is unpacked; its bytes are counted uncompressed.
+    Unpacking,
+    /// A layer was there already, or is complete.
+    LayerDone,
+    /// Everything is unpacked and is being written out to the disk.
+    Syncing,
+}
+
+/// A step of a load or import. At most one for each mebibyte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// What is going on.
+    pub phase: Phase,
+    /// The layer's diff id, once it is known.
+    pub layer: Option<Digest>,
+    /// Bytes so far, in this phase of this layer.
+    pub bytes: u64,
+}
+
+/// An image that a load brought, or found present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadedImage {
+    /// The digest of the configuration.
+    pub id: ImageId,
+    /// The names that the archive gave it, in familiar form; it may have others from before.
+    pub tags: Vec<String>,
+}
+
+impl Store {
+    /// Loads the images of an archive: an OCI layout or a docker-archive, as a tar, plain or compressed
+    /// with gzip or zstd. Either all its images for this platform become visible or none.
+    ///
+    /// The archive is read once, front to back, and spooled into the store's temporary area: it may be
+    /// larger than the memory.
+    ///
+    /// # Errors
+    /// [`Error::Read`] when `archive` fails; [`Error::Corrupt`], [`Error::TooLarge`],
+    /// [`Error::Unsupported`] and [`Error::NoPlatform`] for what it contains; [`Error::NoSpace`] and
+    /// [`Error::Io`] for the disk.
+    pub fn load(
+        &self,
+        archive: impl Read + Send,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Vec<LoadedImage>> {
+        let work = self.work_folder("load")?;
+        let images = archive::receive(archive, work.path(), &self.options, &mut progress)?;
+        let layers = images.iter().flat_map(|image| &image.layers);
+        let claim = self.claim(layers.clone().map(|layer| layer.diff_id));
+        let mut staged = BTreeMap::new();
+        let mut reported = BTreeSet::new();
+        for layer in layers {
+            if claim.missing.contains(&layer.diff_id) && !staged.contains_key(&layer.diff_id) {
+                let unpacked = self.unpack_spooled(layer, &mut progress)?;
+                // Before it is written out: what is gone needs no disk.
+                std::fs::remove_file(&layer.blob)
+                    .map_err(|error| Error::io("remove", &layer.blob, error))?;
+                staged.insert(layer.diff_id, unpacked);
+            }
+            if reported.insert(layer.diff_id) {
+                let layer = Some(layer.diff_id);
+                progress(Progress { phase: Phase::LayerDone, layer, bytes: 0 });
+            }
+        }
+        // The rest of the spooled blobs, for the same reason.
+        drop(work);
+        progress(Progress { phase: Phase::Syncing, layer: None, bytes: 0 });
+        let images: Vec<NewImage> = images.into_iter().map(ArchiveImage::into_new).collect();
+        self.publish(&claim, staged, &images)?;
+        let loaded = |image: &NewImage| LoadedImage { id: image.id, tags: familiar(&image.tags) };
+        Ok(images.iter().map(loaded).collect())
+    }
+
+    /// Makes an image of one layer from a root file system: a tar, plain or compressed with gzip or
+    /// zstd.
+    ///
+    /// # Errors
+    /// As [`Store::load`]; [`Error::InvalidReference`] and [`Error::InvalidChange`].
+    pub fn import(
+        &self,
+        archive: impl Read + Send,
+        options: &ImportOptions,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<LoadedImage> {
+        let plan = import::Plan::new(options, &self.options.platform)?;
+        let (diff_id, layer) = self.stage("the root file system", |folder, limits| {
+            let input = compression::open(archive, folder.what)?.reader;
+            let mut report =
+                |bytes| progress(Progress { phase: Phase::Unpacking, layer: None, bytes });
+            unpack::unpack(input, folder, limits, Hashing::Yes, &mut report)
+        })?;
+        let image = plan.finish(diff_id)?;
+        let claim = self.claim([diff_id]);
+        let mut staged = BTreeMap::new();
+        if claim.missing.contains(&diff_id) {
+            staged.insert(diff_id, layer);
+        }
+        progress(Progress { phase: Phase::Syncing, layer: Some(diff_id), bytes: 0 });
+        self.publish(&claim, staged, std::slice::from_ref(&image))?;
+        Ok(LoadedImage { id: image.id, tags: familiar(&image.tags) })
+    }
+
+    fn unpack_spooled(
+        &self,
+        layer: &ArchiveLayer,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<StagedLayer> {
+        let what = format!("layer {}", layer.diff_id);
+        let (diff_id, staged) = self.stage(&what, |folder, limits| {
+            let file = File::open(&layer.blob).context("open", &layer.blob)?;
+            let input = compression::open(file, folder.what)?;
+            // The digest of the blob was computed on its way in.
+            let hashing =
+                if input.plain { Hashing::Known(layer.blob_digest) } else { Hashing::Yes };
+            let mut report = |bytes| {
+                let layer = Some(layer.diff_id);
+                progress(Progress { phase: Phase::Unpacking, layer, bytes });
+            };
+            unpack::unpack(input.reader, folder, limits, hashing, &mut report)
+        })?;
+        if diff_id != layer.diff_id {
+            return Err(Error::corrupt(what, format!("its content has the digest {diff_id}")));
+        }
+        Ok(staged)
+    }
+
+    /// Unpacks into a new folder of the temporary area, which goes if that fails.
+    fn stage(
+        &self,
+        what: &str,
+        unpack: impl FnOnce(&Target<'_>, &Limits) -> Result<Unpacked>,
+    ) -> Result<(Digest, StagedLayer)> {
+        let folder = self.work_folder("layer")?;
+        let root = folder.path().join(StagedLayer::ROOT);
+        let trash = folder.path().join("trash");
+        for path in [&root, &trash] {
+            std::fs::create_dir(path).context("create", path)?;
+        }
+        let target = Target { what, root: &root, trash: &trash };
+        let unpacked = unpack(&target, &self.options.limits)?;
+        let record = LayerRecord {
+            size_bytes: unpacked.size_bytes,
+            entries: unpacked.entries,
+            opaque: unpacked.opaque,
+        };
+        Ok((unpacked.diff_id, StagedLayer { folder, record }))
+    }
+}

@@ -1,0 +1,164 @@
+//! How unpacked layers and their images become visible: all at once, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+
+use crate::config::ConfigFile;
+use crate::digest::{Digest, ImageId};
+use crate::error::{Context as _, Error, Result};
+use crate::reference::Reference;
+
+use super::index::{ImageRecord, sync_folder};
+use super::{LayerRecord, Store, WorkFolder, remove_any};
+
+/// A layer that is complete and verified, in the temporary area.
+#[derive(Debug)]
+pub(crate) struct StagedLayer {
+    pub(crate) folder: WorkFolder,
+    pub(crate) record: LayerRecord,
+}
+
+impl StagedLayer {
+    /// Where the layer's files are. Beside it lies what was overwritten while unpacking.
+    pub(crate) const ROOT: &str = "root";
+}
+
+/// An image to become visible.
+#[derive(Debug)]
+pub(crate) struct NewImage {
+    pub(crate) id: ImageId,
+    pub(crate) config: ConfigFile,
+    pub(crate) config_json: Vec<u8>,
+    /// Its manifest, when it has one.
+    pub(crate) manifest: Option<(Digest, Vec<u8>)>,
+    pub(crate) tags: Vec<Reference>,
+}
+
+/// The right to unpack some layers, and the promise that others stay.
+pub(crate) struct Claim<'a> {
+    store: &'a Store,
+    pinned: BTreeSet<Digest>,
+    /// The layers that the store does not have: the holder of the claim unpacks them.
+    pub(crate) missing: BTreeSet<Digest>,
+}
+
+impl Store {
+    /// Claims layers. When another load is unpacking one of them, waits until it is done, so that
+    /// the work is done once. All are claimed in one step, so two loads cannot wait for each other.
+    pub(crate) fn claim(&self, layers: impl IntoIterator<Item = Digest>) -> Claim<'_> {
+        let pinned: BTreeSet<Digest> = layers.into_iter().collect();
+        let mut state = self.state.lock();
+        loop {
+            let missing: BTreeSet<Digest> =
+                pinned.iter().filter(|id| !state.index.layers.contains_key(id)).copied().collect();
+            if missing.is_disjoint(&state.busy) {
+                state.busy.extend(&missing);
+                for layer in &pinned {
+                    *state.pinned.entry(*layer).or_default() += 1;
+                }
+                return Claim { store: self, pinned, missing };
+            }
+            self.unpacked.wait(&mut state);
+        }
+    }
+
+    /// Makes images visible, with the layers that their claim found missing.
+    ///
+    /// The order makes it safe: contents reach the disk, then get their names, then the names reach the
+    /// disk, then the index names them.
+    pub(crate) fn publish(
+        &self,
+        claim: &Claim<'_>,
+        staged: BTreeMap<Digest, StagedLayer>,
+        images: &[NewImage],
+    ) -> Result<()> {
+        let work = self.work_folder("blobs")?;
+        let mut blobs = BTreeMap::new();
+        for image in images {
+            blobs.insert(image.id.0, &image.config_json);
+            blobs.extend(image.manifest.iter().map(|(digest, bytes)| (*digest, bytes)));
+        }
+        for (digest, bytes) in &blobs {
+            let path = work.path().join(digest.hex());
+            fs::write(&path, bytes).context("write", &path)?;
+        }
+        let root = self.paths.root();
+        let folder = File::open(root).context("open", root)?;
+        rustix::fs::syncfs(&folder).context("sync", root)?;
+
+        let mut state = self.state.lock();
+        let mut index = state.index.clone();
+        for digest in blobs.keys() {
+            let path = self.paths.blob(digest);
+            fs::rename(work.path().join(digest.hex()), &path).context("create", &path)?;
+        }
+        for (diff_id, layer) in &staged {
+            debug_assert!(claim.missing.contains(diff_id), "{diff_id} was not claimed");
+            self.place(diff_id, layer)?;
+            index.layers.insert(*diff_id, layer.record);
+        }
+        for folder in [self.paths.blobs(), self.paths.layers(), self.paths.links()] {
+            sync_folder(&folder)?;
+        }
+        for image in images {
+            let layers = image.config.rootfs.diff_ids.clone();
+            if let Some(layer) = layers.iter().find(|layer| !index.layers.contains_key(layer)) {
+                return Err(Error::corrupt(
+                    format!("image {}", image.id),
+                    format!("layer {layer} is missing"),
+                ));
+            }
+            let record = index.images.entry(image.id).or_insert_with(|| ImageRecord {
+                layers,
+                manifests: BTreeSet::new(),
+                added_unix_nanos: now_unix_nanos(),
+            });
+            record.manifests.extend(image.manifest.iter().map(|(digest, _)| *digest));
+            for tag in &image.tags {
+                index.references.insert(tag.clone(), image.id);
+                if let Some((manifest, _)) = &image.manifest {
+                    index.digests.insert(tag.at(*manifest), image.id);
+                }
+            }
+        }
+        self.replace_index(&mut state, index)
+    }
+
+    /// Moves a layer to its name. What lies there already is not in the index, so it is rubbish of
+    /// a publication that failed.
+    fn place(&self, diff_id: &Digest, layer: &StagedLayer) -> Result<()> {
+        let path = self.paths.layer(diff_id);
+        if fs::symlink_metadata(&path).is_ok() {
+            remove_any(&path)?;
+        }
+        fs::rename(layer.folder.path().join(StagedLayer::ROOT), &path).context("create", &path)?;
+        let (link, target) = self.paths.link(diff_id);
+        match std::os::unix::fs::symlink(&target, &link) {
+            // Another layer's with the same beginning: this one goes by its full name.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other.context("create", &link),
+        }
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.store.state.lock();
+        for layer in &self.missing {
+            state.busy.remove(layer);
+        }
+        for layer in &self.pinned {
+            if let Some(count) = state.pinned.get_mut(layer) {
+                *count -= 1;
+                if *count == 0 {
+                    state.pinned.remove(layer);
+                }
+            }
+        }
+        self.store.unpacked.notify_all();
+    }
+}
+
+fn now_unix_nanos() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}

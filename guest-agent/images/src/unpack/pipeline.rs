@@ -1,0 +1,162 @@
+//! The bytes of a layer on their way from decoder to disk.
+//!
+//! Decoding runs on a thread of its own when there is a second processor: it costs about as much as
+//! hashing and writing together.
+
+use std::io::{self, BufRead, Read};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{self, Scope};
+
+use crate::compression::LimitReached;
+use crate::digest::{Digest, Hasher};
+use crate::error::{Error, Result};
+
+use super::Hashing;
+
+/// Large enough that handing it over costs little, small enough to stay in the processor's cache.
+const BLOCK: usize = 256 << 10;
+/// Blocks between the threads.
+const AHEAD: usize = 4;
+const REPORT_EVERY: u64 = 1 << 20;
+
+/// The uncompressed bytes; hashed, counted and limited as they pass.
+pub(crate) struct Stream<'a> {
+    source: Source<'a>,
+    block: Vec<u8>,
+    used: usize,
+    hasher: Option<Hasher>,
+    known: Option<Digest>,
+    total: u64,
+    limit: u64,
+    reported: u64,
+    progress: &'a mut dyn FnMut(u64),
+}
+
+enum Source<'a> {
+    Inline(Box<dyn Read + 'a>),
+    Thread { blocks: Receiver<io::Result<Vec<u8>>>, empties: Sender<Vec<u8>> },
+}
+
+impl<'a> Stream<'a> {
+    /// Starts to read. Dropping the result stops the thread with its next block.
+    pub(crate) fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        input: impl Read + Send + 'scope,
+        limit: u64,
+        hashing: Hashing,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Result<Self>
+    where
+        'scope: 'a,
+    {
+        let (hasher, known) = match hashing {
+            Hashing::Yes => (Some(Hasher::default()), None),
+            // Nothing to decode and nothing to hash: a second thread would only copy.
+            Hashing::Known(digest) => (None, Some(digest)),
+        };
+        let alone = thread::available_parallelism().is_ok_and(|n| n.get() == 1);
+        let source = if alone || known.is_some() {
+            Source::Inline(Box::new(input))
+        } else {
+            let (filled, blocks) = sync_channel(AHEAD);
+            let (empties, returned) = channel();
+            thread::Builder::new()
+                .name("decode".to_owned())
+                .spawn_scoped(scope, move || decode(input, &filled, &returned))
+                .map_err(Error::Read)?;
+            Source::Thread { blocks, empties }
+        };
+        let (block, used, total, reported) = (Vec::new(), 0, 0, 0);
+        Ok(Self { source, block, used, hasher, known, total, limit, reported, progress })
+    }
+
+    /// The digest of what has passed: all of it, once the end was seen.
+    pub(crate) fn finish(self) -> Digest {
+        match (self.known, self.hasher) {
+            (Some(digest), _) => digest,
+            (None, hasher) => hasher.unwrap_or_default().finish(),
+        }
+    }
+
+    fn next_block(&mut self) -> io::Result<()> {
+        self.used = 0;
+        match &mut self.source {
+            Source::Inline(input) => read_block(input, &mut self.block)?,
+            Source::Thread { blocks, empties } => {
+                // Fails when the thread has ended, and then the block is not needed.
+                let _ = empties.send(std::mem::take(&mut self.block));
+                self.block = match blocks.recv() {
+                    Ok(block) => block?,
+                    Err(_) => Vec::new(),
+                };
+            }
+        }
+        self.total += self.block.len() as u64;
+        if self.total > self.limit {
+            return Err(io::Error::other(LimitReached(self.limit)));
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.block);
+        }
+        if self.total - self.reported >= REPORT_EVERY {
+            self.reported = self.total;
+            (self.progress)(self.total);
+        }
+        Ok(())
+    }
+}
+
+impl BufRead for Stream<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.used == self.block.len() {
+            self.next_block()?;
+        }
+        Ok(&self.block[self.used..])
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.used += n;
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let n = available.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&available[..n]);
+        self.consume(n);
+        Ok(n)
+    }
+}
+
+/// Fills blocks until the input ends or nobody wants them any more.
+fn decode(
+    mut input: impl Read,
+    filled: &SyncSender<io::Result<Vec<u8>>>,
+    returned: &Receiver<Vec<u8>>,
+) {
+    loop {
+        let mut block = returned.try_recv().unwrap_or_default();
+        let result = read_block(&mut input, &mut block);
+        let last = result.is_err() || block.is_empty();
+        if filled.send(result.map(|()| block)).is_err() || last {
+            return;
+        }
+    }
+}
+
+/// As much as there is, up to a whole block. Empty: the end.
+fn read_block(input: &mut impl Read, block: &mut Vec<u8>) -> io::Result<()> {
+    block.resize(BLOCK, 0);
+    let mut filled = 0;
+    while filled < BLOCK {
+        match input.read(&mut block[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    block.truncate(filled);
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! One more process in a running container.
+//!
+//! A process cannot change its own pid namespace, only that of its children. So this process
+//! joins it, forks, tells the agent of the child and ends; the child joins the rest and becomes
+//! the program. The child is made a sibling (`CLONE_PARENT`): the agent is the parent of both and
+//! reaps both.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use linkspan_runtime::plan::Process;
+use linkspan_runtime::wire::{CGROUP_FD, Failure, InitMessage, Step, TARGET_FD};
+use linkspan_sys::process::{setns, take_inherited};
+use linkspan_sys::spawn::{Forked, fork_as_sibling};
+use nix::sched::CloneFlags;
+
+use crate::paths::Root;
+use crate::report::{Fault, Report};
+use crate::{cwd, process, terminal};
+
+/// Becomes the process, or returns once it has told the agent of the one that will.
+pub(crate) fn run(report: &mut Report, process: Process) -> Result<(), Failure> {
+    let (target, forked) = report.step(Step::Join, || {
+        let target = inherited(TARGET_FD, "the container's process")?;
+        let cgroup = inherited(CGROUP_FD, "the container's cgroup")?;
+        setns(&target, CloneFlags::CLONE_NEWPID)?;
+        // Before the cgroup namespace is joined: from inside, the cgroup that this process is
+        // in could not be seen, and leaving it would be refused.
+        let forked = fork_as_sibling(Some(cgroup.as_fd()))?;
+        Ok((target, forked))
+    })?;
+    if let Forked::Parent(child) = forked {
+        let message = InitMessage::Process { pid: child.pid.as_raw() };
+        let told = report.hand_over(&message, child.pidfd.as_fd());
+        // Not told: the child waits for a "go" that nobody sends, and ends with the socket.
+        return report.step(Step::Join, || told);
+    }
+    report.await_go();
+    let root = report.step(Step::Join, || {
+        let rest = CloneFlags::CLONE_NEWNS
+            | CloneFlags::CLONE_NEWUTS
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWCGROUP;
+        // Namespaces that the container shares with the VM are joined again, which is nothing.
+        setns(&target, rest)?;
+        Ok(Root::open()?)
+    })?;
+    let terminal = match process.terminal {
+        None => None,
+        Some(size) => Some(report.step(Step::Terminal, || terminal::open(&root, size))?),
+    };
+    report.step(Step::WorkingDirectory, || cwd::enter(&process.cwd))?;
+    if let Some(terminal) = &terminal {
+        let sent = report.hand_over(&InitMessage::PtyMaster, terminal.master.as_fd());
+        report.step(Step::Terminal, || sent)?;
+    }
+    process::become_it(report, &process, terminal)
+}
+
+fn inherited(number: i32, what: &str) -> Result<OwnedFd, Fault> {
+    take_inherited(number)
+        .ok_or_else(|| Fault::new(format!("{what} was not passed as descriptor {number}")))
+}

@@ -1,0 +1,113 @@
+//! The root file system: layers become one tree, the tree becomes `/`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use linkspan_runtime::plan::Rootfs;
+use linkspan_sys::mount::{Attributes, FsContext, MsFlags, pivot_to_working_directory};
+use nix::mount::mount;
+use nix::unistd::{chdir, fchdir, symlinkat};
+
+use crate::report::{About as _, Fault};
+
+/// mount(2) takes at most a page of options, the terminating zero included.
+const LONGEST_OPTIONS: usize = 4095;
+
+/// Mounts the layers as one file system, in this mount namespace only, and enters it.
+///
+/// It is mounted over its own work folder: a folder that surely exists, that nobody needs to
+/// see, and that hides nothing else. overlayfs holds on to the folder beneath by itself.
+pub(crate) fn mount_overlay(rootfs: &Rootfs) -> Result<(), Fault> {
+    // Nothing that is mounted from here on shall show up in the VM.
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        .about(|| "cannot make mounts private".to_owned())?;
+    let options = match plain_options(rootfs) {
+        Some(options) => options,
+        None => linked_options(rootfs)?,
+    };
+    mount(Some("overlay"), &rootfs.work, Some("overlay"), MsFlags::empty(), Some(&*options))
+        .about(|| format!("{} layers, changes in `{}`", rootfs.lower.len(), rootfs.upper.display()))?;
+    chdir(&rootfs.work).about(|| rootfs.work.display().to_string())
+}
+
+/// The options with the paths as they are. None: too long, or a path has a character that is
+/// special there (escaping it makes the kernels differ).
+fn plain_options(rootfs: &Rootfs) -> Option<String> {
+    let mut options = String::with_capacity(512);
+    // overlayfs wants the top layer first.
+    for (index, layer) in rootfs.lower.iter().rev().enumerate() {
+        let separator = if index == 0 { "lowerdir=" } else { ":" };
+        write!(options, "{separator}{}", plain(layer)?).ok()?;
+    }
+    write!(options, ",upperdir={},workdir={}", plain(&rootfs.upper)?, plain(&rootfs.work)?).ok()?;
+    (options.len() <= LONGEST_OPTIONS).then_some(options)
+}
+
+fn plain(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| !text.contains([':', ',', '\\', '"']))
+}
+
+/// The options with short names, whatever the paths are and however many: links in a tmpfs that
+/// is the working directory while the kernel resolves them, and is never attached anywhere.
+///
+/// Linux 6.8 can take layers one by one (fsconfig, `lowerdir+`). This works on older kernels as
+/// well, for as many layers as overlayfs itself takes (500), so there is no second way.
+fn linked_options(rootfs: &Rootfs) -> Result<String, Fault> {
+    let links = FsContext::open("tmpfs")
+        .and_then(|context| context.mount(Attributes::NONE))
+        .about(|| "a folder for links to the layers".to_owned())?;
+    fchdir(&links).about(|| "the folder for links to the layers".to_owned())?;
+    let link = |target: &Path, name: &str| {
+        symlinkat(target, &links, name).about(|| target.display().to_string())
+    };
+    let mut lower = String::new();
+    for (index, layer) in rootfs.lower.iter().enumerate().rev() {
+        let name = index.to_string();
+        link(layer, &name)?;
+        if !lower.is_empty() {
+            lower.push(':');
+        }
+        lower.push_str(&name);
+    }
+    link(&rootfs.upper, "u")?;
+    link(&rootfs.work, "w")?;
+    Ok(format!("lowerdir={lower},upperdir=u,workdir=w"))
+}
+
+/// Makes the tree that was entered the root, and lets go of the VM's.
+pub(crate) fn pivot() -> Result<(), Fault> {
+    Ok(pivot_to_working_directory()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rootfs(lower: &[&str]) -> Rootfs {
+        Rootfs {
+            lower: lower.iter().map(Into::into).collect(),
+            upper: "/c/upper".into(),
+            work: "/c/work".into(),
+            readonly: false,
+        }
+    }
+
+    #[test]
+    fn the_top_layer_comes_first() {
+        assert_eq!(
+            plain_options(&rootfs(&["/base", "/top"])).unwrap(),
+            "lowerdir=/top:/base,upperdir=/c/upper,workdir=/c/work"
+        );
+    }
+
+    #[test]
+    fn special_characters_and_too_many_layers_go_the_other_way() {
+        for path in ["/a:b", "/a,b", "/a\\b"] {
+            assert_eq!(plain_options(&rootfs(&[path])), None, "{path}");
+        }
+        let long = "/x".repeat(40);
+        let many = vec![long.as_str(); 60];
+        assert_eq!(plain_options(&rootfs(&many)), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! The first process of a container. This process was made in the container's new namespaces and
+//! in its cgroup; everything else is done here, in an order that mostly cannot be another one.
+
+use std::os::fd::AsFd as _;
+
+use linkspan_runtime::plan::Plan;
+use linkspan_runtime::wire::{Failure, InitMessage, Step};
+use linkspan_sys::net::interface_up;
+use linkspan_sys::process::set_domain_name;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::sethostname;
+
+use crate::paths::{Root, sysctl};
+use crate::report::{About as _, Fault, Report};
+use crate::{cwd, devices, mounts, process, rootfs, terminal};
+
+/// Becomes the container's first process; returns only when something is in the way.
+pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
+    // Modes of what is made here are meant as they are written.
+    umask(Mode::empty());
+    if plan.namespaces.cgroup {
+        // Not at clone3: the root of a cgroup namespace is the cgroup of whoever makes it.
+        report.step(Step::Unshare, || Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?))?;
+    }
+    if plan.namespaces.network {
+        report.step(Step::Loopback, || Ok(interface_up("lo")?))?;
+    }
+    // Layers and bind sources are paths in the VM. From the pivot on, none of those is left and
+    // every path is the container's: so no path of the container is ever resolved in the VM.
+    // Before the overlay, which lies over a folder of the VM.
+    let sources = report.step(Step::Sources, || mounts::open_sources(&plan.mounts))?;
+    report.step(Step::Overlay, || rootfs::mount_overlay(&plan.rootfs))?;
+    report.step(Step::Pivot, rootfs::pivot)?;
+    let root = report.step(Step::Mounts, || {
+        let root = Root::open()?;
+        mounts::mount_all(&root, &plan.mounts, sources)?;
+        Ok(root)
+    })?;
+    report.step(Step::Devices, || devices::make_all(&root, &plan.devices))?;
+    let terminal = match plan.process.terminal {
+        None => None,
+        Some(size) => Some(report.step(Step::Terminal, || {
+            let terminal = terminal::open(&root, size)?;
+            terminal::bind_console(&root, &terminal)?;
+            Ok(terminal)
+        })?),
+    };
+    report.step(Step::Hostname, || set_names(plan))?;
+    if !plan.sysctls.is_empty() {
+        // Before /proc/sys becomes read-only.
+        report.step(Step::Sysctls, || set_sysctls(&plan.sysctls))?;
+    }
+    // Before the root becomes read-only.
+    report.step(Step::WorkingDirectory, || cwd::enter_or_make(&root, &plan.process.cwd))?;
+    report.step(Step::Protect, || {
+        mounts::make_readonly(&root, &plan.readonly_paths)?;
+        mounts::mask(&root, &plan.masked_paths)?;
+        if plan.rootfs.readonly {
+            mounts::make_root_readonly(&root)?;
+        }
+        Ok(())
+    })?;
+    if let Some(terminal) = &terminal {
+        let sent = report.hand_over(&InitMessage::PtyMaster, terminal.master.as_fd());
+        report.step(Step::Terminal, || sent)?;
+    }
+    process::become_it(report, &plan.process, terminal)
+}
+
+fn set_names(plan: &Plan) -> Result<(), Fault> {
+    // Without a UTS namespace of its own the container would rename the VM.
+    if plan.namespaces.uts {
+        sethostname(&plan.hostname).about(|| format!("`{}`", plan.hostname))?;
+        if !plan.domainname.is_empty() {
+            set_domain_name(&plan.domainname).about(|| format!("`{}`", plan.domainname))?;
+        }
+    }
+    Ok(())
+}
+
+fn set_sysctls(sysctls: &[(String, String)]) -> Result<(), Fault> {
+    for (name, value) in sysctls {
+        let path =
+            sysctl(name).ok_or_else(|| Fault::new(format!("`{name}` is not a parameter's name")))?;
+        // No O_CREAT: a parameter that the kernel does not have is an error.
+        let write = std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, value.as_bytes()));
+        write.about(|| format!("`{name}` to `{value}`"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! The root: layers, mounts, what stays outside.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use linkspan_runtime::launch::LaunchErrorKind;
+use linkspan_runtime::plan::{Mount, MountKind};
+use linkspan_runtime::wire::Step;
+
+use crate::bench::{Bench, bench};
+
+fn bind(source: PathBuf, destination: &str, readonly: bool) -> Mount {
+    Mount {
+        destination: destination.into(),
+        kind: MountKind::Bind { source, recursive: true },
+        readonly,
+        nosuid: false,
+        nodev: false,
+        noexec: false,
+    }
+}
+
+fn layer(bench: &Bench, name: &str, file: &str, content: &str) -> PathBuf {
+    let layer = bench.path(name);
+    std::fs::create_dir_all(&layer).unwrap();
+    std::fs::write(layer.join(file), content).unwrap();
+    layer
+}
+
+#[test]
+fn upper_layers_win_and_changes_stay_in_the_containers_own() {
+    let Some(bench) = bench() else { return };
+    let mut plan = bench.plan("cat /file; echo changed > /file; cat /file");
+    plan.rootfs.lower.push(layer(&bench, "one", "file", "one\n"));
+    plan.rootfs.lower.push(layer(&bench, "two", "file", "two\n"));
+    assert_eq!(bench.run(&plan).stdout, "two\nchanged\n");
+    assert_eq!(std::fs::read_to_string(bench.path("two/file")).unwrap(), "two\n");
+    assert_eq!(std::fs::read_to_string(plan.rootfs.upper.join("file")).unwrap(), "changed\n");
+    assert_eq!(bench.run(&plan).stdout, "changed\nchanged\n", "a second start finds the changes");
+}
+
+#[test]
+fn many_layers_with_long_and_odd_names_fit() {
+    let Some(bench) = bench() else { return };
+    let mut plan = bench.plan("cat /n1 /n130 /top");
+    let long = "x".repeat(120);
+    for number in 1..=130 {
+        let name = format!("layers/{long}:{number},odd");
+        let layer = layer(&bench, &name, &format!("n{number}"), &format!("{number}\n"));
+        std::fs::write(layer.join("top"), format!("top {number}\n")).unwrap();
+        plan.rootfs.lower.push(layer);
+    }
+    assert_eq!(bench.run(&plan).stdout, "1\n130\ntop 130\n");
+}
+
+#[test]
+fn nothing_of_the_vm_is_left_and_nothing_shows_up_in_it() {
+    let Some(bench) = bench() else { return };
+    let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let script = format!("ls {} 2>&1 | wc -l; cut -d' ' -f5 /proc/self/mountinfo | sort", bench.folder.path().display());
+    let outcome = bench.run(&bench.plan(&script));
+    let (absent, mounts) = outcome.stdout.split_once('\n').unwrap();
+    assert_eq!(absent, "1", "an error message: {}", outcome.stdout);
+    for mount in ["/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/proc/sys", "/sys", "/sys/fs/cgroup"] {
+        assert!(mounts.lines().any(|line| line == mount), "{mount} of {mounts}");
+    }
+    let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn binds_make_their_mount_points_and_keep_their_attributes() {
+    let Some(bench) = bench() else { return };
+    let shared = bench.path("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    std::fs::write(shared.join("hello"), "hi\n").unwrap();
+    let mut plan = bench.plan(
+        "cat /deep/er/hello /etc/only; echo new > /deep/er/made; echo no > /ro/made || echo refused",
+    );
+    plan.mounts.push(bind(shared.clone(), "/deep/er", false));
+    plan.mounts.push(bind(shared.join("hello"), "/etc/only", false));
+    plan.mounts.push(bind(shared.clone(), "/ro", true));
+    assert_eq!(bench.run(&plan).stdout, "hi\nhi\nrefused\n");
+    assert_eq!(std::fs::read_to_string(shared.join("made")).unwrap(), "new\n");
+}
+
+#[test]
+fn an_images_links_lead_nowhere_but_into_the_container() {
+    let Some(bench) = bench() else { return };
+    let shared = bench.path("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    let evil = bench.path("evil");
+    std::fs::create_dir_all(&evil).unwrap();
+    let outside = bench.path("outside");
+    std::fs::create_dir_all(&outside).unwrap();
+    // As paths of the VM, all of these are outside.
+    symlink(&outside, evil.join("absolute")).unwrap();
+    symlink("../../../../../../../..", evil.join("up")).unwrap();
+    let mut plan = bench.plan("echo x > /absolute/mount/seen; ls -d /up/in/mount");
+    plan.rootfs.lower.push(evil);
+    plan.mounts.push(bind(shared.clone(), "/absolute/mount", false));
+    plan.mounts.push(bind(shared.clone(), "/up/in/mount", false));
+    // /absolute dangles inside: the link's target does not exist there and is not made through it.
+    let error = bench.try_run(&plan).unwrap_err();
+    assert_eq!(error.step(), Step::Mounts, "{error}");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
+    plan.mounts.remove(plan.mounts.len() - 2);
+    plan.process.args[2] = "ls -d /up/in/mount /in/mount".into();
+    assert_eq!(bench.run(&plan).stdout, "/in/mount\n/up/in/mount\n");
+}
+
+#[test]
+fn a_link_to_an_open_descriptor_is_refused_as_a_mount_point() {
+    let Some(bench) = bench() else { return };
+    let evil = bench.path("evil");
+    std::fs::create_dir_all(&evil).unwrap();
+    symlink("/proc/self/fd/3", evil.join("magic")).unwrap();
+    let mut plan = bench.plan("true");
+    plan.rootfs.lower.push(evil);
+    plan.mounts.push(bind(bench.path("base"), "/magic", false));
+    let error = bench.try_run(&plan).unwrap_err();
+    assert_eq!((error.step(), error.kind), (Step::Mounts, LaunchErrorKind::Other), "{error}");
+}
+
+#[test]
+fn a_missing_source_is_named() {
+    let Some(bench) = bench() else { return };
+    let mut plan = bench.plan("true");
+    plan.mounts.push(bind(PathBuf::from("/no/such/folder"), "/x", false));
+    assert_eq!(
+        bench.try_run(&plan).unwrap_err().to_string(),
+        "cannot open a bind mount's source: `/no/such/folder`: no such file or directory"
+    );
+}
+
+#[test]
+fn a_read_only_root_is_read_only_and_what_is_mounted_in_it_is_not() {
+    let Some(bench) = bench() else { return };
+    let mut plan = bench.plan("pwd; touch /x 2>/dev/null || echo refused; touch /dev/shm/x && echo allowed");
+    plan.rootfs.readonly = true;
+    plan.process.cwd = "/made/at/start".into();
+    assert_eq!(bench.run(&plan).stdout, "/made/at/start\nrefused\nallowed\n");
+}
+
+#[test]
+fn devices_and_links_are_there_and_usable() {
+    let Some(bench) = bench() else { return };
+    let script = "head -c 3 /dev/zero | wc -c; echo x > /dev/null && echo null; \
+        readlink /dev/fd /dev/stdin /dev/stdout /dev/stderr /dev/ptmx; \
+        stat -c '%a %t:%T' /dev/null /dev/tty; echo via > /dev/stdout";
+    assert_eq!(
+        bench.run(&bench.plan(script)).stdout,
+        "3\nnull\n/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx\n\
+         666 1:3\n666 5:0\nvia\n"
+    );
+}
+
+#[test]
+fn an_image_may_lack_every_folder() {
+    let Some(bench) = bench() else { return };
+    let bare = bench.path("bare");
+    std::fs::create_dir_all(&bare).unwrap();
+    std::fs::copy("/bin/busybox", bare.join("only")).unwrap();
+    let mut plan = bench.plan("");
+    plan.rootfs.lower = vec![bare];
+    plan.process.args = vec!["/only".into(), "id".into(), "-u".into()];
+    assert_eq!(bench.run(&plan).stdout, "0\n");
+    assert!(Path::new(&plan.rootfs.upper).join("proc").is_dir());
+}

@@ -1,0 +1,451 @@
+//! Starts `linkspan-init` with an order and listens to it until it has become what was ordered.
+//!
+//! ```text
+//! start: cgroup, limits, device filter -> spawn in new namespaces -> order -> Ready -> executed
+//! exec:  spawn here -> order -> it joins the container, forks a sibling -> Ready -> go -> executed
+//! ```
+//!
+//! It does not wait for the process to end, nor signal it: the agent's reaper does. The two meet
+//! in [`Spawner`].
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use linkspan_sys::nix::sys::signal::Signal;
+use linkspan_sys::nix::time::{ClockId, clock_gettime};
+use linkspan_sys::nix::unistd::Pid;
+use linkspan_sys::spawn::{CloneFlags, Program, spawn_exec};
+use linkspan_sys::{Errno, fdpass, process};
+
+use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
+use crate::devices::DeviceFilter;
+use crate::plan::{Device, Namespaces, Plan, Process};
+use crate::wire::{
+    CGROUP_FD, Channel, Failure, InitMessage, OrderRef, SOCKET_FD, Step, TARGET_FD, WireError,
+};
+
+pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
+
+mod error;
+pub use error::{LaunchError, LaunchErrorKind, describe};
+
+/// What a new process is to the one who reaps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// A container's process: somebody will ask how it ended.
+    Process,
+    /// A helper that ends by itself within moments: it only has to be reaped.
+    Errand,
+}
+
+/// Where processes are made, so that whoever reaps them knows each before it can end.
+pub trait Spawner: Send + Sync {
+    /// Calls [`spawn_exec`] and registers the process, in one step as far as the reaper can see.
+    ///
+    /// # Errors
+    /// As [`spawn_exec`]; nothing is registered then.
+    fn spawn(&self, request: SpawnRequest<'_>, role: Role) -> Result<Spawned, SpawnError>;
+
+    /// Registers a child that an errand made for us ([`Role::Process`]). It waits for our "go"
+    /// and so cannot end by itself before this returns; if somebody kills it before, the reaper
+    /// sees an exit of a process it does not know, and has to keep it for this call.
+    fn adopt(&self, pid: Pid, pidfd: BorrowedFd<'_>);
+
+    /// Unregisters a process that did not become what it should: nobody will ask how it ended.
+    /// It may still run; this ends it.
+    fn abandon(&self, process: Spawned);
+}
+
+/// For programs that do not reap all of their children in one place, such as tests.
+#[derive(Debug, Default)]
+pub struct DirectSpawner {
+    errands: Mutex<Vec<Spawned>>,
+}
+
+impl Spawner for DirectSpawner {
+    fn spawn(&self, request: SpawnRequest<'_>, role: Role) -> Result<Spawned, SpawnError> {
+        let spawned = spawn_exec(request)?;
+        if role == Role::Errand {
+            let copy = spawned.pidfd.try_clone().map_err(|_| SpawnError::Clone(Errno::EMFILE))?;
+            let copy = Spawned { pid: spawned.pid, pidfd: copy };
+            self.errands.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
+        }
+        Ok(spawned)
+    }
+
+    fn adopt(&self, _pid: Pid, _pidfd: BorrowedFd<'_>) {
+        for errand in self.errands.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // It has done its work; ECHILD would mean that somebody else waited for it.
+            let _ = process::wait_pidfd(&errand.pidfd);
+        }
+    }
+
+    fn abandon(&self, spawned: Spawned) {
+        // ESRCH and ECHILD: it has ended and was reaped, which is what is wanted.
+        let _ = process::pidfd_send_signal(&spawned.pidfd, Signal::SIGKILL as i32);
+        let _ = process::wait_pidfd(&spawned.pidfd);
+    }
+}
+
+/// The program `linkspan-init`, in memory and sealed: a container's process that finds it behind
+/// /proc/PID/exe while it enters the container cannot change it (CVE-2019-5736).
+#[derive(Debug)]
+pub struct InitProgram(OwnedFd);
+
+impl InitProgram {
+    /// Reads the program once.
+    ///
+    /// # Errors
+    /// When it cannot be read, or there is no memory for it.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        process::sealed_program(c"linkspan-init", &std::fs::read(path)?).map(Self)
+    }
+}
+
+/// The child's ends of its standard streams. None: /dev/null. Not used with a terminal.
+#[derive(Debug, Default)]
+pub struct Stdio {
+    /// Read by the process.
+    pub stdin: Option<OwnedFd>,
+    /// Written by the process.
+    pub stdout: Option<OwnedFd>,
+    /// Written by the process.
+    pub stderr: Option<OwnedFd>,
+}
+
+/// A process that has executed its program.
+#[derive(Debug)]
+pub struct Started {
+    /// In the VM's pid namespace; registered with the [`Spawner`].
+    pub pid: Pid,
+    /// The process itself.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, when it has one.
+    pub pty_master: Option<OwnedFd>,
+    /// What was done, when asked for.
+    pub trace: Vec<Timing>,
+}
+
+/// How long a step took, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// See [`Step::name`].
+    pub name: &'static str,
+    /// Since the start began.
+    pub started_us: u64,
+    /// From begin to end.
+    pub duration_us: u64,
+}
+
+/// Starts containers and processes in them.
+#[derive(Debug)]
+pub struct Launcher<S> {
+    init: InitProgram,
+    hierarchy: Hierarchy,
+    spawner: S,
+    null: OwnedFd,
+    /// Loaded device filters by the devices that they allow. Nearly always one.
+    filters: Mutex<Vec<(Vec<Device>, Arc<DeviceFilter>)>>,
+}
+
+impl<S: Spawner> Launcher<S> {
+    /// Ready to start.
+    ///
+    /// # Errors
+    /// When /dev/null cannot be opened.
+    pub fn new(init: InitProgram, hierarchy: Hierarchy, spawner: S) -> io::Result<Self> {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        Ok(Self { init, hierarchy, spawner, null: null.into(), filters: Mutex::default() })
+    }
+
+    /// The cgroups that containers are started in.
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
+    /// Carries a plan out and returns when the first process has executed its program.
+    ///
+    /// Leaves the cgroup behind when it fails; [`Cgroup::remove`]
+    /// removes it.
+    ///
+    /// # Errors
+    /// Names the failing step and the reason.
+    pub fn start(&self, plan: &Plan, stdio: Stdio, trace: bool) -> Result<Started, LaunchError> {
+        let mut clock = Clock::new(trace);
+        let cgroup = self.hierarchy.create(&plan.cgroup, &plan.resources)?;
+        let folder = open_folder(&cgroup)?;
+        clock.done(Step::Cgroup);
+        if !plan.all_devices {
+            let refused = |errno| LaunchError::kernel(Step::DeviceFilter, errno);
+            self.filter(&plan.devices).and_then(|f| f.attach(&folder)).map_err(refused)?;
+            clock.done(Step::DeviceFilter);
+        }
+        let (ours, theirs) = socket_pair()?;
+        let spawned = self.spawn(
+            &stdio,
+            &[(theirs.as_fd(), SOCKET_FD)],
+            clone_flags(plan.namespaces),
+            Some(folder.as_fd()),
+            Role::Process,
+        )?;
+        // The end of file is what tells success: ours must be the only other end.
+        drop((theirs, stdio));
+        clock.done(Step::Spawn);
+        let mut conversation = Conversation::new(ours, clock);
+        let order = OrderRef::Start { plan, trace };
+        let terminal = plan.process.terminal.is_some();
+        match conversation.hold(&order, terminal, |_, _| {}) {
+            Ok(()) => Ok(conversation.started(spawned)),
+            Err(error) => {
+                self.spawner.abandon(spawned);
+                Err(error)
+            }
+        }
+    }
+
+    /// Runs one more process in a container, given a pidfd of a process in it and its cgroup
+    /// (as in [`Plan::cgroup`]), and returns when it has executed its program.
+    ///
+    /// # Errors
+    /// Names the failing step and the reason.
+    pub fn exec(
+        &self,
+        target: BorrowedFd<'_>,
+        cgroup: &Path,
+        process: &Process,
+        stdio: Stdio,
+        trace: bool,
+    ) -> Result<Started, LaunchError> {
+        let mut clock = Clock::new(trace);
+        let cgroup = self.hierarchy.open(cgroup);
+        let folder = open_folder(&cgroup)?;
+        let (ours, theirs) = socket_pair()?;
+        let fds =
+            [(theirs.as_fd(), SOCKET_FD), (target, TARGET_FD), (folder.as_fd(), CGROUP_FD)];
+        let errand = self.spawn(&stdio, &fds, CloneFlags::empty(), None, Role::Errand)?;
+        drop((theirs, stdio, errand));
+        clock.done(Step::Spawn);
+        let mut conversation = Conversation::new(ours, clock);
+        let order = OrderRef::Exec { process, trace };
+        let adopt = |pid, pidfd: BorrowedFd<'_>| self.spawner.adopt(pid, pidfd);
+        let result = conversation.hold(&order, process.terminal.is_some(), adopt);
+        match (result, conversation.process.take()) {
+            (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
+            (Ok(()), None) => Err(out_of_turn(&"Ready, before there was a process")),
+            (Err(error), None) => Err(error),
+            (Err(error), Some(spawned)) => {
+                self.spawner.abandon(spawned);
+                Err(error)
+            }
+        }
+    }
+
+    fn spawn(
+        &self,
+        stdio: &Stdio,
+        fds: &[(BorrowedFd<'_>, i32)],
+        namespaces: CloneFlags,
+        cgroup: Option<BorrowedFd<'_>>,
+        role: Role,
+    ) -> Result<Spawned, LaunchError> {
+        let mut fds = fds.to_vec();
+        for (number, stream) in [&stdio.stdin, &stdio.stdout, &stdio.stderr].iter().enumerate() {
+            let stream = stream.as_ref().unwrap_or(&self.null).as_fd();
+            fds.push((stream, i32::try_from(number).unwrap_or_default()));
+        }
+        let request = SpawnRequest {
+            program: Program::File(self.init.0.as_fd()),
+            arguments: vec![c"linkspan-init".to_owned()],
+            // Nothing of the agent's environment is the container's business.
+            environment: Vec::new(),
+            fds,
+            namespaces,
+            cgroup,
+        };
+        self.spawner.spawn(request, role).map_err(|error| LaunchError {
+            kind: LaunchErrorKind::Other,
+            failure: Failure {
+                step: Step::Spawn,
+                errno: error.errno() as i32,
+                detail: error.to_string(),
+            },
+        })
+    }
+
+    fn filter(&self, devices: &[Device]) -> Result<Arc<DeviceFilter>, Errno> {
+        let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, filter)) = filters.iter().find(|(known, _)| known == devices) {
+            return Ok(Arc::clone(filter));
+        }
+        let filter = Arc::new(DeviceFilter::load(devices)?);
+        // Containers with devices of their own are rare; the standard filter stays in front.
+        filters.truncate(7);
+        filters.push((devices.to_vec(), Arc::clone(&filter)));
+        Ok(filter)
+    }
+}
+
+/// What clone3 makes new. The cgroup namespace is missing: its root is the cgroup that its maker
+/// is in, which has to be the container's, so `linkspan-init` makes it itself.
+fn clone_flags(namespaces: Namespaces) -> CloneFlags {
+    let mut flags = CloneFlags::CLONE_NEWNS;
+    flags.set(CloneFlags::CLONE_NEWPID, namespaces.pid);
+    flags.set(CloneFlags::CLONE_NEWUTS, namespaces.uts);
+    flags.set(CloneFlags::CLONE_NEWIPC, namespaces.ipc);
+    flags.set(CloneFlags::CLONE_NEWNET, namespaces.network);
+    flags
+}
+
+fn socket_pair() -> Result<(OwnedFd, OwnedFd), LaunchError> {
+    // std makes both ends CLOEXEC.
+    let (ours, theirs) = UnixStream::pair().map_err(|error| {
+        LaunchError::kernel(Step::Spawn, Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    })?;
+    Ok((ours.into(), theirs.into()))
+}
+
+fn open_folder(cgroup: &Cgroup) -> Result<File, LaunchError> {
+    let folder = cgroup.folder();
+    Ok(folder.map_err(|source| CgroupError::Read { path: cgroup.path().to_owned(), source })?)
+}
+
+/// What is said after the spawn.
+struct Conversation {
+    channel: Channel,
+    clock: Clock,
+    master: Option<OwnedFd>,
+    /// exec: the process that was announced.
+    process: Option<Spawned>,
+}
+
+impl Conversation {
+    fn new(socket: OwnedFd, clock: Clock) -> Self {
+        Self { channel: Channel::new(socket), clock, master: None, process: None }
+    }
+
+    /// Gives the order and listens until the other end has executed or failed. In an exec two
+    /// processes speak, so the announcement of the second may come after its own first words.
+    fn hold(
+        &mut self,
+        order: &OrderRef<'_>,
+        terminal: bool,
+        adopt: impl Fn(Pid, BorrowedFd<'_>),
+    ) -> Result<(), LaunchError> {
+        match self.channel.send(order, None) {
+            // It was killed before it had read all: the end of file that follows says so.
+            Ok(()) | Err(WireError::Socket(Errno::EPIPE | Errno::ECONNRESET)) => {}
+            Err(error) => return Err(LaunchError::wire(error)),
+        }
+        let (mut ready, mut failure) = (false, None);
+        while let Some(message) = self.channel.receive().map_err(LaunchError::wire)? {
+            match message {
+                InitMessage::Failed(reason) if failure.is_none() => failure = Some(reason),
+                InitMessage::Failed(_) => {}
+                InitMessage::PtyMaster => self.master = Some(self.take_fd()?),
+                InitMessage::Process { pid } => {
+                    let pidfd = self.take_fd()?;
+                    let pid = Pid::from_raw(pid);
+                    adopt(pid, pidfd.as_fd());
+                    self.process = Some(Spawned { pid, pidfd });
+                    self.go()?;
+                }
+                InitMessage::Ready { .. } if ready => return Err(out_of_turn(&message)),
+                InitMessage::Ready { trace } => {
+                    ready = true;
+                    self.clock.merge(&trace);
+                }
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure.into());
+        }
+        if !ready {
+            let detail = "linkspan-init was killed before it was done".to_owned();
+            return Err(Failure { step: Step::Order, errno: 0, detail }.into());
+        }
+        if terminal && self.master.is_none() {
+            return Err(out_of_turn(&"Ready, without the terminal that was ordered"));
+        }
+        self.clock.done(Step::Execute);
+        Ok(())
+    }
+
+    /// exec: the new process may execute, or end.
+    fn go(&self) -> Result<(), LaunchError> {
+        match fdpass::send(self.channel.socket(), b"g", None) {
+            // It was killed; the end of file that follows says so.
+            Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(LaunchError::wire(errno.into())),
+        }
+    }
+
+    fn take_fd(&mut self) -> Result<OwnedFd, LaunchError> {
+        self.channel.take_fd().map_err(LaunchError::wire)
+    }
+
+    fn started(self, spawned: Spawned) -> Started {
+        Started {
+            pid: spawned.pid,
+            pidfd: spawned.pidfd,
+            pty_master: self.master,
+            trace: self.clock.steps,
+        }
+    }
+}
+
+fn out_of_turn(what: &dyn std::fmt::Debug) -> LaunchError {
+    let detail = format!("linkspan-init said {what:?} out of turn");
+    Failure { step: Step::Order, errno: 0, detail }.into()
+}
+
+/// Takes the times of steps, when somebody wants to know.
+struct Clock {
+    on: bool,
+    began: u64,
+    last: u64,
+    steps: Vec<Timing>,
+}
+
+impl Clock {
+    fn new(on: bool) -> Self {
+        let began = if on { monotonic_us() } else { 0 };
+        Self { on, began, last: began, steps: Vec::new() }
+    }
+
+    /// The step that has just ended began when the one before it ended.
+    fn done(&mut self, step: Step) {
+        if self.on {
+            let now = monotonic_us();
+            self.push(step, self.last, now);
+        }
+    }
+
+    /// Takes over what the child has measured.
+    fn merge(&mut self, trace: &[crate::wire::TraceStep]) {
+        for step in trace {
+            self.push(step.step, step.began_us, step.ended_us);
+        }
+    }
+
+    fn push(&mut self, step: Step, began: u64, ended: u64) {
+        self.steps.push(Timing {
+            name: step.name(),
+            started_us: began.saturating_sub(self.began),
+            duration_us: ended.saturating_sub(began),
+        });
+        self.last = ended;
+    }
+}
+
+/// CLOCK_MONOTONIC in microseconds: the same for the agent and for `linkspan-init`.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
+        u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000
+            + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000
+    })
+}

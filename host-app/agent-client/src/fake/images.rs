@@ -1,0 +1,107 @@
+//! `Load` takes the byte stream that its request names; the "archive" is the image's reference.
+
+use linkspan_proto::error::{ErrorCode, Failure};
+use linkspan_proto::v1::{
+    ImageSummary, ImportImageRequest, ImportImageResponse, InspectImageRequest,
+    InspectImageResponse, ListImagesRequest, ListImagesResponse, LoadImageRequest,
+    LoadImageResponse, LoadProgress, LoadedImage, RemoveImageRequest, RemoveImageResponse,
+    TagImageRequest, TagImageResponse, image_service_server::ImageService, load_image_response,
+};
+use tokio::{io::AsyncReadExt as _, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::{FakeGuest, not_in_the_fake};
+
+#[async_trait::async_trait]
+impl ImageService for FakeGuest {
+    async fn list(
+        &self,
+        request: Request<ListImagesRequest>,
+    ) -> Result<Response<ListImagesResponse>, Status> {
+        self.record("ListImages", &request);
+        let images = self.0.images.lock();
+        let images = images
+            .iter()
+            .map(|tag| ImageSummary { tags: vec![tag.clone()], ..ImageSummary::default() });
+        Ok(Response::new(ListImagesResponse { images: images.collect() }))
+    }
+
+    async fn inspect(
+        &self,
+        request: Request<InspectImageRequest>,
+    ) -> Result<Response<InspectImageResponse>, Status> {
+        let image = &request.get_ref().image;
+        if self.0.images.lock().contains(image) {
+            return Ok(Response::new(InspectImageResponse::default()));
+        }
+        Err(Failure::new(ErrorCode::NotFound, format!("no such image: `{image}`")).into())
+    }
+
+    async fn tag(&self, _: Request<TagImageRequest>) -> Result<Response<TagImageResponse>, Status> {
+        Err(not_in_the_fake("Tag"))
+    }
+
+    async fn remove(
+        &self,
+        _: Request<RemoveImageRequest>,
+    ) -> Result<Response<RemoveImageResponse>, Status> {
+        Err(not_in_the_fake("Remove"))
+    }
+
+    type LoadStream = ReceiverStream<Result<LoadImageResponse, Status>>;
+    async fn load(
+        &self,
+        request: Request<LoadImageRequest>,
+    ) -> Result<Response<Self::LoadStream>, Status> {
+        self.record("Load", &request);
+        let id = parse_id(&request.get_ref().stream_id)
+            .ok_or_else(|| Status::invalid_argument("stream_id is not a uuid"))?;
+        let (send, responses) = mpsc::channel(4);
+        let guest = self.clone();
+        tokio::spawn(async move {
+            let mut arrivals = guest.0.arrivals.subscribe();
+            let mut stream = loop {
+                arrivals.mark_unchanged();
+                if let Some(stream) = guest.0.streams.lock().remove(&id) {
+                    break stream;
+                }
+                if arrivals.changed().await.is_err() {
+                    return;
+                }
+            };
+            let mut archive = Vec::new();
+            if let Err(error) = stream.read_to_end(&mut archive).await {
+                let _ = send.send(Err(Status::data_loss(error.to_string()))).await;
+                return;
+            }
+            let bytes = archive.len() as u64;
+            // What an archive means is told by its first line.
+            let text = String::from_utf8_lossy(&archive);
+            let reference = text.lines().next().unwrap_or_default().to_owned();
+            guest.0.images.lock().insert(reference.clone());
+            let progress = LoadProgress { layer: "one".into(), bytes };
+            let loaded = LoadedImage { id: "sha256:fake".into(), tags: vec![reference] };
+            for kind in [
+                load_image_response::Kind::Progress(progress),
+                load_image_response::Kind::Loaded(loaded),
+            ] {
+                let _ = send.send(Ok(LoadImageResponse { kind: Some(kind) })).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn import(
+        &self,
+        _: Request<ImportImageRequest>,
+    ) -> Result<Response<ImportImageResponse>, Status> {
+        Err(not_in_the_fake("Import"))
+    }
+}
+
+/// A uuid's text with or without dashes.
+fn parse_id(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|&character| character != '-').collect();
+    u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32).map(u128::to_be_bytes)
+}

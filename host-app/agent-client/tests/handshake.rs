@@ -1,0 +1,123 @@
+//! What holds for the connection to an agent, over an in-memory guest.
+
+use std::{sync::Arc, time::Duration};
+
+use linkspan_agent_client::{AgentChannel, AgentError, AgentOptions, fake::FakeGuest};
+use linkspan_proto::{
+    PROTOCOL_VERSION,
+    error::{ErrorCode, Failure},
+    v1::PingRequest,
+};
+
+fn channel(guest: &FakeGuest) -> AgentChannel {
+    let options = AgentOptions {
+        connect_timeout: Duration::from_secs(2),
+        required_features: &["upload"],
+        ..AgentOptions::new("box")
+    };
+    guest.set_hello(|hello| hello.features.push("upload".into()));
+    AgentChannel::new(Arc::new(guest.clone()), options)
+}
+
+#[tokio::test]
+async fn hello_comes_before_the_first_call_and_only_once() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    assert!(channel.hello().is_none());
+    for _ in 0..3 {
+        channel.agent().ping(PingRequest::default()).await.unwrap();
+    }
+    assert_eq!(guest.hellos(), 1);
+    assert_eq!(channel.hello().unwrap().boot_id, "first");
+}
+
+#[tokio::test]
+async fn many_first_callers_share_one_connection() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    let calls = (0..32).map(|_| {
+        let channel = channel.clone();
+        async move { channel.agent().ping(PingRequest::default()).await }
+    });
+    for result in futures::future::join_all(calls).await {
+        result.unwrap();
+    }
+    assert_eq!(guest.hellos(), 1);
+}
+
+#[tokio::test]
+async fn another_protocol_version_is_refused_and_both_are_named() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    guest.set_hello(|hello| {
+        hello.protocol_version = PROTOCOL_VERSION + 1;
+        hello.version = "9.8.7".into();
+    });
+    let error = channel.connect().await.unwrap_err();
+    assert!(matches!(error, AgentError::VersionMismatch { .. }), "{error}");
+    let failure = Failure::from(error);
+    assert_eq!(failure.code, ErrorCode::VersionMismatch);
+    for part in ["9.8.7", "protocol 2", "protocol 1", env!("CARGO_PKG_VERSION")] {
+        assert!(failure.message.contains(part), "`{part}` in {failure}");
+    }
+    // The same through a stub, as a caller sees it.
+    let status = channel.agent().ping(PingRequest::default()).await.unwrap_err();
+    assert_eq!(Failure::from(status).code, ErrorCode::VersionMismatch);
+}
+
+#[tokio::test]
+async fn a_missing_feature_is_refused_by_name() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    guest.set_hello(|hello| hello.features.clear());
+    let error = channel.connect().await.unwrap_err();
+    assert!(matches!(&error, AgentError::MissingFeature { feature, .. } if feature == "upload"));
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_with_a_new_hello() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    channel.connect().await.unwrap();
+    guest.set_hello(|hello| hello.boot_id = "second".into());
+    guest.break_connections();
+    tokio::time::timeout(Duration::from_secs(10), async {
+        // A call may still meet the old connection's end; the next one must not.
+        while channel.agent().ping(PingRequest::default()).await.is_err() {}
+    })
+    .await
+    .expect("reconnects");
+    assert_eq!(guest.hellos(), 2);
+    assert_eq!(channel.hello().unwrap().boot_id, "second");
+}
+
+#[tokio::test]
+async fn an_agent_that_says_nothing_is_given_up_in_time() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    guest.set_silent(true);
+    let error = channel.connect().await.unwrap_err();
+    assert!(matches!(error, AgentError::Silent { .. }), "{error}");
+    // And it is no verdict for ever.
+    guest.set_silent(false);
+    channel.connect().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_tried_again_until_the_deadline() {
+    let guest = FakeGuest::default();
+    let channel = channel(&guest);
+    guest.set_down(true);
+    let soon = tokio::time::Instant::now() + Duration::from_millis(60);
+    let error = channel.connect_by(soon).await.unwrap_err();
+    assert!(matches!(error, AgentError::Dial { .. }), "{error}");
+
+    let later = guest.clone();
+    let up = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        later.set_down(false);
+    });
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    channel.connect_by(deadline).await.unwrap();
+    up.await.unwrap();
+}

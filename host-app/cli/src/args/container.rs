@@ -1,0 +1,259 @@
+//! What `run` and `create` ask of a container: Docker's flags to a [`ContainerConfig`].
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use linkspan_proto::error::{ErrorCode, Failure};
+use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, Ulimit};
+
+use super::{env, size};
+use crate::error::Error;
+
+const PROCESS: &str = "Process";
+const LIMITS: &str = "Limits";
+const SECURITY: &str = "Security";
+const IDENTITY: &str = "Name and labels";
+
+/// The flags that `run` and `create` share.
+#[derive(Debug, Args)]
+pub(crate) struct ContainerFlags {
+    /// Keep standard input open and connect it
+    #[arg(short, long)]
+    pub(crate) interactive: bool,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub(crate) tty: bool,
+    /// Remove the container when it ends
+    #[arg(long)]
+    pub(crate) rm: bool,
+    /// Connect only these streams: stdin, stdout, stderr
+    #[arg(short, long, value_name = "STREAM", ignore_case = true)]
+    pub(crate) attach: Vec<Stream>,
+    /// When to fetch the image. There is no registry client yet: `always` is refused
+    #[arg(long, value_name = "WHEN", default_value = "missing")]
+    pub(crate) pull: Pull,
+    /// Write the container's id to this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cidfile: Option<PathBuf>,
+
+    /// The container's name. Generated when not given
+    #[arg(long, help_heading = IDENTITY)]
+    pub(crate) name: Option<String>,
+    /// The host name inside the container. The short id when not given
+    #[arg(short = 'h', long, value_name = "NAME", help_heading = IDENTITY)]
+    hostname: Option<String>,
+    /// The domain name inside the container
+    #[arg(long, value_name = "NAME", help_heading = IDENTITY)]
+    domainname: Option<String>,
+    /// A label, KEY or KEY=VALUE
+    #[arg(short, long, value_name = "KEY=VALUE", help_heading = IDENTITY)]
+    label: Vec<String>,
+    /// Read labels from a file, one a line
+    #[arg(long, value_name = "FILE", help_heading = IDENTITY)]
+    label_file: Vec<PathBuf>,
+
+    /// Set an environment variable; a name alone takes our own value
+    #[arg(short, long, value_name = "NAME=VALUE", help_heading = PROCESS)]
+    env: Vec<String>,
+    /// Read environment variables from a file, one a line
+    #[arg(long, value_name = "FILE", help_heading = PROCESS)]
+    env_file: Vec<PathBuf>,
+    /// The working directory inside the container
+    #[arg(short, long, value_name = "DIR", help_heading = PROCESS)]
+    workdir: Option<String>,
+    /// The user, as name or number, and the group
+    #[arg(short, long, value_name = "USER[:GROUP]", help_heading = PROCESS)]
+    user: Option<String>,
+    /// One more group
+    #[arg(long, value_name = "GROUP", help_heading = PROCESS)]
+    group_add: Vec<String>,
+    /// Run this instead of the image's entry point; empty for none
+    #[arg(long, value_name = "COMMAND", help_heading = PROCESS)]
+    entrypoint: Option<String>,
+    /// The signal that `stop` sends first
+    #[arg(long, value_name = "SIGNAL", help_heading = PROCESS)]
+    stop_signal: Option<String>,
+    /// Seconds that `stop` waits before it kills
+    #[arg(long, value_name = "SECONDS", help_heading = PROCESS)]
+    stop_timeout: Option<u32>,
+
+    /// The most memory, such as `512m` or `1.5g`
+    #[arg(short, long, value_name = "BYTES", value_parser = size::bytes, help_heading = LIMITS)]
+    memory: Option<u64>,
+    /// Memory and swap together; -1 for unlimited swap
+    #[arg(long, value_name = "BYTES", value_parser = size::swap, allow_negative_numbers = true,
+        help_heading = LIMITS)]
+    memory_swap: Option<i64>,
+    /// Memory that is reclaimed only when there is no other
+    #[arg(long, value_name = "BYTES", value_parser = size::bytes, help_heading = LIMITS)]
+    memory_reservation: Option<u64>,
+    /// The most CPU time, in CPUs
+    #[arg(long, value_name = "NUMBER", value_parser = size::nano_cpus, help_heading = LIMITS)]
+    cpus: Option<u64>,
+    /// The weight against other containers; 1024 is neutral
+    #[arg(short, long, value_name = "WEIGHT", help_heading = LIMITS,
+        value_parser = clap::value_parser!(u64).range(2..=262_144))]
+    cpu_shares: Option<u64>,
+    /// The CPUs that may be used, such as `0-1,3`
+    #[arg(long, value_name = "CPUS", help_heading = LIMITS)]
+    cpuset_cpus: Option<String>,
+    /// The memory nodes that may be used
+    #[arg(long, value_name = "NODES", help_heading = LIMITS)]
+    cpuset_mems: Option<String>,
+    /// The most processes and threads; -1 for no limit
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, help_heading = LIMITS)]
+    pids_limit: Option<i64>,
+    /// A resource limit of each process, such as `nofile=1024:2048`
+    #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = size::ulimit,
+        help_heading = LIMITS)]
+    ulimit: Vec<Ulimit>,
+
+    /// Mount the root file system read-only
+    #[arg(long, help_heading = SECURITY)]
+    read_only: bool,
+    /// Add a Linux capability, or ALL
+    #[arg(long, value_name = "CAPABILITY", help_heading = SECURITY)]
+    cap_add: Vec<String>,
+    /// Take a Linux capability away, or ALL
+    #[arg(long, value_name = "CAPABILITY", help_heading = SECURITY)]
+    cap_drop: Vec<String>,
+    /// Every capability and device, and no seccomp filter (inside the VM)
+    #[arg(long, help_heading = SECURITY)]
+    privileged: bool,
+    /// no-new-privileges[=true|false] or seccomp=unconfined
+    #[arg(long, value_name = "OPTION", help_heading = SECURITY)]
+    security_opt: Vec<String>,
+
+    /// The network. Only `none` for now: containers have a loopback interface and nothing else
+    #[arg(long, alias = "net", value_name = "NETWORK", help_heading = SECURITY)]
+    network: Option<String>,
+    /// The restart policy. Only `no` for now
+    #[arg(long, value_name = "POLICY", help_heading = PROCESS)]
+    restart: Option<String>,
+
+    /// The image, then the command to run instead of the image's own and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
+    image_and_command: Vec<String>,
+
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+}
+
+/// A standard stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stream {
+    Stdin,
+    Stdout,
+    Stderr,
+}
+
+/// `--pull`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pull {
+    Always,
+    Missing,
+    Never,
+}
+
+/// Which streams are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Streams {
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+impl ContainerFlags {
+    /// What a client in the foreground connects to: all output, and input with `-i`, unless
+    /// `--attach` names the streams.
+    pub(crate) fn streams(&self) -> Streams {
+        if self.attach.is_empty() {
+            return Streams { stdin: self.interactive, stdout: true, stderr: true };
+        }
+        let has = |stream| self.attach.contains(&stream);
+        Streams {
+            stdin: has(Stream::Stdin),
+            stdout: has(Stream::Stdout),
+            stderr: has(Stream::Stderr),
+        }
+    }
+
+    /// Refuses what depends on parts that do not exist yet, naming the flag.
+    fn check(&self) -> Result<(), Error> {
+        let refuse = |what: String, why: &str| {
+            Err(Failure::new(ErrorCode::Unsupported, format!("{what}: {why}")).into())
+        };
+        if self.pull == Pull::Always {
+            return refuse("cannot use --pull=always".into(), "registries are not supported yet");
+        }
+        if let Some(network) = self.network.as_deref().filter(|network| *network != "none") {
+            return refuse(
+                format!("cannot use --network={network}"),
+                "networks are not supported yet, only `none`",
+            );
+        }
+        if let Some(policy) = self.restart.as_deref().filter(|policy| *policy != "no") {
+            return refuse(
+                format!("cannot use --restart={policy}"),
+                "restart policies are not supported yet, only `no`",
+            );
+        }
+        Ok(())
+    }
+
+    /// The request's configuration. `foreground`: somebody stays connected.
+    ///
+    /// # Errors
+    /// A flag that is not supported, or a file that cannot be read.
+    pub(crate) fn config(&self, foreground: bool) -> Result<ContainerConfig, Error> {
+        self.check()?;
+        let streams = self.streams();
+        let own = |name: &str| std::env::var(name).ok();
+        let (image, command) = self
+            .image_and_command
+            .split_first()
+            .ok_or_else(|| Error::invalid("an image is missing"))?;
+        if image.is_empty() {
+            return Err(Error::invalid("the image's name is empty"));
+        }
+        // Docker's `--entrypoint ''` clears the image's.
+        let entrypoint = self.entrypoint.as_ref().map(|entrypoint| Entrypoint {
+            args: Some(entrypoint.clone()).filter(|one| !one.is_empty()).into_iter().collect(),
+        });
+        Ok(ContainerConfig {
+            image: image.clone(),
+            command: command.to_vec(),
+            entrypoint,
+            env: env::environment(&self.env_file, &self.env, own)?,
+            working_dir: self.workdir.clone().unwrap_or_default(),
+            user: self.user.clone().unwrap_or_default(),
+            hostname: self.hostname.clone().unwrap_or_default(),
+            tty: self.tty,
+            open_stdin: self.interactive,
+            stdin_once: self.interactive && foreground && streams.stdin,
+            labels: env::labels(&self.label_file, &self.label)?,
+            auto_remove: self.rm,
+            read_only_rootfs: self.read_only,
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            privileged: self.privileged,
+            resources: Some(Resources {
+                memory_bytes: self.memory.unwrap_or(0),
+                memory_swap_bytes: self.memory_swap.unwrap_or(0),
+                memory_reservation_bytes: self.memory_reservation.unwrap_or(0),
+                nano_cpus: self.cpus.unwrap_or(0),
+                cpu_shares: self.cpu_shares.unwrap_or(0),
+                cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),
+                cpuset_mems: self.cpuset_mems.clone().unwrap_or_default(),
+                pids_limit: self.pids_limit.unwrap_or(0),
+            }),
+            stop_signal: self.stop_signal.clone().unwrap_or_default(),
+            stop_timeout_seconds: self.stop_timeout,
+            ulimits: self.ulimit.clone(),
+            domainname: self.domainname.clone().unwrap_or_default(),
+            security_opts: self.security_opt.clone(),
+            group_add: self.group_add.clone(),
+        })
+    }
+}

@@ -1,0 +1,7 @@
+//! The values that Docker's flags take, and the flags of Docker's that are refused.
+
+pub(crate) mod container;
+pub(crate) mod env;
+pub(crate) mod refused;
+pub(crate) mod size;
+pub(crate) mod time;

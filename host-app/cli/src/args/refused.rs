@@ -1,0 +1,202 @@
+//! Flags that Docker has and this program does not support yet. The parser takes them, so that
+//! they are refused by name and with the reason instead of being misread or ignored.
+
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser};
+use linkspan_proto::error::{ErrorCode, Failure};
+
+/// One refused flag.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) verbs: &'static [&'static str],
+    pub(crate) long: &'static str,
+    pub(crate) short: Option<char>,
+    pub(crate) takes_value: bool,
+    /// What is missing.
+    pub(crate) why: &'static str,
+}
+
+const NEW: &[&str] = &["run", "create"];
+
+const PORTS: &str = "ports are not supported yet";
+const NETWORKS: &str = "networks are not supported yet: containers have a loopback interface only";
+const VOLUMES: &str = "volumes and shared folders are not supported yet";
+const DEVICES: &str = "devices are not supported yet";
+const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
+const HEALTH: &str = "health checks are not supported yet";
+const LOGGING: &str = "logs are always kept as Docker's json-file";
+const NAMESPACES: &str = "a container always gets its own namespaces for now";
+const PLATFORMS: &str = "only the VM's own platform can run for now";
+const CHECKPOINTS: &str = "checkpoints are not supported";
+const SIZES: &str = "the size of a container's layer is not measured yet";
+
+/// Every refused flag.
+pub(crate) const FLAGS: &[Refused] = &[
+    value(NEW, "publish", Some('p'), PORTS),
+    switch(NEW, "publish-all", Some('P'), PORTS),
+    value(NEW, "expose", None, PORTS),
+    value(NEW, "add-host", None, NETWORKS),
+    value(NEW, "dns", None, NETWORKS),
+    value(NEW, "dns-option", None, NETWORKS),
+    value(NEW, "dns-search", None, NETWORKS),
+    value(NEW, "ip", None, NETWORKS),
+    value(NEW, "ip6", None, NETWORKS),
+    value(NEW, "link", None, NETWORKS),
+    value(NEW, "link-local-ip", None, NETWORKS),
+    value(NEW, "mac-address", None, NETWORKS),
+    value(NEW, "network-alias", None, NETWORKS),
+    value(NEW, "volume", Some('v'), VOLUMES),
+    value(NEW, "volume-driver", None, VOLUMES),
+    value(NEW, "volumes-from", None, VOLUMES),
+    value(NEW, "mount", None, VOLUMES),
+    value(NEW, "tmpfs", None, VOLUMES),
+    value(NEW, "shm-size", None, "the size of /dev/shm cannot be set yet"),
+    value(NEW, "storage-opt", None, "storage options are not supported"),
+    value(NEW, "device", None, DEVICES),
+    value(NEW, "device-cgroup-rule", None, DEVICES),
+    value(NEW, "gpus", None, DEVICES),
+    value(NEW, "device-read-bps", None, IO_LIMITS),
+    value(NEW, "device-read-iops", None, IO_LIMITS),
+    value(NEW, "device-write-bps", None, IO_LIMITS),
+    value(NEW, "device-write-iops", None, IO_LIMITS),
+    value(NEW, "blkio-weight", None, IO_LIMITS),
+    value(NEW, "blkio-weight-device", None, IO_LIMITS),
+    value(NEW, "cpu-period", None, "use --cpus, which sets period and quota together"),
+    value(NEW, "cpu-quota", None, "use --cpus, which sets period and quota together"),
+    value(NEW, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
+    value(NEW, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
+    value(NEW, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
+    value(NEW, "memory-swappiness", None, "cgroup v2 has no swappiness"),
+    switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
+    value(NEW, "oom-score-adj", None, "OOM scores cannot be set yet"),
+    value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
+    value(NEW, "health-cmd", None, HEALTH),
+    value(NEW, "health-interval", None, HEALTH),
+    value(NEW, "health-retries", None, HEALTH),
+    value(NEW, "health-start-interval", None, HEALTH),
+    value(NEW, "health-start-period", None, HEALTH),
+    value(NEW, "health-timeout", None, HEALTH),
+    switch(NEW, "no-healthcheck", None, HEALTH),
+    value(NEW, "log-driver", None, LOGGING),
+    value(NEW, "log-opt", None, LOGGING),
+    value(NEW, "cgroupns", None, NAMESPACES),
+    value(NEW, "ipc", None, NAMESPACES),
+    value(NEW, "pid", None, NAMESPACES),
+    value(NEW, "userns", None, NAMESPACES),
+    value(NEW, "uts", None, NAMESPACES),
+    switch(NEW, "init", None, "an init process in the container is not supported yet"),
+    value(NEW, "annotation", None, "annotations are not supported: use --label"),
+    switch(NEW, "disable-content-trust", None, "content trust is not supported"),
+    value(NEW, "isolation", None, "isolation is a matter of Windows containers"),
+    value(NEW, "platform", None, PLATFORMS),
+    value(NEW, "runtime", None, "there is one runtime, our own"),
+    value(NEW, "sysctl", None, "kernel parameters cannot be set yet"),
+    switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
+    switch(&["ps"], "size", Some('s'), SIZES),
+    switch(&["inspect"], "size", Some('s'), SIZES),
+    switch(&["rm"], "link", Some('l'), NETWORKS),
+    switch(&["logs"], "details", None, LOGGING),
+    value(&["start"], "checkpoint", None, CHECKPOINTS),
+    value(&["start"], "checkpoint-dir", None, CHECKPOINTS),
+    switch(&["images"], "tree", None, "images of several platforms are not supported yet"),
+    value(&["rmi", "load", "import"], "platform", None, PLATFORMS),
+];
+
+const fn value(
+    verbs: &'static [&'static str],
+    long: &'static str,
+    short: Option<char>,
+    why: &'static str,
+) -> Refused {
+    Refused { verbs, long, short, takes_value: true, why }
+}
+
+const fn switch(
+    verbs: &'static [&'static str],
+    long: &'static str,
+    short: Option<char>,
+    why: &'static str,
+) -> Refused {
+    Refused { verbs, long, short, takes_value: false, why }
+}
+
+impl Refused {
+    fn id(&self) -> String {
+        format!("refused-{}", self.long)
+    }
+
+    fn arg(&self) -> Arg {
+        let arg = Arg::new(self.id())
+            .long(self.long)
+            .action(ArgAction::Append)
+            .value_parser(OsStringValueParser::new())
+            .hide(true);
+        let arg = match self.short {
+            Some(short) => arg.short(short),
+            None => arg,
+        };
+        if self.takes_value {
+            return arg.allow_hyphen_values(true);
+        }
+        arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+    }
+
+    fn failure(&self) -> Failure {
+        let short = self.short.map(|short| format!("-{short}/")).unwrap_or_default();
+        Failure::new(
+            ErrorCode::Unsupported,
+            format!("cannot use {short}--{}: {}", self.long, self.why),
+        )
+    }
+}
+
+/// Adds the refused flags to every verb that has some, and their names to its help.
+pub(crate) fn augment(command: Command) -> Command {
+    let noun = command.get_name().to_owned();
+    let names: Vec<String> =
+        command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    names.into_iter().fold(command, |command, name| {
+        // The verbs of nouns that only say in two words what the table says in one.
+        let known_as = match (noun.as_str(), name.as_str()) {
+            ("container", "ls") => "ps",
+            ("image", "ls") => "images",
+            ("image", "rm") => "rmi",
+            (_, name) => name,
+        }
+        .to_owned();
+        command.mut_subcommand(name, |verb| match verb.get_name() {
+            // The verbs of machines and the daemon are not Docker's.
+            "machine" | "system" => verb,
+            "container" | "image" => augment(verb),
+            _ => add(verb, &known_as),
+        })
+    })
+}
+
+fn add(verb: Command, known_as: &str) -> Command {
+    let flags: Vec<&Refused> = FLAGS.iter().filter(|flag| flag.verbs.contains(&known_as)).collect();
+    if flags.is_empty() {
+        return verb;
+    }
+    let names: Vec<String> = flags.iter().map(|flag| format!("--{}", flag.long)).collect();
+    flags
+        .iter()
+        .fold(verb, |verb, flag| verb.arg(flag.arg()))
+        .after_long_help(format!("Not supported yet, and refused: {}", names.join(", ")))
+}
+
+/// The first refused flag that was given, as the error to show.
+pub(crate) fn find(matches: &ArgMatches) -> Option<Failure> {
+    let mut here = Some(matches);
+    while let Some(matches) = here {
+        for flag in FLAGS {
+            let given = matches.try_get_many::<std::ffi::OsString>(&flag.id()).ok().flatten();
+            if let Some(mut given) = given
+                && given.any(|value| flag.takes_value || value != "false")
+            {
+                return Some(flag.failure());
+            }
+        }
+        here = matches.subcommand().map(|(_, matches)| matches);
+    }
+    None
+}

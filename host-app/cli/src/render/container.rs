@@ -1,0 +1,174 @@
+//! `ps`.
+
+use jiff::Timestamp;
+use linkspan_proto::v1::{ContainerState, ContainerSummary};
+use serde_json::{Value, json};
+
+use super::format::{Format, Listing};
+use super::human;
+use crate::error::Error;
+
+/// Docker's columns.
+const COLUMNS: &str =
+    "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+
+const HEADINGS: &[(&str, &str)] = &[
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("ImageID", "IMAGE ID"),
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("RunningFor", "CREATED"),
+    ("Ports", "PORTS"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+    ("Names", "NAMES"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("Networks", "NETWORKS"),
+];
+
+/// Lays containers out.
+///
+/// # Errors
+/// A template that asks for what is not there.
+pub(crate) fn list(
+    format: &Format,
+    containers: &[ContainerSummary],
+    all_of_id: bool,
+    now: Timestamp,
+) -> Result<String, Error> {
+    let rows: Vec<Value> = containers.iter().map(|one| row(one, all_of_id, now)).collect();
+    let label = |row: &Value, name: &str, arguments: &[Value]| {
+        let wanted = arguments.first()?.as_str()?;
+        let id = row.get("ID")?.as_str()?;
+        let one = containers.iter().find(|one| one.id.starts_with(id))?;
+        (name == "Label").then(|| one.labels.get(wanted).cloned().unwrap_or_default().into())
+    };
+    Listing { columns: COLUMNS, headings: HEADINGS, methods: &label }.render(format, &rows)
+}
+
+fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Value {
+    let command = container.command.join(" ");
+    let command = if whole { command } else { human::ellipsis(&command, 20) };
+    json!({
+        "ID": human::short_id(&container.id, whole),
+        "Image": container.image,
+        "ImageID": human::short_id(&container.image_id, whole),
+        "Command": format!("{command:?}"),
+        "CreatedAt": human::local_time(container.created_unix_nanos),
+        "RunningFor": human::ago(container.created_unix_nanos, now),
+        "Ports": "",
+        "State": state(container.state()),
+        "Status": status(container, now),
+        "Names": container.name,
+        "Labels": labels(&container.labels),
+        "Mounts": "",
+        "Networks": "none",
+    })
+}
+
+/// `KEY=VALUE` pairs, ordered and separated by commas.
+pub(crate) fn labels(labels: &std::collections::HashMap<String, String>) -> String {
+    let mut pairs: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.sort_unstable();
+    pairs.join(",")
+}
+
+/// Docker's word for a state.
+pub(crate) fn state(state: ContainerState) -> &'static str {
+    match state {
+        ContainerState::Unspecified => "unknown",
+        ContainerState::Created => "created",
+        ContainerState::Running => "running",
+        ContainerState::Paused => "paused",
+        ContainerState::Restarting => "restarting",
+        ContainerState::Exited => "exited",
+        ContainerState::Removing => "removing",
+        ContainerState::Dead => "dead",
+    }
+}
+
+fn status(container: &ContainerSummary, now: Timestamp) -> String {
+    let up = || human::duration(human::since(container.started_unix_nanos, now));
+    let ended = || human::ago(container.finished_unix_nanos, now);
+    match container.state() {
+        ContainerState::Created => "Created".into(),
+        ContainerState::Running => format!("Up {}", up()),
+        ContainerState::Paused => format!("Up {} (Paused)", up()),
+        ContainerState::Restarting => format!("Restarting ({}) {}", container.exit_code, ended()),
+        ContainerState::Exited => format!("Exited ({}) {}", container.exit_code, ended()),
+        ContainerState::Removing => "Removal In Progress".into(),
+        ContainerState::Dead => "Dead".into(),
+        ContainerState::Unspecified => "Unknown".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_767_225_600_000_000_000;
+    const SECOND: i64 = 1_000_000_000;
+
+    fn now() -> Timestamp {
+        Timestamp::from_nanosecond(NOW.into()).expect("in range")
+    }
+
+    fn two() -> Vec<ContainerSummary> {
+        let running = ContainerSummary {
+            id: "0123456789abcdef0123".into(),
+            name: "web".into(),
+            image: "busybox".into(),
+            image_id: "sha256:aa11bb22cc33dd44".into(),
+            command: vec!["sleep".into(), "1000000000000000".into()],
+            created_unix_nanos: NOW - 120 * SECOND,
+            state: ContainerState::Running.into(),
+            started_unix_nanos: NOW - 3 * SECOND,
+            labels: [("b".to_owned(), "2".to_owned()), ("a".into(), "1".into())].into(),
+            ..ContainerSummary::default()
+        };
+        let exited = ContainerSummary {
+            id: "fedcba9876543210fedc".into(),
+            name: "job".into(),
+            image: "linkspan/hello".into(),
+            command: vec!["/hello".into()],
+            created_unix_nanos: NOW - 3 * 3600 * SECOND,
+            state: ContainerState::Exited.into(),
+            exit_code: 137,
+            finished_unix_nanos: NOW - 2 * 3600 * SECOND,
+            ..ContainerSummary::default()
+        };
+        vec![running, exited]
+    }
+
+    fn render(format: &str) -> String {
+        list(&Format::parse(Some(format)).expect("valid"), &two(), false, now()).expect("rendered")
+    }
+
+    #[test]
+    fn ps_looks_as_dockers() {
+        assert_eq!(
+            render("table"),
+            "CONTAINER ID   IMAGE            COMMAND                  CREATED         STATUS                     PORTS     NAMES\n\
+             0123456789ab   busybox          \"sleep 1000000000000…\"   2 minutes ago   Up 3 seconds                         web\n\
+             fedcba987654   linkspan/hello   \"/hello\"                 3 hours ago     Exited (137) 2 hours ago             job\n"
+        );
+    }
+
+    #[test]
+    fn ps_takes_dockers_formats() {
+        assert_eq!(render("{{.ID}} {{.State}}"), "0123456789ab running\nfedcba987654 exited\n");
+        assert_eq!(render("{{.Labels}}|{{.Label \"a\"}}"), "a=1,b=2|1\n|\n");
+        assert_eq!(
+            render("table {{.Names}}\\t{{.Status}}"),
+            "NAMES     STATUS\nweb       Up 3 seconds\njob       Exited (137) 2 hours ago\n"
+        );
+        let json = render("json");
+        let first: Value =
+            serde_json::from_str(json.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(first["Names"], "web");
+        assert_eq!(json.lines().count(), 2);
+    }
+}

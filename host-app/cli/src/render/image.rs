@@ -1,0 +1,137 @@
+//! `images`.
+
+use jiff::Timestamp;
+use linkspan_proto::v1::ImageSummary;
+use serde_json::{Value, json};
+
+use super::format::{Format, Listing};
+use super::{container, human};
+use crate::error::Error;
+
+const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+const COLUMNS_WITH_DIGESTS: &str =
+    "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
+
+const HEADINGS: &[(&str, &str)] = &[
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("ID", "IMAGE ID"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("Labels", "LABELS"),
+];
+
+const NONE: &str = "<none>";
+
+/// One line of the list: an image under one of its names.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Named<'a> {
+    pub(crate) image: &'a ImageSummary,
+    pub(crate) repository: String,
+    pub(crate) tag: String,
+    pub(crate) digest: String,
+}
+
+/// An image for each of its tags; without a tag, once.
+pub(crate) fn named(image: &ImageSummary) -> Vec<Named<'_>> {
+    let digests: Vec<(&str, &str)> =
+        image.digests.iter().filter_map(|digest| digest.split_once('@')).collect();
+    let of = |repository: &str| {
+        digests.iter().find(|(name, _)| *name == repository).map_or(NONE, |(_, digest)| digest)
+    };
+    if image.tags.is_empty() {
+        let (repository, digest) = digests.first().copied().unwrap_or((NONE, NONE));
+        let (repository, tag) = (repository.to_owned(), NONE.to_owned());
+        return vec![Named { image, repository, tag, digest: digest.into() }];
+    }
+    image
+        .tags
+        .iter()
+        .map(|reference| {
+            let (repository, tag) = split_tag(reference);
+            let digest = of(repository).to_owned();
+            Named { image, repository: repository.into(), tag: tag.into(), digest }
+        })
+        .collect()
+}
+
+/// `host:5000/name:tag` to its name and tag: a colon before the last slash is a port's.
+pub(crate) fn split_tag(reference: &str) -> (&str, &str) {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (reference, "latest"),
+    }
+}
+
+/// Lays images out.
+///
+/// # Errors
+/// A template that asks for what is not there.
+pub(crate) fn list(
+    format: &Format,
+    images: &[Named<'_>],
+    whole: bool,
+    digests: bool,
+    now: Timestamp,
+) -> Result<String, Error> {
+    let rows: Vec<Value> = images
+        .iter()
+        .map(|named| {
+            let image = named.image;
+            json!({
+                "Repository": named.repository,
+                "Tag": named.tag,
+                "Digest": named.digest,
+                "ID": human::short_id(&image.id, whole),
+                "CreatedSince": human::ago(image.created_unix_nanos, now),
+                "CreatedAt": human::local_time(image.created_unix_nanos),
+                "Size": human::size(image.size_bytes),
+                "Containers": image.containers.to_string(),
+                "Labels": container::labels(&image.labels),
+            })
+        })
+        .collect();
+    let columns = if digests { COLUMNS_WITH_DIGESTS } else { COLUMNS };
+    let listing = Listing { columns, headings: HEADINGS, methods: &|_, _, _| None };
+    listing.render(format, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_looks_as_dockers() {
+        let now = Timestamp::from_second(1_767_225_600).expect("in range");
+        let tagged = ImageSummary {
+            id: "sha256:0123456789abcdef".into(),
+            tags: vec!["busybox:latest".into(), "host:5000/box:1".into()],
+            digests: vec!["busybox@sha256:ff".into()],
+            created_unix_nanos: (1_767_225_600 - 14 * 86400) * 1_000_000_000,
+            size_bytes: 4_260_000,
+            ..ImageSummary::default()
+        };
+        let untagged = ImageSummary { id: "sha256:fedcba9876543210".into(), ..tagged.clone() };
+        let untagged = ImageSummary { tags: vec![], digests: vec![], ..untagged };
+        let rows: Vec<Named<'_>> = [&tagged, &untagged].into_iter().flat_map(named).collect();
+        let table = Format::parse(None).expect("valid");
+        assert_eq!(
+            list(&table, &rows, false, false, now).expect("rendered"),
+            "REPOSITORY      TAG       IMAGE ID       CREATED       SIZE\n\
+             busybox         latest    0123456789ab   2 weeks ago   4.26MB\n\
+             host:5000/box   1         0123456789ab   2 weeks ago   4.26MB\n\
+             <none>          <none>    fedcba987654   2 weeks ago   4.26MB\n"
+        );
+        let text = list(&table, &rows, false, true, now).expect("rendered");
+        assert!(text.contains("busybox         latest    sha256:ff   0123456789ab"), "{text}");
+    }
+
+    #[test]
+    fn a_port_is_not_a_tag() {
+        assert_eq!(split_tag("host:5000/a/b"), ("host:5000/a/b", "latest"));
+        assert_eq!(split_tag("host:5000/a/b:1.2"), ("host:5000/a/b", "1.2"));
+    }
+}

@@ -1,0 +1,418 @@
+//! `inspect`: Docker's objects with Docker's names, in Docker's order.
+
+use std::collections::{BTreeMap, HashMap};
+
+use linkspan_proto::v1::{ContainerDetail, ContainerState, ImageDetail, TraceStep, Ulimit};
+use serde::Serialize;
+
+use super::{container, human};
+
+/// A container as `docker inspect` shows it, and what only Linkspan knows at the end.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Container {
+    id: String,
+    created: String,
+    path: String,
+    args: Vec<String>,
+    state: State,
+    image: String,
+    log_path: String,
+    name: String,
+    restart_count: u32,
+    driver: &'static str,
+    platform: &'static str,
+    host_config: HostConfig,
+    graph_driver: GraphDriver,
+    mounts: Vec<()>,
+    config: Config,
+    /// The effective capability set.
+    capabilities: Vec<String>,
+    cgroup_path: String,
+    /// The steps of the last start, in microseconds since its beginning.
+    start_trace: Vec<Step>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: &'static str,
+    running: bool,
+    paused: bool,
+    restarting: bool,
+    #[serde(rename = "OOMKilled")]
+    oom_killed: bool,
+    dead: bool,
+    pid: u32,
+    exit_code: i32,
+    error: String,
+    started_at: String,
+    finished_at: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    network_mode: &'static str,
+    restart_policy: RestartPolicy,
+    auto_remove: bool,
+    cap_add: Option<Vec<String>>,
+    cap_drop: Option<Vec<String>>,
+    group_add: Option<Vec<String>>,
+    privileged: bool,
+    readonly_rootfs: bool,
+    security_opt: Option<Vec<String>>,
+    cpu_shares: u64,
+    memory: u64,
+    memory_reservation: u64,
+    memory_swap: i64,
+    nano_cpus: u64,
+    cpuset_cpus: String,
+    cpuset_mems: String,
+    pids_limit: Option<i64>,
+    ulimits: Vec<UlimitView>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RestartPolicy {
+    name: &'static str,
+    maximum_retry_count: u32,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct UlimitView {
+    name: String,
+    hard: i64,
+    soft: i64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphDriver {
+    data: GraphData,
+    name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct GraphData {
+    upper_dir: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    hostname: String,
+    domainname: String,
+    user: String,
+    tty: bool,
+    open_stdin: bool,
+    stdin_once: bool,
+    env: Vec<String>,
+    cmd: Option<Vec<String>>,
+    image: String,
+    working_dir: String,
+    entrypoint: Option<Vec<String>>,
+    labels: BTreeMap<String, String>,
+    stop_signal: String,
+    stop_timeout: Option<u32>,
+}
+
+/// One step of a start.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Step {
+    name: String,
+    started_us: u64,
+    duration_us: u64,
+}
+
+impl From<&TraceStep> for Step {
+    fn from(step: &TraceStep) -> Self {
+        Self { name: step.name.clone(), started_us: step.started_us, duration_us: step.duration_us }
+    }
+}
+
+fn some(list: &[String]) -> Option<Vec<String>> {
+    (!list.is_empty()).then(|| list.to_vec())
+}
+
+fn sorted(labels: &HashMap<String, String>) -> BTreeMap<String, String> {
+    labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+impl From<&Ulimit> for UlimitView {
+    fn from(limit: &Ulimit) -> Self {
+        // Docker's number for no limit is -1.
+        let number = |limit: u64| i64::try_from(limit).unwrap_or(-1);
+        Self { name: limit.name.clone(), hard: number(limit.hard), soft: number(limit.soft) }
+    }
+}
+
+impl From<&ContainerDetail> for Container {
+    fn from(detail: &ContainerDetail) -> Self {
+        let summary = detail.summary.clone().unwrap_or_default();
+        let asked = detail.config.clone().unwrap_or_default();
+        let (path, args) = match summary.command.split_first() {
+            Some((path, args)) => (path.clone(), args.to_vec()),
+            None => (String::new(), Vec::new()),
+        };
+        Self {
+            id: summary.id.clone(),
+            created: human::rfc3339(summary.created_unix_nanos),
+            path,
+            args,
+            state: state(detail),
+            image: summary.image_id.clone(),
+            log_path: detail.log_path.clone(),
+            name: format!("/{}", summary.name),
+            restart_count: 0,
+            driver: "overlay2",
+            platform: "linux",
+            host_config: host_config(detail),
+            graph_driver: GraphDriver {
+                data: GraphData { upper_dir: detail.rootfs_upper_dir.clone() },
+                name: "overlay2",
+            },
+            mounts: Vec::new(),
+            config: Config {
+                hostname: detail.hostname.clone(),
+                domainname: asked.domainname,
+                user: detail.user.clone(),
+                tty: asked.tty,
+                open_stdin: asked.open_stdin,
+                stdin_once: asked.stdin_once,
+                env: detail.env.clone(),
+                cmd: some(if asked.command.is_empty() && asked.entrypoint.is_none() {
+                    &summary.command
+                } else {
+                    &asked.command
+                }),
+                image: summary.image.clone(),
+                working_dir: detail.working_dir.clone(),
+                entrypoint: asked.entrypoint.map(|entrypoint| entrypoint.args),
+                labels: sorted(&summary.labels),
+                stop_signal: detail.stop_signal.clone(),
+                stop_timeout: asked.stop_timeout_seconds,
+            },
+            capabilities: detail.capabilities.clone(),
+            cgroup_path: detail.cgroup_path.clone(),
+            start_trace: detail.start_trace.iter().map(Step::from).collect(),
+        }
+    }
+}
+
+fn state(detail: &ContainerDetail) -> State {
+    let summary = detail.summary.clone().unwrap_or_default();
+    let is = |state| summary.state() == state;
+    State {
+        status: container::state(summary.state()),
+        // As in Docker, a paused container also counts as running.
+        running: is(ContainerState::Running) || is(ContainerState::Paused),
+        paused: is(ContainerState::Paused),
+        restarting: is(ContainerState::Restarting),
+        oom_killed: detail.oom_killed,
+        dead: is(ContainerState::Dead),
+        pid: detail.pid,
+        exit_code: summary.exit_code,
+        error: detail.error.clone(),
+        started_at: human::rfc3339(summary.started_unix_nanos),
+        finished_at: human::rfc3339(summary.finished_unix_nanos),
+    }
+}
+
+fn host_config(detail: &ContainerDetail) -> HostConfig {
+    let asked = detail.config.clone().unwrap_or_default();
+    let limits = asked.resources.unwrap_or_default();
+    HostConfig {
+        network_mode: "none",
+        restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
+        auto_remove: asked.auto_remove,
+        cap_add: some(&asked.cap_add),
+        cap_drop: some(&asked.cap_drop),
+        group_add: some(&asked.group_add),
+        privileged: asked.privileged,
+        readonly_rootfs: asked.read_only_rootfs,
+        security_opt: some(&asked.security_opts),
+        cpu_shares: limits.cpu_shares,
+        memory: limits.memory_bytes,
+        memory_reservation: limits.memory_reservation_bytes,
+        memory_swap: limits.memory_swap_bytes,
+        nano_cpus: limits.nano_cpus,
+        cpuset_cpus: limits.cpuset_cpus,
+        cpuset_mems: limits.cpuset_mems,
+        pids_limit: Some(limits.pids_limit).filter(|limit| *limit != 0),
+        ulimits: asked.ulimits.iter().map(UlimitView::from).collect(),
+    }
+}
+
+/// An image as `docker image inspect` shows it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Image {
+    id: String,
+    repo_tags: Vec<String>,
+    repo_digests: Vec<String>,
+    comment: String,
+    created: String,
+    author: String,
+    config: ImageConfig,
+    architecture: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    variant: String,
+    os: String,
+    size: u64,
+    #[serde(rename = "RootFS")]
+    root_fs: RootFs,
+    history: Vec<History>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageConfig {
+    user: String,
+    env: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    working_dir: String,
+    exposed_ports: BTreeMap<String, Empty>,
+    volumes: BTreeMap<String, Empty>,
+    labels: BTreeMap<String, String>,
+    stop_signal: String,
+}
+
+/// The OCI configuration's sets are objects of empty objects.
+#[derive(Debug, Serialize)]
+struct Empty {}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    r#type: &'static str,
+    layers: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct History {
+    created: String,
+    created_by: String,
+    comment: String,
+    empty_layer: bool,
+}
+
+fn set(names: &[String]) -> BTreeMap<String, Empty> {
+    names.iter().map(|name| (name.clone(), Empty {})).collect()
+}
+
+impl From<&ImageDetail> for Image {
+    fn from(detail: &ImageDetail) -> Self {
+        let summary = detail.summary.clone().unwrap_or_default();
+        Self {
+            id: summary.id,
+            repo_tags: summary.tags,
+            repo_digests: summary.digests,
+            comment: detail.history.last().map(|step| step.comment.clone()).unwrap_or_default(),
+            created: human::rfc3339(summary.created_unix_nanos),
+            author: detail.author.clone(),
+            config: ImageConfig {
+                user: detail.user.clone(),
+                env: some(&detail.env),
+                cmd: some(&detail.command),
+                entrypoint: some(&detail.entrypoint),
+                working_dir: detail.working_dir.clone(),
+                exposed_ports: set(&detail.exposed_ports),
+                volumes: set(&detail.volumes),
+                labels: sorted(&summary.labels),
+                stop_signal: detail.stop_signal.clone(),
+            },
+            architecture: detail.architecture.clone(),
+            variant: detail.variant.clone(),
+            os: detail.os.clone(),
+            size: summary.size_bytes,
+            root_fs: RootFs { r#type: "layers", layers: detail.diff_ids.clone() },
+            history: detail
+                .history
+                .iter()
+                .map(|step| History {
+                    created: human::rfc3339(step.created_unix_nanos),
+                    created_by: step.created_by.clone(),
+                    comment: step.comment.clone(),
+                    empty_layer: step.empty_layer,
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use linkspan_proto::v1::{ContainerConfig, ContainerSummary, Entrypoint, Resources};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_container_has_dockers_keys_and_the_trace() {
+        let detail = ContainerDetail {
+            summary: Some(ContainerSummary {
+                id: "abc".into(),
+                name: "web".into(),
+                image: "busybox".into(),
+                image_id: "sha256:1".into(),
+                command: vec!["sh".into(), "-c".into(), "true".into()],
+                state: ContainerState::Running.into(),
+                started_unix_nanos: 1_500_000_000,
+                ..ContainerSummary::default()
+            }),
+            config: Some(ContainerConfig {
+                command: vec!["-c".into(), "true".into()],
+                entrypoint: Some(Entrypoint { args: vec!["sh".into()] }),
+                resources: Some(Resources { memory_bytes: 7, ..Resources::default() }),
+                ulimits: vec![Ulimit { name: "core".into(), soft: 0, hard: u64::MAX }],
+                ..ContainerConfig::default()
+            }),
+            pid: 42,
+            start_trace: vec![TraceStep { name: "clone".into(), started_us: 1, duration_us: 2 }],
+            ..ContainerDetail::default()
+        };
+        let value = serde_json::to_value(Container::from(&detail)).expect("JSON");
+        for (pointer, expected) in [
+            ("/Id", json!("abc")),
+            ("/Name", json!("/web")),
+            ("/Path", json!("sh")),
+            ("/Args", json!(["-c", "true"])),
+            ("/State/Status", json!("running")),
+            ("/State/Running", json!(true)),
+            ("/State/OOMKilled", json!(false)),
+            ("/State/Pid", json!(42)),
+            ("/State/StartedAt", json!("1970-01-01T00:00:01.5Z")),
+            ("/State/FinishedAt", json!("0001-01-01T00:00:00Z")),
+            ("/Config/Cmd", json!(["-c", "true"])),
+            ("/Config/Entrypoint", json!(["sh"])),
+            ("/Config/Image", json!("busybox")),
+            ("/HostConfig/Memory", json!(7)),
+            ("/HostConfig/PidsLimit", Value::Null),
+            ("/HostConfig/Ulimits/0", json!({"Name": "core", "Hard": -1, "Soft": 0})),
+            ("/StartTrace/0", json!({"Name": "clone", "StartedUs": 1, "DurationUs": 2})),
+        ] {
+            assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+        }
+    }
+
+    #[test]
+    fn an_image_has_dockers_keys() {
+        let detail = ImageDetail {
+            exposed_ports: vec!["80/tcp".into()],
+            diff_ids: vec!["sha256:2".into()],
+            os: "linux".into(),
+            ..ImageDetail::default()
+        };
+        let value = serde_json::to_value(Image::from(&detail)).expect("JSON");
+        assert_eq!(value["Config"]["ExposedPorts"], json!({"80/tcp": {}}));
+        assert_eq!(value["RootFS"], json!({"Type": "layers", "Layers": ["sha256:2"]}));
+        assert_eq!(value["Os"], "linux");
+    }
+}

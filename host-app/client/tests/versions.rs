@@ -1,0 +1,81 @@
+//! A daemon of another version: refused with a remedy, and the remedy works.
+#![cfg(unix)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use linkspan_client::{Client, ConnectOptions};
+use linkspan_proto::{
+    error::ErrorCode,
+    host::v1::{
+        HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse,
+        HostShutdownRequest, HostShutdownResponse,
+        host_service_server::{HostService, HostServiceServer},
+    },
+};
+use tokio::sync::Notify;
+use tonic::{Request, Response, Status};
+
+struct Newer {
+    end: Arc<Notify>,
+    machines_too: Arc<AtomicBool>,
+}
+
+#[tonic::async_trait]
+impl HostService for Newer {
+    async fn hello(
+        &self,
+        _: Request<HostHelloRequest>,
+    ) -> Result<Response<HostHelloResponse>, Status> {
+        let version = "9.9.9".into();
+        Ok(Response::new(HostHelloResponse { protocol_version: 99, version, pid: 42 }))
+    }
+
+    async fn info(
+        &self,
+        _: Request<HostInfoRequest>,
+    ) -> Result<Response<HostInfoResponse>, Status> {
+        Err(Status::unimplemented("not asked for in these tests"))
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<HostShutdownRequest>,
+    ) -> Result<Response<HostShutdownResponse>, Status> {
+        self.machines_too.store(request.into_inner().stop_machines, Ordering::SeqCst);
+        self.end.notify_one();
+        Ok(Response::new(HostShutdownResponse {}))
+    }
+}
+
+#[tokio::test]
+async fn another_protocol_version_is_refused_with_a_remedy_that_works() {
+    let home = tempfile::tempdir().unwrap();
+    let options = ConnectOptions {
+        home: Some(home.path().into()),
+        start_daemon: false,
+        ..Default::default()
+    };
+    let socket = linkspan_client::paths(Some(home.path())).unwrap().daemon_socket();
+    let end = Arc::new(Notify::new());
+    let machines_too = Arc::new(AtomicBool::new(false));
+    let service = Newer { end: end.clone(), machines_too: machines_too.clone() };
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+    let server = tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(HostServiceServer::new(service))
+            .serve_with_incoming_shutdown(incoming, async move { end.notified().await }),
+    );
+
+    let failure = Client::connect(options.clone()).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::VersionMismatch);
+    for part in ["9.9.9", "protocol 99", linkspan_client::VERSION, "protocol 1"] {
+        assert!(failure.message.contains(part), "`{part}` in {failure}");
+    }
+    assert!(failure.hint.unwrap().contains("linkspan system restart"));
+
+    assert!(Client::shutdown_daemon(&options, true).await.unwrap());
+    assert!(machines_too.load(Ordering::SeqCst));
+    server.await.unwrap().unwrap();
+}

@@ -1,0 +1,37 @@
+//! `linkspan.host.v1.HostService`.
+
+use std::sync::Arc;
+
+use linkspan_engine::Engine;
+use linkspan_proto::host::v1::{
+    HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse, HostShutdownRequest,
+    HostShutdownResponse, host_service_server::HostService,
+};
+use tonic::{Request, Response, Status};
+
+pub(super) struct Host(pub(super) Arc<dyn Engine>);
+
+#[tonic::async_trait]
+impl HostService for Host {
+    async fn hello(
+        &self,
+        request: Request<HostHelloRequest>,
+    ) -> Result<Response<HostHelloResponse>, Status> {
+        Ok(Response::new(self.0.hello(request.get_ref())))
+    }
+
+    async fn info(
+        &self,
+        _: Request<HostInfoRequest>,
+    ) -> Result<Response<HostInfoResponse>, Status> {
+        Ok(Response::new(self.0.host_info().await?))
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<HostShutdownRequest>,
+    ) -> Result<Response<HostShutdownResponse>, Status> {
+        self.0.shutdown(request.into_inner().stop_machines).await?;
+        Ok(Response::new(HostShutdownResponse {}))
+    }
+}

@@ -1,0 +1,531 @@
+//! One start of a machine, from the VM image to the agent's Hello. Whatever goes wrong, nothing
+//! is left running, and the failure says in which phase.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use linkspan_state::{Lock, image::Kernel};
+use linkspan_transport::GuestSocket;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    disk,
+    driver::{AcceleratorChoice, AcceleratorVerdict, Vm, VmSpec},
+    failure::{EVIDENCE_LINES, Failure, Trouble},
+    guest::{BootEvents, GuestInfo},
+    handle::Parts,
+    phase::{Phase, Phases},
+    run_record::RunRecord,
+    settings::Settings,
+    state::{Running, Snapshot, Starting, State},
+    tracker::{Meaning, Tracker},
+};
+
+/// A guest that reports a failed phase powers off at once: its last words may arrive a moment
+/// after its end was seen.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// A machine that runs, with what must be held as long as it does.
+pub(crate) struct Booted {
+    pub(crate) vm: Arc<dyn Vm>,
+    pub(crate) lock: Lock,
+    pub(crate) running: Running,
+}
+
+/// A start (or adoption) that did not work.
+pub(crate) struct BootFailed {
+    pub(crate) failure: Failure,
+    pub(crate) phases: Option<Phases>,
+    /// The VM that could not be killed (or must not be), with its machine's lock.
+    pub(crate) leftover: Option<(Arc<dyn Vm>, Lock)>,
+}
+
+pub(crate) enum BootEnd {
+    Ready(Box<Booted>),
+    Failed(Box<BootFailed>),
+    /// As asked; nothing is left.
+    Interrupted,
+}
+
+/// Publishes how far the boot is.
+pub(crate) struct Progress {
+    out: Arc<watch::Sender<Snapshot>>,
+    begun: Instant,
+    pub(crate) tracker: Tracker,
+    pub(crate) accelerator: Option<AcceleratorVerdict>,
+    pub(crate) notices: Vec<String>,
+}
+
+impl Progress {
+    pub(crate) fn new(out: Arc<watch::Sender<Snapshot>>, phases: Phases) -> Self {
+        let tracker = Tracker::new(phases);
+        Self { out, begun: Instant::now(), tracker, accelerator: None, notices: Vec::new() }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.begun + self.tracker.deadline()
+    }
+
+    pub(crate) fn publish(&self) {
+        self.out.send_if_modified(|snapshot| {
+            // Interrupted meanwhile: the owner has the word.
+            let State::Starting(starting) = &mut snapshot.state else { return false };
+            *starting = Starting {
+                since: starting.since,
+                adopting: starting.adopting,
+                phases: self.tracker.phases().clone(),
+                accelerator: self.accelerator.clone(),
+                notices: self.notices.clone(),
+            };
+            true
+        });
+    }
+}
+
+/// Runs blocking file work with its own errors.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work).await.map_err(|source| Trouble::Io {
+        action: "finish",
+        subject: "work on files".into(),
+        source: source.into(),
+    })
+}
+
+/// What a start needs.
+pub(crate) struct Boot {
+    parts: Arc<Parts>,
+    settings: Settings,
+    interrupt: CancellationToken,
+    progress: Progress,
+}
+
+/// What the image phase finds.
+struct Prepared {
+    lock: Lock,
+    kernel: Kernel,
+    verdict: AcceleratorVerdict,
+}
+
+/// One attempt's VM and when it was started.
+struct Attempt {
+    vm: Arc<dyn Vm>,
+    socket: GuestSocket,
+    started_at: Timestamp,
+}
+
+impl Boot {
+    pub(crate) fn new(
+        parts: Arc<Parts>,
+        settings: Settings,
+        interrupt: CancellationToken,
+        out: Arc<watch::Sender<Snapshot>>,
+    ) -> Self {
+        let progress = Progress::new(out, Phases::pending(&parts.budgets, false));
+        Self { parts, settings, interrupt, progress }
+    }
+
+    pub(crate) async fn run(mut self) -> BootEnd {
+        self.progress.publish();
+        let budget = self.parts.budgets.image;
+        let prepared = match timeout(budget, self.prepare()).await {
+            Ok(Ok(prepared)) => prepared,
+            Ok(Err(trouble)) => return self.failed(trouble, None).await,
+            Err(_) => {
+                let trouble = self.overrun();
+                return self.failed(trouble, None).await;
+            }
+        };
+        self.attempts(prepared).await
+    }
+
+    /// The phase `image`: everything that needs no VM.
+    async fn prepare(&mut self) -> Result<Prepared, Trouble> {
+        let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
+        let (lock, kernel, notice) = blocking(move || prepare_files(&parts, &settings)).await??;
+        self.progress.notices.extend(notice);
+        let choice = self.settings.accelerator;
+        let verdict = self.parts.driver.accelerator(choice).await.map_err(Trouble::Driver)?;
+        self.accelerate(&verdict);
+        Ok(Prepared { lock, kernel, verdict })
+    }
+
+    fn accelerate(&mut self, verdict: &AcceleratorVerdict) {
+        self.progress.tracker.set_budgets(&Phases::pending(&self.parts.budgets, verdict.slow));
+        if verdict.slow {
+            let AcceleratorVerdict { accelerator, reason, .. } = verdict;
+            self.progress
+                .notices
+                .push(format!("the VM runs slowly, under {accelerator}: {reason}"));
+        }
+        self.progress.accelerator = Some(verdict.clone());
+        self.progress.publish();
+    }
+
+    /// Boots; once more when the accelerator turns out not to work and another may be chosen.
+    async fn attempts(mut self, prepared: Prepared) -> BootEnd {
+        let Prepared { mut lock, kernel, mut verdict } = prepared;
+        let mut retried = false;
+        loop {
+            let (vm, trouble) = match self.attempt(&kernel, &verdict).await {
+                Ok((attempt, guest)) => return self.ready(attempt, guest, verdict, lock, kernel),
+                Err(end) => end,
+            };
+            if let Some(vm) = vm {
+                match self.end(vm, lock).await {
+                    Ok(returned) => lock = returned,
+                    Err(leftover) => return self.failed(trouble, Some(leftover)).await,
+                }
+            }
+            let may_retry = self.settings.accelerator == AcceleratorChoice::Auto && !retried;
+            if !matches!(trouble, Trouble::Silent { .. }) || !may_retry {
+                return self.failed(trouble, None).await;
+            }
+            retried = true;
+            verdict = match self.next_accelerator(&verdict).await {
+                Ok(Some(next)) => next,
+                Ok(None) => return self.failed(trouble, None).await,
+                Err(trouble) => return self.failed(trouble, None).await,
+            };
+        }
+    }
+
+    /// Tells the driver that `silent` does not work here. `None`: there is no other.
+    async fn next_accelerator(
+        &mut self,
+        silent: &AcceleratorVerdict,
+    ) -> Result<Option<AcceleratorVerdict>, Trouble> {
+        let (driver, accelerator) = (&self.parts.driver, silent.accelerator);
+        let budget = self.parts.budgets.of(Phase::Kernel, silent.slow);
+        let reason = format!("no guest booted under it within {} s", budget.as_secs_f32());
+        driver.distrust(accelerator, &reason).await.map_err(Trouble::Driver)?;
+        let next = driver.accelerator(AcceleratorChoice::Auto).await.map_err(Trouble::Driver)?;
+        if next.accelerator == accelerator {
+            return Ok(None);
+        }
+        self.progress.notices.push(format!(
+            "{accelerator} does not work on this host ({reason}); trying again with {}",
+            next.accelerator
+        ));
+        self.accelerate(&next);
+        Ok(Some(next))
+    }
+
+    /// One VM, from its start to Hello. On trouble the VM, if there is one, still runs.
+    async fn attempt(
+        &mut self,
+        kernel: &Kernel,
+        verdict: &AcceleratorVerdict,
+    ) -> Result<(Attempt, GuestInfo), (Option<Arc<dyn Vm>>, Trouble)> {
+        let alone = |trouble| (None, trouble);
+        if self.interrupt.is_cancelled() {
+            return Err((None, Trouble::Interrupted));
+        }
+        let serial = self.parts.serial();
+        let turned = blocking(move || serial.rotate()).await.map_err(alone)?;
+        turned.map_err(|source| {
+            let subject = self.parts.paths.serial_log().display().to_string();
+            alone(Trouble::Io { action: "start", subject, source })
+        })?;
+        let spec = self.spec(kernel);
+        let driver = &self.parts.driver;
+        let socket =
+            driver.guest_socket(&spec).await.map_err(|error| alone(Trouble::Driver(error)))?;
+        // Before the VM starts: the guest's first word must find someone listening.
+        let listening = self.parts.guest.boot_events(&socket, self.parts.beacon_port).await;
+        let events = listening.map_err(|error| alone(Trouble::Guest(error)))?;
+        let at = self.progress.now();
+        self.progress.tracker.vm_starts(at);
+        self.progress.publish();
+        let started_at = Timestamp::now();
+        let vm = self.start_vm(&spec, verdict).await.map_err(alone)?;
+        let attempt = Attempt { socket: vm.guest_socket(), vm, started_at };
+        if let Err(trouble) = self.record(&attempt, kernel).await {
+            return Err((Some(attempt.vm), trouble));
+        }
+        match self.watch(&attempt, events, kernel, verdict).await {
+            Ok(guest) => match self.record(&attempt, kernel).await {
+                Ok(()) => Ok((attempt, guest)),
+                Err(trouble) => Err((Some(attempt.vm), trouble)),
+            },
+            Err(trouble) => Err((Some(attempt.vm), trouble)),
+        }
+    }
+
+    /// The driver's start, bounded. A start that is given up and succeeds later is undone.
+    async fn start_vm(
+        &self,
+        spec: &VmSpec,
+        verdict: &AcceleratorVerdict,
+    ) -> Result<Arc<dyn Vm>, Trouble> {
+        let (reply, answer) = oneshot::channel();
+        let (driver, spec, verdict) =
+            (Arc::clone(&self.parts.driver), spec.clone(), verdict.clone());
+        let kill_budget = self.parts.budgets.kill;
+        tokio::spawn(async move {
+            let result = driver.start(&spec, &verdict).await;
+            if let Err(Ok(vm)) = reply.send(result)
+                && let Err(error) = vm.kill(kill_budget).await
+            {
+                tracing::warn!(machine = spec.name, %error, "a VM that came too late stays");
+            }
+        });
+        match timeout_at(self.progress.deadline(), answer).await {
+            Ok(Ok(result)) => result.map_err(Trouble::Driver),
+            Ok(Err(_)) => Err(Trouble::Io {
+                action: "start",
+                subject: "the VM".into(),
+                source: std::io::Error::other("the driver died"),
+            }),
+            Err(_) => Err(self.overrun()),
+        }
+    }
+
+    /// Follows the guest's boot. The order of the arms is their rank: what the guest said counts
+    /// more than that it ended afterwards.
+    async fn watch(
+        &mut self,
+        attempt: &Attempt,
+        mut events: BootEvents,
+        kernel: &Kernel,
+        verdict: &AcceleratorVerdict,
+    ) -> Result<GuestInfo, Trouble> {
+        let interrupt = self.interrupt.clone();
+        let exit = {
+            let follow = self.follow(attempt, &mut events, kernel, verdict);
+            tokio::select! {
+                biased;
+                () = interrupt.cancelled() => return Err(Trouble::Interrupted),
+                end = follow => return end,
+                exit = attempt.vm.wait() => exit,
+            }
+        };
+        let last_words = async {
+            while let Some(Ok(event)) = events.next().await {
+                let at = self.progress.now();
+                if let Meaning::Failed { phase: _, error, hint } =
+                    self.progress.tracker.guest_event(&event, at)
+                {
+                    return Some(Trouble::Phase { error, hint });
+                }
+            }
+            None
+        };
+        let said = timeout(LAST_WORDS, last_words).await.ok().flatten();
+        Err(said.unwrap_or(Trouble::Ended(exit)))
+    }
+
+    async fn follow(
+        &mut self,
+        attempt: &Attempt,
+        events: &mut BootEvents,
+        kernel: &Kernel,
+        verdict: &AcceleratorVerdict,
+    ) -> Result<GuestInfo, Trouble> {
+        let mut hello_budget = None;
+        loop {
+            let Ok(next) = timeout_at(self.progress.deadline(), events.next()).await else {
+                return Err(self.silence(kernel, verdict).await);
+            };
+            let at = self.progress.now();
+            let event = match next {
+                Some(Ok(event)) => event,
+                // The beacon is only the quick way to know; the agent itself decides. It gets
+                // the time that the phases would still have had.
+                lost => {
+                    let error = lost.and_then(Result::err).map(|error| error.to_string());
+                    tracing::debug!(?error, "the boot beacon went out early");
+                    hello_budget = Some(self.progress.tracker.rest_of_budgets());
+                    break;
+                }
+            };
+            let meaning = self.progress.tracker.guest_event(&event, at);
+            self.progress.publish();
+            match meaning {
+                Meaning::Progress => {}
+                Meaning::GuestReady => break,
+                Meaning::Unknown => tracing::debug!(phase = event.name, "unknown boot phase"),
+                Meaning::Failed { phase: _, error, hint } => {
+                    return Err(Trouble::Phase { error, hint });
+                }
+            }
+        }
+        self.progress.tracker.await_hello(self.progress.now());
+        self.progress.publish();
+        let budget = hello_budget
+            .unwrap_or_else(|| self.progress.deadline().saturating_duration_since(Instant::now()));
+        let guest = hello(&self.parts, &attempt.socket, budget).await?;
+        let at = self.progress.now();
+        self.progress.tracker.finish(at);
+        Ok(guest)
+    }
+
+    /// The current phase overran: is the guest stuck, or does the accelerator not work at all?
+    async fn silence(&self, kernel: &Kernel, verdict: &AcceleratorVerdict) -> Trouble {
+        let budget = self.progress.tracker.phases().get(Phase::Kernel).budget;
+        let serial = self.parts.serial();
+        let silent = blocking(move || serial.is_silent()).await.unwrap_or(false);
+        if self.progress.tracker.current() == Phase::Kernel
+            && verdict.accelerator.is_hardware()
+            && silent
+        {
+            return Trouble::Silent { budget, accelerator: verdict.accelerator };
+        }
+        match self.overrun() {
+            Trouble::Overrun { phase, budget, .. } => {
+                Trouble::Overrun { phase, budget, kernel: kernel.name.clone() }
+            }
+            other => other,
+        }
+    }
+
+    fn overrun(&self) -> Trouble {
+        let phase = self.progress.tracker.current();
+        let budget = self.progress.tracker.phases().get(phase).budget;
+        Trouble::Overrun { phase, budget, kernel: self.settings.kernel.to_string() }
+    }
+
+    fn spec(&self, kernel: &Kernel) -> VmSpec {
+        let paths = &self.parts.paths;
+        let own = format!("linkspan.machine={}", paths.name());
+        VmSpec {
+            name: paths.name().to_string(),
+            directory: paths.run().to_owned(),
+            cpus: self.settings.cpus,
+            memory_mib: self.settings.memory_mib,
+            kernel: kernel.kernel.clone(),
+            initramfs: kernel.initramfs.clone(),
+            cmdline: [kernel.cmdline.trim(), &own].join(" ").trim_start().to_owned(),
+            disk: paths.disk(),
+            serial_log: paths.serial_log(),
+            beacon_port: self.parts.beacon_port,
+            accelerator: self.settings.accelerator,
+        }
+    }
+
+    async fn record(&self, attempt: &Attempt, kernel: &Kernel) -> Result<(), Trouble> {
+        let path = self.parts.paths.run_record();
+        let record = RunRecord {
+            vmm_pid: attempt.vm.pid(),
+            started_at: attempt.started_at,
+            settings: self.settings.clone(),
+            kernel: kernel.name.clone(),
+            phases: self.progress.tracker.phases().clone(),
+        };
+        blocking(move || linkspan_state::write(&path, &record)).await?.map_err(Trouble::State)
+    }
+
+    /// Ends the VM of a failed attempt. It comes back, with the lock, when it does not end.
+    async fn end(&self, vm: Arc<dyn Vm>, lock: Lock) -> Result<Lock, (Arc<dyn Vm>, Lock)> {
+        if let Err(error) = vm.kill(self.parts.budgets.kill).await {
+            tracing::warn!(machine = %self.parts.paths.name(), %error, "the VM does not end");
+            return Err((vm, lock));
+        }
+        self.parts.forget_run().await;
+        Ok(lock)
+    }
+
+    fn ready(
+        self,
+        attempt: Attempt,
+        guest: GuestInfo,
+        verdict: AcceleratorVerdict,
+        lock: Lock,
+        kernel: Kernel,
+    ) -> BootEnd {
+        let running = Running {
+            started_at: attempt.started_at,
+            vmm_pid: attempt.vm.pid(),
+            accelerator: verdict,
+            phases: self.progress.tracker.phases().clone(),
+            guest,
+            socket: attempt.socket,
+            settings: self.settings,
+            kernel: kernel.name,
+            adopted: false,
+            notices: self.progress.notices,
+        };
+        BootEnd::Ready(Box::new(Booted { vm: attempt.vm, lock, running }))
+    }
+
+    async fn failed(mut self, trouble: Trouble, leftover: Option<(Arc<dyn Vm>, Lock)>) -> BootEnd {
+        if matches!(trouble, Trouble::Interrupted) && leftover.is_none() {
+            return BootEnd::Interrupted;
+        }
+        let phase = self.progress.tracker.current();
+        self.progress.tracker.fail(phase);
+        let mut failure = trouble.into_failure(self.parts.paths.name(), Some(phase));
+        // In the phase `image` the log is still that of the boot before.
+        if phase != Phase::Image {
+            failure.serial = self.parts.evidence().await;
+        }
+        let phases = Some(self.progress.tracker.phases().clone());
+        BootEnd::Failed(Box::new(BootFailed { failure, phases, leftover }))
+    }
+}
+
+/// Hello, with a bound that does not rest on the implementation alone.
+pub(crate) async fn hello(
+    parts: &Parts,
+    socket: &GuestSocket,
+    budget: Duration,
+) -> Result<GuestInfo, Trouble> {
+    let slack = Duration::from_millis(500);
+    match timeout(budget + slack, parts.guest.hello(socket, budget)).await {
+        Ok(answer) => answer.map_err(Trouble::Guest),
+        Err(_) => Err(Trouble::Overrun { phase: Phase::Ready, budget, kernel: String::new() }),
+    }
+}
+
+/// The blocking part of the phase `image`.
+fn prepare_files(
+    parts: &Parts,
+    settings: &Settings,
+) -> Result<(Lock, Kernel, Option<String>), Trouble> {
+    settings.checked(&parts.host).map_err(Trouble::Settings)?;
+    let paths = &parts.paths;
+    paths.create_folders().map_err(Trouble::State)?;
+    let what = format!("the machine `{}`", paths.name());
+    let lock = Lock::acquire(&paths.lock(), &what).map_err(Trouble::State)?;
+    linkspan_state::remove_leftovers(paths.folder()).map_err(Trouble::State)?;
+    let image = parts.images.find().map_err(Trouble::Image)?;
+    let kernel = image.kernel(&settings.kernel).map_err(Trouble::Image)?;
+    let notice = disk::prepare(&paths.disk(), settings.disk_bytes(), parts.min_free_bytes)
+        .map_err(Trouble::Disk)?;
+    Ok((lock, kernel, notice))
+}
+
+impl Parts {
+    /// The end of the serial log, for a failure.
+    pub(crate) async fn evidence(&self) -> Vec<String> {
+        let serial = self.serial();
+        blocking(move || serial.evidence(EVIDENCE_LINES)).await.unwrap_or_default()
+    }
+
+    /// The VM is gone: so is its record. One that stays is not believed later, since the process
+    /// in it is not the VM's.
+    pub(crate) async fn forget_run(&self) {
+        let path = self.paths.run_record();
+        if let Ok(Err(error)) = blocking(move || linkspan_state::remove_file(&path)).await {
+            tracing::warn!(%error, "the record of a VM that is gone stays");
+        }
+    }
+}
+
+/// The moment a VM was started, when nothing better is known: now.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+}

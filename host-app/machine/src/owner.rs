@@ -1,0 +1,505 @@
+//! The one task that owns a machine: one order at a time from its queue, one thing under way at
+//! a time (a boot, an adoption, a stop), every change out through one `watch`.
+//!
+//! It never waits inside an order: what takes time is a future that it polls beside its queue,
+//! so a kill always gets through.
+
+use std::{collections::VecDeque, future, sync::Arc};
+
+use futures::{FutureExt as _, future::BoxFuture};
+use linkspan_state::{Lock, SettingsPatch, StateError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    adopt::{self, AdoptEnd},
+    boot::{Boot, BootEnd, BootFailed, Booted, blocking, now},
+    driver::{Vm, VmExit},
+    error::MachineError,
+    failure::{Failure, Trouble},
+    handle::{Parts, Started, StopOrder, StopResult},
+    phase::Phases,
+    policy::{Action, Decision, Refusal, decide},
+    settings::{MachineFile, Settings},
+    state::{Ended, Failed, Snapshot, Starting, State, Stopped, Stopping},
+    stop::{self, StopEnd, Way},
+};
+
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, MachineError>>;
+
+/// An order from a handle.
+pub(crate) enum Command {
+    Start {
+        reply: Reply<Started>,
+    },
+    Stop {
+        order: StopOrder,
+        reply: Reply<StopResult>,
+    },
+    Update {
+        patch: SettingsPatch,
+        reply: Reply<Settings>,
+    },
+    Remove {
+        force: bool,
+        reply: Reply<()>,
+    },
+    /// The VM, if there is one, for measuring.
+    Vm {
+        reply: Reply<Option<Arc<dyn Vm>>>,
+    },
+}
+
+impl Command {
+    fn action(&self) -> Option<Action> {
+        Some(match self {
+            Self::Start { .. } => Action::Start,
+            Self::Stop { order: StopOrder { force: false, .. }, .. } => Action::Stop,
+            Self::Stop { .. } => Action::Kill,
+            Self::Update { .. } => Action::Update,
+            Self::Remove { force, .. } => Action::Remove { force: *force },
+            Self::Vm { .. } => return None,
+        })
+    }
+}
+
+/// What was under way and is over.
+enum Outcome {
+    Boot(BootEnd),
+    Adopt(AdoptEnd),
+    Stop(StopEnd),
+}
+
+/// What is under way.
+struct Transition {
+    future: BoxFuture<'static, Outcome>,
+    /// Breaks a boot or adoption off; turns a stop into a kill.
+    interrupt: CancellationToken,
+}
+
+/// A VM that runs, the lock that makes it ours, and the end that it will have.
+struct Held {
+    vm: Arc<dyn Vm>,
+    lock: Lock,
+    exit: BoxFuture<'static, VmExit>,
+}
+
+impl Held {
+    fn new(vm: Arc<dyn Vm>, lock: Lock) -> Self {
+        let watched = Arc::clone(&vm);
+        Self { vm, lock, exit: async move { watched.wait().await }.boxed() }
+    }
+}
+
+pub(crate) struct Owner {
+    parts: Arc<Parts>,
+    file: MachineFile,
+    out: Arc<watch::Sender<Snapshot>>,
+    orders: mpsc::Receiver<Command>,
+    held: Option<Held>,
+    under_way: Option<Transition>,
+    starters: Vec<Reply<Started>>,
+    stoppers: Vec<Reply<StopResult>>,
+    /// Orders that are asked again when what is under way is over.
+    waiting: VecDeque<Command>,
+    removed: bool,
+}
+
+enum Event {
+    Order(Option<Command>),
+    Over(Outcome),
+    VmEnded(VmExit),
+}
+
+impl Owner {
+    pub(crate) fn new(
+        parts: Arc<Parts>,
+        file: MachineFile,
+        out: Arc<watch::Sender<Snapshot>>,
+        orders: mpsc::Receiver<Command>,
+    ) -> Self {
+        Self {
+            parts,
+            file,
+            out,
+            orders,
+            held: None,
+            under_way: None,
+            starters: Vec::new(),
+            stoppers: Vec::new(),
+            waiting: VecDeque::new(),
+            removed: false,
+        }
+    }
+
+    pub(crate) async fn run(mut self, adopt: bool) {
+        if adopt {
+            self.begin_adopt();
+        }
+        let mut listening = true;
+        while !self.removed && (listening || self.under_way.is_some()) {
+            match self.next(listening).await {
+                Event::Order(Some(command)) => self.order(command).await,
+                // Every handle is gone. What is under way is brought to its end.
+                Event::Order(None) => listening = false,
+                Event::Over(outcome) => {
+                    self.under_way = None;
+                    self.over(outcome).await;
+                    self.ask_again().await;
+                }
+                Event::VmEnded(exit) => self.vm_ended(exit).await,
+            }
+        }
+    }
+
+    async fn next(&mut self, listening: bool) -> Event {
+        let over = async {
+            match &mut self.under_way {
+                Some(transition) => transition.future.as_mut().await,
+                None => future::pending().await,
+            }
+        };
+        let exit = async {
+            match &mut self.held {
+                Some(held) => held.exit.as_mut().await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = over => Event::Over(outcome),
+            exit = exit => Event::VmEnded(exit),
+            order = self.orders.recv(), if listening => Event::Order(order),
+        }
+    }
+
+    // Orders.
+
+    async fn order(&mut self, command: Command) {
+        let Some(action) = command.action() else {
+            if let Command::Vm { reply } = command {
+                let vm = self.held.as_ref().map(|held| Arc::clone(&held.vm));
+                answer(reply, Ok(vm));
+            }
+            return;
+        };
+        let state = self.out.borrow().state.kind();
+        match decide(state, action) {
+            Decision::Begin => self.begin(command).await,
+            Decision::Already => self.already(command),
+            Decision::Join => self.join(command),
+            Decision::Wait => self.waiting.push_back(command),
+            Decision::Interrupt => {
+                self.interrupt();
+                self.waiting.push_back(command);
+            }
+            Decision::KillFirst => {
+                self.begin_stop(Way::Kill);
+                self.waiting.push_back(command);
+            }
+            Decision::Refuse(refusal) => self.refuse(command, refusal),
+        }
+    }
+
+    async fn begin(&mut self, command: Command) {
+        match command {
+            Command::Start { reply } => {
+                self.starters.push(reply);
+                self.begin_boot();
+            }
+            Command::Stop { order, reply } => self.stop(order, reply),
+            Command::Update { patch, reply } => {
+                let result = self.update(&patch).await;
+                answer(reply, result);
+            }
+            Command::Remove { reply, .. } => {
+                let result = self.remove().await;
+                answer(reply, result);
+            }
+            Command::Vm { .. } => {}
+        }
+    }
+
+    fn already(&mut self, command: Command) {
+        match command {
+            Command::Start { reply } => {
+                answer(reply, Ok(Started { booted: false, notices: Vec::new() }));
+            }
+            Command::Stop { reply, .. } => {
+                // Its own interruption may be what stopped it.
+                let killed = matches!(
+                    self.out.borrow().state,
+                    State::Stopped(Stopped { ended: Some(Ended::StartInterrupted) })
+                );
+                answer(reply, Ok(StopResult { killed }));
+            }
+            Command::Update { .. } | Command::Remove { .. } | Command::Vm { .. } => {}
+        }
+    }
+
+    fn join(&mut self, command: Command) {
+        match command {
+            Command::Start { reply } => self.starters.push(reply),
+            Command::Stop { reply, .. } => self.stoppers.push(reply),
+            Command::Update { .. } | Command::Remove { .. } | Command::Vm { .. } => {}
+        }
+    }
+
+    fn refuse(&self, command: Command, refusal: Refusal) {
+        let machine = self.parts.paths.name().clone();
+        let error = |action| MachineError::Refused { machine, action, refusal };
+        match command {
+            Command::Start { reply } => answer(reply, Err(error("start"))),
+            Command::Stop { reply, .. } => answer(reply, Err(error("stop"))),
+            Command::Update { reply, .. } => answer(reply, Err(error("change"))),
+            Command::Remove { reply, .. } => answer(reply, Err(error("remove"))),
+            Command::Vm { reply } => answer(reply, Err(error("measure"))),
+        }
+    }
+
+    /// Orders that waited, in their order; some may wait again.
+    async fn ask_again(&mut self) {
+        for command in std::mem::take(&mut self.waiting) {
+            if self.removed {
+                break;
+            }
+            self.order(command).await;
+        }
+    }
+
+    fn interrupt(&mut self) {
+        if let Some(transition) = &self.under_way {
+            transition.interrupt.cancel();
+        }
+        self.publish(State::Stopping(Stopping { since: now(), forced: true }));
+    }
+
+    // What takes time.
+
+    fn begin_boot(&mut self) {
+        self.publish(State::Starting(Starting {
+            since: now(),
+            phases: Phases::pending(&self.parts.budgets, false),
+            accelerator: None,
+            adopting: false,
+            notices: Vec::new(),
+        }));
+        let interrupt = CancellationToken::new();
+        let (parts, settings) = (Arc::clone(&self.parts), self.file.settings.clone());
+        let boot = Boot::new(parts, settings, interrupt.clone(), Arc::clone(&self.out));
+        let future = async move { Outcome::Boot(boot.run().await) }.boxed();
+        self.under_way = Some(Transition { future, interrupt });
+    }
+
+    fn begin_adopt(&mut self) {
+        let interrupt = CancellationToken::new();
+        let (parts, settings) = (Arc::clone(&self.parts), self.file.settings.clone());
+        let adopt = adopt::run(parts, settings, interrupt.clone(), Arc::clone(&self.out));
+        let future = async move { Outcome::Adopt(adopt.await) }.boxed();
+        self.under_way = Some(Transition { future, interrupt });
+    }
+
+    fn begin_stop(&mut self, way: Way) {
+        let Some(held) = &self.held else { return };
+        let forced = matches!(way, Way::Kill);
+        let interrupt = CancellationToken::new();
+        let (parts, vm) = (Arc::clone(&self.parts), Arc::clone(&held.vm));
+        let stop = stop::run(parts, vm, way, interrupt.clone());
+        let future = async move { Outcome::Stop(stop.await) }.boxed();
+        self.under_way = Some(Transition { future, interrupt });
+        self.publish(State::Stopping(Stopping { since: now(), forced }));
+    }
+
+    fn stop(&mut self, order: StopOrder, reply: Reply<StopResult>) {
+        let Some(held) = &self.held else {
+            // A failure without a VM: seen, and so over.
+            self.publish(State::Stopped(Stopped::default()));
+            return answer(reply, Ok(StopResult { killed: false }));
+        };
+        let way = if order.force {
+            Way::Kill
+        } else {
+            Way::Ask { socket: held.vm.guest_socket(), stop_timeout: order.stop_timeout }
+        };
+        self.stoppers.push(reply);
+        self.begin_stop(way);
+    }
+
+    async fn update(&mut self, patch: &SettingsPatch) -> Result<Settings, MachineError> {
+        let settings =
+            self.file.settings.changed(patch, &self.parts.host).map_err(MachineError::Settings)?;
+        let file = MachineFile { settings: settings.clone(), ..self.file.clone() };
+        let (path, content) = (self.parts.paths.settings(), file.clone());
+        files(&self.parts, move || linkspan_state::write(&path, &content)).await?;
+        self.file = file;
+        self.out.send_modify(|snapshot| snapshot.settings = settings.clone());
+        Ok(settings)
+    }
+
+    async fn remove(&mut self) -> Result<(), MachineError> {
+        let paths = self.parts.paths.clone();
+        files(&self.parts, move || {
+            let what = format!("the machine `{}`", paths.name());
+            let lock = Lock::acquire(&paths.lock(), &what)?;
+            // Windows removes no open file; we are the home's only daemon in any case.
+            drop(lock);
+            paths.remove()
+        })
+        .await?;
+        self.removed = true;
+        self.out.send_modify(|snapshot| {
+            snapshot.removed = true;
+            snapshot.state = State::Stopped(Stopped::default());
+        });
+        tracing::info!(machine = %self.parts.paths.name(), "removed");
+        Ok(())
+    }
+
+    // What is over.
+
+    async fn over(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Boot(BootEnd::Ready(booted)) => self.runs(*booted, true),
+            Outcome::Boot(BootEnd::Failed(failed)) => self.failed(*failed),
+            Outcome::Boot(BootEnd::Interrupted) => self.interrupted(Ended::StartInterrupted),
+            Outcome::Adopt(AdoptEnd::Adopted(booted)) => self.runs(*booted, false),
+            Outcome::Adopt(AdoptEnd::Failed(failed)) => self.failed(*failed),
+            Outcome::Adopt(AdoptEnd::Killed) => self.interrupted(Ended::StartInterrupted),
+            Outcome::Adopt(AdoptEnd::Nothing) => {
+                self.publish(State::Stopped(Stopped::default()));
+                // Nothing to share: those who wanted it to run still do.
+                let starters = std::mem::take(&mut self.starters);
+                self.waiting.extend(starters.into_iter().map(|reply| Command::Start { reply }));
+            }
+            Outcome::Stop(end) => self.stopped(end).await,
+        }
+    }
+
+    fn runs(&mut self, booted: Booted, fresh: bool) {
+        let Booted { vm, lock, running } = booted;
+        self.held = Some(Held::new(vm, lock));
+        let notices = running.notices.clone();
+        self.publish(State::Running(Box::new(running)));
+        for reply in std::mem::take(&mut self.starters) {
+            answer(reply, Ok(Started { booted: fresh, notices: notices.clone() }));
+        }
+    }
+
+    fn failed(&mut self, failed: BootFailed) {
+        let BootFailed { failure, phases, leftover } = failed;
+        let stranded_pid = leftover.as_ref().map(|(vm, _)| vm.pid());
+        self.held = leftover.map(|(vm, lock)| Held::new(vm, lock));
+        let failure = self.publish_failure(failure, phases, stranded_pid);
+        for reply in std::mem::take(&mut self.starters) {
+            answer(reply, Err(MachineError::Failed(Arc::clone(&failure))));
+        }
+    }
+
+    fn interrupted(&mut self, ended: Ended) {
+        self.publish(State::Stopped(Stopped { ended: Some(ended) }));
+        for reply in std::mem::take(&mut self.starters) {
+            answer(reply, Err(MachineError::Interrupted(self.parts.paths.name().clone())));
+        }
+    }
+
+    async fn stopped(&mut self, end: StopEnd) {
+        let name = self.parts.paths.name().clone();
+        let result = match end {
+            StopEnd::PoweredOff => Ok((Ended::PoweredOff, StopResult { killed: false })),
+            StopEnd::Killed => Ok((Ended::Killed, StopResult { killed: true })),
+            StopEnd::Stuck(error) => Err(error),
+        };
+        let result = match result {
+            Ok((ended, result)) => {
+                self.held = None;
+                self.publish(State::Stopped(Stopped { ended: Some(ended) }));
+                Ok(result)
+            }
+            Err(error) => {
+                let pid = self.held.as_ref().map(|held| held.vm.pid());
+                let source = Arc::new(error);
+                let error = MachineError::Kill { machine: name.clone(), source };
+                let mut failure = Trouble::Interrupted.into_failure(&name, None);
+                failure.cause = error.to_string();
+                failure.remedy = format!("end the process {} yourself", pid.unwrap_or_default());
+                failure.serial = Arc::clone(&self.parts).evidence().await;
+                self.publish_failure(failure, None, pid);
+                self.give_up_waiting(&error);
+                Err(error)
+            }
+        };
+        for reply in std::mem::take(&mut self.stoppers) {
+            answer(reply, result.clone());
+        }
+    }
+
+    /// A VM that does not die: who waits for its end would kill it again and again.
+    fn give_up_waiting(&mut self, error: &MachineError) {
+        for command in std::mem::take(&mut self.waiting) {
+            match command {
+                Command::Remove { reply, .. } => answer(reply, Err(error.clone())),
+                Command::Stop { reply, .. } => answer(reply, Err(error.clone())),
+                other => self.waiting.push_back(other),
+            }
+        }
+    }
+
+    /// The VM ended and nobody here ended it (or a stop did, and hears of it by itself).
+    async fn vm_ended(&mut self, exit: VmExit) {
+        let Some(held) = self.held.take() else { return };
+        if self.under_way.is_some() {
+            // The stop that is under way still wants the lock held.
+            self.held = Some(Held { exit: future::pending().boxed(), ..held });
+            return;
+        }
+        drop(held.lock);
+        self.parts.forget_run().await;
+        match exit {
+            VmExit::PoweredOff => {
+                self.publish(State::Stopped(Stopped { ended: Some(Ended::PoweredOff) }));
+            }
+            VmExit::Killed => {
+                self.publish(State::Stopped(Stopped { ended: Some(Ended::Killed) }));
+            }
+            VmExit::GuestPanicked | VmExit::Vanished => {
+                let phases = self.out.borrow().state.phases().cloned();
+                let mut failure = Trouble::Ended(exit).into_failure(self.parts.paths.name(), None);
+                failure.serial = Arc::clone(&self.parts).evidence().await;
+                self.publish_failure(failure, phases, None);
+            }
+        }
+    }
+
+    fn publish_failure(
+        &self,
+        failure: Failure,
+        phases: Option<Phases>,
+        stranded_pid: Option<u32>,
+    ) -> Arc<Failure> {
+        let failure = Arc::new(failure);
+        let shared = Arc::clone(&failure);
+        self.publish(State::Failed(Failed { failure: shared, at: now(), phases, stranded_pid }));
+        failure
+    }
+
+    fn publish(&self, state: State) {
+        tracing::info!(machine = %self.parts.paths.name(), state = state.name());
+        self.out.send_modify(|snapshot| snapshot.state = state);
+    }
+}
+
+/// Blocking work on the machine's files.
+async fn files(
+    parts: &Parts,
+    work: impl FnOnce() -> Result<(), StateError> + Send + 'static,
+) -> Result<(), MachineError> {
+    match blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(MachineError::Ending(parts.paths.name().clone())),
+    }
+}
+
+/// Who asked may have gone; the answer is then nobody's.
+fn answer<T>(reply: Reply<T>, result: Result<T, MachineError>) {
+    let _ = reply.send(result);
+}

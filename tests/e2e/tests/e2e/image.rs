@@ -1,0 +1,92 @@
+//! Images: load, import, list, inspect, tag, remove; interchange with `skopeo`.
+
+use std::process::Command;
+
+use linkspan_test_e2e::target;
+
+use crate::{CHECKER, Shared, unique};
+
+pub(crate) const TESTS: &[Shared] = &[
+    ("the_built_in_images_need_no_registry", |host| {
+        assert_eq!(host.run(&["run", "--rm", "busybox", "echo", "built in"]).ok().text(), "built in");
+        let _ = host.run(&["run", "--rm", "linkspan/hello"]).ok();
+        let list = host.run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok().text();
+        assert!(list.contains("busybox:latest") && list.contains("linkspan/hello:latest"), "{list}");
+    }),
+    ("what_skopeo_makes_is_loaded_in_both_formats", |host| {
+        // `make test` installs skopeo: its absence is a failure, not a skip.
+        let folder = tempfile::tempdir().unwrap();
+        let from = format!("oci-archive:{}", target().join("vm-image/images/busybox.tar").display());
+        for (kind, tag) in [("docker-archive", "converted/docker:1"), ("oci-archive", "converted/oci:1")] {
+            let file = folder.path().join(format!("{kind}.tar"));
+            let to = format!("{kind}:{}:{tag}", file.display());
+            let done = Command::new("skopeo").args(["copy", "--insecure-policy", &from, &to]).output().expect("skopeo");
+            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            let loaded = host.run(&["load", "-i", file.to_str().unwrap()]).ok().text();
+            assert!(loaded.contains(tag), "{loaded}");
+            assert_eq!(host.run(&["run", "--rm", tag, "echo", kind]).ok().text(), kind);
+            let _ = host.run(&["rmi", tag]).ok();
+        }
+    }),
+    ("load_reads_standard_input_gzip_and_zstd", |host| {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = target().join("vm-image/images/hello.tar");
+        for (program, flag) in [("gzip", "-kc"), ("zstd", "-qkc")] {
+            let packed = Command::new(program).arg(flag).arg(&plain).output().expect(program).stdout;
+            std::fs::write(folder.path().join(program), &packed).unwrap();
+            let loaded = host.run_with_stdin(&["load"], &packed).ok().text();
+            assert!(loaded.contains("linkspan/hello"), "{loaded}");
+        }
+    }),
+    ("a_broken_archive_is_refused_and_leaves_nothing", |host| {
+        let count = || host.run(&["images", "-a", "-q"]).ok().text().lines().count();
+        let whole = std::fs::read(target().join("vm-image/images/busybox.tar")).unwrap();
+        let before = count();
+        let cut = &whole[..whole.len() / 2];
+        let done = host.run_with_stdin(&["load"], cut);
+        assert_eq!(done.code, 1, "{done:?}");
+        host.run_with_stdin(&["load"], b"this is not an archive at all").fails(1, &[]);
+        host.run_with_stdin(&["load"], b"").fails(1, &[]);
+        let mut damaged = whole.clone();
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 0xff;
+        assert_eq!(host.run_with_stdin(&["load"], &damaged).code, 1);
+        assert_eq!(count(), before);
+    }),
+    ("import_makes_an_image_with_the_changes_asked_for", |host| {
+        let inspected = host.run(&["inspect", "--type", "image", CHECKER]).ok().json();
+        assert_eq!(inspected[0]["Config"]["Cmd"], serde_json::json!(["/checker"]));
+        assert_eq!(inspected[0]["Config"]["Env"], serde_json::json!(["PATH=/bin"]));
+    }),
+    ("tags_come_and_go_and_the_last_one_takes_the_image", |host| {
+        let (one, two) = (unique("tag/one"), unique("tag/two"));
+        let archive = std::fs::read(target().join("vm-image/images/hello.tar")).unwrap();
+        let _ = host.run_with_stdin(&["load"], &archive).ok();
+        let _ = host.run(&["tag", "linkspan/hello", &one]).ok();
+        let _ = host.run(&["tag", &one, &two]).ok();
+        let removed = host.run(&["rmi", &one]).ok().text();
+        assert!(removed.contains("Untagged") && !removed.contains("Deleted"), "{removed}");
+        assert_eq!(host.run(&["run", "--rm", &two, "--json"]).ok().json()["pid"], 1);
+        let _ = host.run(&["rmi", &two]).ok();
+        host.run(&["inspect", "--type", "image", &two]).fails(1, &[&two]);
+    }),
+    ("an_image_in_use_is_not_removed", |host| {
+        let (name, tag) = (unique("user"), unique("used/image"));
+        let archive = std::fs::read(target().join("vm-image/images/busybox.tar")).unwrap();
+        let _ = host.run_with_stdin(&["load"], &archive).ok();
+        // An image of its own, so that no other tag keeps it.
+        let script = ["import", "-c", "CMD [\"/bin/true\"]", "-m", &tag, "-", &tag];
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_path_with_name("/bin/busybox", "bin/true").unwrap();
+        let _ = host.run_with_stdin(&script, &tar.into_inner().unwrap()).ok();
+        let _ = host.run(&["create", "--name", &name, &tag]).ok();
+        host.run(&["rmi", &tag]).fails(1, &["container"]);
+        let _ = host.run(&["rm", &name]).ok();
+        let _ = host.run(&["rmi", &tag]).ok();
+    }),
+    ("unknown_images_are_named", |host| {
+        host.run(&["rmi", "no-such:image"]).fails(1, &["no-such:image"]);
+        host.run(&["tag", "no-such", "x"]).fails(1, &["no-such"]);
+        host.run(&["tag", CHECKER, "Not A Reference"]).fails(1, &["Not A Reference"]);
+    }),
+];
