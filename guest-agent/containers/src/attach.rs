@@ -96,7 +96,8 @@ impl Containers {
         let container = self.find(who)?;
         let ended = container.status.borrow().state.kind() == Kind::Exited;
         // Reading an ended container's log through attach is Docker's `attach --logs`.
-        if !options.start && !(ended && options.logs) {
+        let only_log = ended && options.logs;
+        if !options.start && !only_log {
             container.permit(Action::Attach)?;
         }
         let exits_before = container.status.borrow().exits;
@@ -159,10 +160,11 @@ impl Containers {
         validate::exec(&config)?;
         let container = self.find(who)?;
         container.permit(Action::Exec)?;
-        let shared = Arc::clone(&self.shared);
+        let (shared, detach) = (Arc::clone(&self.shared), config.detach);
         let (launched, base) = blocking(move || launch_exec(&container, &shared, &config)).await?;
-        Session::with_oom(launched, Arc::clone(&self.shared.launcher), Some(base))
-            .map_err(|source| Error::Process { action: "connect to", name: who.into(), source })
+        let session = Session::with_oom(launched, Arc::clone(&self.shared.launcher), Some(base))
+            .map_err(|source| Error::Process { action: "connect to", name: who.into(), source })?;
+        Ok(if detach { session.detached() } else { session })
     }
 
     /// Reads a container's log, and with `follow` waits for more until the container ends.

@@ -89,12 +89,10 @@ impl Container {
     /// Waits until `holds`; the last status counts when the task has ended.
     pub(crate) async fn wait_until(&self, mut holds: impl FnMut(&Status) -> bool) -> Status {
         let mut status = self.status.clone();
-        match status.wait_for(|status| holds(status)).await {
-            Ok(found) => return found.clone(),
-            Err(_ended) => {}
+        if let Ok(found) = status.wait_for(|status| holds(status)).await {
+            return found.clone();
         }
-        let last = status.borrow().clone();
-        last
+        self.status.borrow().clone()
     }
 
     /// Hands a command over and waits for its answer.

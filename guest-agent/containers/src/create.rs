@@ -122,7 +122,7 @@ impl Containers {
         filters: &Filters,
     ) -> Result<Vec<Snapshot>, Error> {
         let mut found: Vec<Snapshot> = self.all().iter().map(snapshot).collect();
-        found.sort_by(|a, b| b.record.created_at.cmp(&a.record.created_at));
+        found.sort_by_key(|container| std::cmp::Reverse(container.record.created_at));
         // Asking for a state by name asks for all states, as with Docker.
         let any_state = all || last.is_some() || filters.names_a_state();
         found.retain(|container| {

@@ -1,179 +1,33 @@
 //! Container names: which are valid, and how one is made up.
 
-use rand::seq::IndexedRandom as _;
+use rand::seq::IteratorRandom as _;
 
 use crate::Error;
 
 /// Manners of bridges, ships and weather; people who built bridges and harbours.
-const FIRST: &[&str] = &[
-    "agile",
-    "amber",
-    "anchored",
-    "ample",
-    "arched",
-    "balanced",
-    "braced",
-    "breezy",
-    "bright",
-    "buoyant",
-    "calm",
-    "candid",
-    "careful",
-    "clear",
-    "clever",
-    "coastal",
-    "cordial",
-    "crisp",
-    "curious",
-    "daring",
-    "deft",
-    "diligent",
-    "distant",
-    "dry",
-    "eager",
-    "early",
-    "elastic",
-    "even",
-    "fair",
-    "fluent",
-    "fond",
-    "frank",
-    "gentle",
-    "gilded",
-    "glad",
-    "graceful",
-    "hardy",
-    "hinged",
-    "honest",
-    "humble",
-    "inland",
-    "jovial",
-    "keen",
-    "kind",
-    "level",
-    "light",
-    "lively",
-    "lofty",
-    "loyal",
-    "lucid",
-    "mellow",
-    "merry",
-    "mild",
-    "modest",
-    "moored",
-    "nimble",
-    "noble",
-    "northern",
-    "open",
-    "patient",
-    "placid",
-    "plucky",
-    "polite",
-    "proud",
-    "quick",
-    "quiet",
-    "rapid",
-    "ready",
-    "riveted",
-    "robust",
-    "serene",
-    "sheltered",
-    "silver",
-    "sincere",
-    "slender",
-    "smooth",
-    "sober",
-    "spanning",
-    "spry",
-    "stable",
-    "steady",
-    "sturdy",
-    "sunny",
-    "supple",
-    "swift",
-    "tidal",
-    "trusty",
-    "upbeat",
-    "valiant",
-    "vivid",
-    "warm",
-    "wise",
-    "witty",
-    "zesty",
-];
-const LAST: &[&str] = &[
-    "ammann",
-    "arup",
-    "baker",
-    "bazalgette",
-    "brindley",
-    "brunel",
-    "candela",
-    "cremona",
-    "dee",
-    "dischinger",
-    "eads",
-    "eiffel",
-    "ellet",
-    "farquhar",
-    "finley",
-    "finsterwalder",
-    "fowler",
-    "freyssinet",
-    "gerber",
-    "grubenmann",
-    "harrison",
-    "hennebique",
-    "jessop",
-    "kerensky",
-    "khan",
-    "labelye",
-    "lavoinne",
-    "leonhardt",
-    "lindenthal",
-    "maillart",
-    "menn",
-    "modjeski",
-    "monier",
-    "moisseiff",
-    "morandi",
-    "mulon",
-    "navier",
-    "nervi",
-    "otis",
-    "palladio",
-    "paine",
-    "perronet",
-    "peters",
-    "polonceau",
-    "rennie",
-    "roebling",
-    "rondelet",
-    "schlaich",
-    "seguin",
-    "smeaton",
-    "sinan",
-    "steinman",
-    "stevenson",
-    "strauss",
-    "telford",
-    "torroja",
-    "town",
-    "trezzini",
-    "vauban",
-    "vitruvius",
-    "warren",
-    "wernwag",
-    "whipple",
-    "zhukov",
-];
+const FIRST: &str = "\
+    agile amber anchored ample arched balanced braced breezy bright buoyant calm candid \
+    careful clear clever coastal cordial crisp curious daring deft diligent distant dry \
+    eager early elastic even fair fluent fond frank gentle gilded glad graceful hardy hinged \
+    honest humble inland jovial keen kind level light lively lofty loyal lucid mellow merry \
+    mild modest moored nimble noble northern open patient placid plucky polite proud quick \
+    quiet rapid ready riveted robust serene sheltered silver sincere slender smooth sober \
+    spanning spry stable steady sturdy sunny supple swift tidal trusty upbeat valiant vivid \
+    warm wise witty zesty";
+const LAST: &str = "\
+    ammann arup baker bazalgette brindley brunel candela cremona dee dischinger eads eiffel \
+    ellet farquhar finley finsterwalder fowler freyssinet gerber grubenmann harrison \
+    hennebique jessop kerensky khan labelye lavoinne leonhardt lindenthal maillart menn \
+    modjeski monier moisseiff morandi mulon navier nervi otis palladio paine perronet peters \
+    polonceau rennie roebling rondelet schlaich seguin smeaton sinan steinman stevenson \
+    strauss telford torroja town trezzini vauban vitruvius warren wernwag whipple zhukov";
 
 /// A made-up name. With `attempt` above 0, ends in a number, so that a full list still ends.
 #[must_use]
 pub fn generate(attempt: u32) -> String {
     let mut rng = rand::rng();
-    let first = FIRST.choose(&mut rng).unwrap_or(&"steady");
-    let last = LAST.choose(&mut rng).unwrap_or(&"brunel");
+    let first = FIRST.split(' ').choose(&mut rng).unwrap_or("steady");
+    let last = LAST.split(' ').choose(&mut rng).unwrap_or("brunel");
     if attempt == 0 {
         format!("{first}_{last}")
     } else {

@@ -188,22 +188,19 @@ impl Hub {
 
     /// Writes the log and returns who else is to get `bytes`: one lock over both, so that a client
     /// that attaches now finds them either in the log or in its queue.
-    fn record(&self, channel: Channel, bytes: &[u8]) -> io::Result<Vec<Arc<Client>>> {
+    fn record(&self, channel: Channel, bytes: &[u8]) -> (io::Result<()>, Vec<Arc<Client>>) {
         let mut shared = self.shared.lock();
-        let written = match &mut shared.log {
-            Some(log) => {
-                let result = log.write(channel, bytes);
-                let length = log.length();
-                self.log_end.send_modify(|end| end.length = length);
-                result
-            }
-            None => Ok(()),
-        };
+        let mut written = Ok(());
+        if let Some(log) = &mut shared.log {
+            written = log.write(channel, bytes);
+            let length = log.length();
+            self.log_end.send_modify(|end| end.length = length);
+        }
         let wants = |client: &&Arc<Client>| match channel {
             Channel::Stdout => client.stdout,
             Channel::Stderr => client.stderr,
         };
-        written.map(|()| shared.clients.iter().filter(wants).cloned().collect())
+        (written, shared.clients.iter().filter(wants).cloned().collect())
     }
 
     fn finish(&self, channel: Channel) -> io::Result<()> {
@@ -250,18 +247,14 @@ impl Hub {
     ) -> bool {
         let (hub, copy) = (Arc::clone(&self), bytes.clone());
         let recorded = tokio::task::spawn_blocking(move || hub.record(channel, &copy)).await;
-        let clients = match recorded {
-            Ok(Ok(clients)) => clients,
-            Ok(Err(error)) => {
-                // A full disk must not stop the container; said once for a run.
-                if !log_failed.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(%error, "a container's log cannot be written");
-                }
-                self.shared.lock().clients.clone()
-            }
-            // Only when the runtime shuts down.
-            Err(_) => return false,
-        };
+        // An error only when the runtime shuts down.
+        let Ok((written, clients)) = recorded else { return false };
+        // A full disk must not stop the container; said once for a run.
+        if let Err(error) = written
+            && !log_failed.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(%error, "a container's log cannot be written");
+        }
         for client in clients {
             if !client.send(channel, bytes.clone(), ended.clone()).await {
                 self.drop_client(&client);

@@ -128,6 +128,27 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Nobody listens: the process goes on by itself (a terminal is kept from hanging up), and the
+    /// only event is that it was started.
+    pub(crate) fn detached(mut self) -> Self {
+        let (sender, events) = mpsc::channel(1);
+        let control = self.control.clone();
+        tokio::spawn(async move {
+            while let Some(event) = self.events.recv().await {
+                if let Event::Started { .. } = event {
+                    // There is room for one; the caller may have gone.
+                    let _ = sender.try_send(event);
+                    break;
+                }
+            }
+            drop(sender);
+            while self.events.recv().await.is_some() {}
+        });
+        Self { events, control }
+    }
+}
+
 /// The exit code; the reaper never forgets a process, so that a lost sender is the agent's end.
 pub(crate) async fn wait(exit: oneshot::Receiver<ExitCode>) -> i32 {
     exit.await.map_or(255, |ExitCode(code)| code)

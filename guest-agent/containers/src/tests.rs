@@ -405,6 +405,25 @@ async fn a_terminal_takes_its_size_and_hangs_up_with_its_client() {
 }
 
 #[tokio::test]
+async fn a_detached_process_goes_on_without_its_client() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "host", config(&["sleep", "3600"])).await;
+    for tty in [false, true] {
+        let args = vec!["sleep".into(), "3600".into()];
+        let exec = ExecConfig { args, tty, detach: true, ..ExecConfig::default() };
+        let mut session = containers.exec("host", exec).await.unwrap();
+        assert!(matches!(within(session.events.recv()).await, Some(Event::Started { pid: 1.. })));
+        assert_eq!(within(session.events.recv()).await, None);
+    }
+    let exec = ExecConfig { args: vec!["true".into()], ..ExecConfig::default() };
+    // A round trip through everything, after which a hang-up would have been delivered.
+    assert_eq!(hear_session(&mut containers.exec("host", exec).await.unwrap()).await.code, Some(0));
+    assert_eq!(bench.launcher.processes(), 3);
+    containers.remove("host", true).await.unwrap();
+}
+
+#[tokio::test]
 async fn out_of_memory_is_told() {
     let containers = Bench::new().open();
     let made = containers.create("", config(&["oom"])).await.unwrap();

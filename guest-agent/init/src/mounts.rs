@@ -91,27 +91,27 @@ pub(crate) fn mask(root: &Root, paths: &[PathBuf]) -> Result<(), Fault> {
     for path in paths {
         let Some(target) = existing(root, path)? else { continue };
         let mut cover = |target: &OwnedFd| {
-            // The first of each kind is made, and is copied for each path.
-            let original = if is_folder(target)? {
-                keep(&mut empty, || FsContext::open("tmpfs")?.mount(Attributes::READ_ONLY))?
-            } else {
-                keep(&mut null, || root.place(Path::new("/dev/null")))?
-            };
-            attach(clone_tree_of(original)?, target)
+            if !is_folder(target)? {
+                if null.is_none() {
+                    null = Some(root.place(Path::new("/dev/null"))?);
+                }
+                return attach(clone_tree_of(null.as_ref().ok_or(Errno::ENOENT)?)?, target);
+            }
+            match &empty {
+                // Before Linux 6.15 only a mount that is attached somewhere can be copied, so the
+                // first cover is the original.
+                None => {
+                    let made = FsContext::open("tmpfs")?.mount(Attributes::READ_ONLY)?;
+                    attach(&made, target)?;
+                    empty = Some(made);
+                    Ok(())
+                }
+                Some(made) => attach(clone_tree_of(made)?, target),
+            }
         };
         cover(&target).about(|| path.display().to_string())?;
     }
     Ok(())
-}
-
-fn keep(
-    slot: &mut Option<OwnedFd>,
-    make: impl FnOnce() -> SysResult<OwnedFd>,
-) -> SysResult<&OwnedFd> {
-    match slot {
-        Some(fd) => Ok(fd),
-        None => Ok(slot.insert(make()?)),
-    }
 }
 
 /// Mounts paths over themselves, read-only.

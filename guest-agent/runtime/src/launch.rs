@@ -227,7 +227,7 @@ impl<S: Spawner> Launcher<S> {
         let fds =
             [(theirs.as_fd(), SOCKET_FD), (target, TARGET_FD), (folder.as_fd(), CGROUP_FD)];
         let errand = self.spawn(&stdio, &fds, CloneFlags::empty(), None, Role::Errand)?;
-        drop((theirs, stdio, errand));
+        drop((theirs, stdio));
         clock.done(Step::Spawn);
         let mut conversation = Conversation::new(ours, clock);
         let order = OrderRef::Exec { process, trace };
@@ -236,7 +236,10 @@ impl<S: Spawner> Launcher<S> {
         match (result, conversation.process.take()) {
             (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
             (Ok(()), None) => Err(out_of_turn(&"Ready, before there was a process")),
-            (Err(error), None) => Err(error),
+            (Err(error), None) => {
+                self.spawner.abandon(errand);
+                Err(error)
+            }
             (Err(error), Some(spawned)) => {
                 self.spawner.abandon(spawned);
                 Err(error)

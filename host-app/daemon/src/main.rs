@@ -2,6 +2,7 @@
 //! drivers, the engine and the faces, and ends in order. Machines outlive it: the next daemon
 //! adopts them.
 
+mod budgets;
 mod drivers;
 mod log;
 mod signals;
@@ -17,7 +18,6 @@ use std::{
 use anyhow::Context as _;
 use clap::Parser;
 use linkspan_engine::{Engine, EngineOptions, HostEngine};
-use linkspan_machine::Budgets;
 use linkspan_proto::DAEMON_RUNS_EXIT_CODE;
 use linkspan_state::{Config, Lock, Paths, StateError, image::ImageSearch};
 use linkspan_transport::local;
@@ -98,7 +98,7 @@ async fn serve(paths: Paths, config: Config) -> anyhow::Result<()> {
     let engine = HostEngine::open(EngineOptions {
         driver: drivers::for_this_host(&paths),
         images: ImageSearch::usual(&config),
-        budgets: Budgets::default(),
+        budgets: budgets::from_environment()?,
         paths,
         config,
         ended: ended.clone(),

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    boot::{BootFailed, Booted, Progress, blocking, hello},
+    boot::{BootFailed, Booted, hello},
     driver::Vm,
     failure::Trouble,
-    handle::Parts,
+    parts::{Parts, blocking},
     phase::{Phase, Phases},
+    progress::Progress,
     run_record::RunRecord,
     settings::Settings,
     state::{Running, Snapshot},
@@ -81,7 +82,7 @@ pub(crate) async fn run(
     progress.tracker.finish(at);
     let record = read_record(&parts, &vm).await;
     let running = Running {
-        started_at: record.as_ref().map_or_else(crate::boot::now, |record| record.started_at),
+        started_at: record.as_ref().map_or_else(crate::parts::now, |record| record.started_at),
         vmm_pid: vm.pid(),
         accelerator: vm.accelerator(),
         phases: record

@@ -1,10 +1,7 @@
 //! One start of a machine, from the VM image to the agent's Hello. Whatever goes wrong, nothing
 //! is left running, and the failure says in which phase.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
@@ -19,14 +16,15 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     disk,
     driver::{AcceleratorChoice, AcceleratorVerdict, Vm, VmSpec},
-    failure::{EVIDENCE_LINES, Failure, Trouble},
+    failure::{Failure, Trouble},
     guest::{BootEvents, GuestInfo},
-    handle::Parts,
+    parts::{Parts, blocking},
     phase::{Phase, Phases},
+    progress::Progress,
     run_record::RunRecord,
     settings::Settings,
-    state::{Running, Snapshot, Starting, State},
-    tracker::{Meaning, Tracker},
+    state::{Running, Snapshot},
+    tracker::Meaning,
 };
 
 /// A guest that reports a failed phase powers off at once: its last words may arrive a moment
@@ -53,56 +51,6 @@ pub(crate) enum BootEnd {
     Failed(Box<BootFailed>),
     /// As asked; nothing is left.
     Interrupted,
-}
-
-/// Publishes how far the boot is.
-pub(crate) struct Progress {
-    out: Arc<watch::Sender<Snapshot>>,
-    begun: Instant,
-    pub(crate) tracker: Tracker,
-    pub(crate) accelerator: Option<AcceleratorVerdict>,
-    pub(crate) notices: Vec<String>,
-}
-
-impl Progress {
-    pub(crate) fn new(out: Arc<watch::Sender<Snapshot>>, phases: Phases) -> Self {
-        let tracker = Tracker::new(phases);
-        Self { out, begun: Instant::now(), tracker, accelerator: None, notices: Vec::new() }
-    }
-
-    pub(crate) fn now(&self) -> Duration {
-        self.begun.elapsed()
-    }
-
-    pub(crate) fn deadline(&self) -> Instant {
-        self.begun + self.tracker.deadline()
-    }
-
-    pub(crate) fn publish(&self) {
-        self.out.send_if_modified(|snapshot| {
-            // Interrupted meanwhile: the owner has the word.
-            let State::Starting(starting) = &mut snapshot.state else { return false };
-            *starting = Starting {
-                since: starting.since,
-                adopting: starting.adopting,
-                phases: self.tracker.phases().clone(),
-                accelerator: self.accelerator.clone(),
-                notices: self.notices.clone(),
-            };
-            true
-        });
-    }
-}
-
-/// Runs blocking file work with its own errors.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Trouble> {
-    tokio::task::spawn_blocking(work).await.map_err(|source| Trouble::Io {
-        action: "finish",
-        subject: "work on files".into(),
-        source: source.into(),
-    })
 }
 
 /// What a start needs.
@@ -506,26 +454,4 @@ fn prepare_files(
     let notice = disk::prepare(&paths.disk(), settings.disk_bytes(), parts.min_free_bytes)
         .map_err(Trouble::Disk)?;
     Ok((lock, kernel, notice))
-}
-
-impl Parts {
-    /// The end of the serial log, for a failure.
-    pub(crate) async fn evidence(&self) -> Vec<String> {
-        let serial = self.serial();
-        blocking(move || serial.evidence(EVIDENCE_LINES)).await.unwrap_or_default()
-    }
-
-    /// The VM is gone: so is its record. One that stays is not believed later, since the process
-    /// in it is not the VM's.
-    pub(crate) async fn forget_run(&self) {
-        let path = self.paths.run_record();
-        if let Ok(Err(error)) = blocking(move || linkspan_state::remove_file(&path)).await {
-            tracing::warn!(%error, "the record of a VM that is gone stays");
-        }
-    }
-}
-
-/// The moment a VM was started, when nothing better is known: now.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

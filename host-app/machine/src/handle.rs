@@ -2,50 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use linkspan_state::{MachineName, MachinePaths, SettingsPatch, image::ImageSearch};
+use linkspan_state::{MachineName, SettingsPatch};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    adopt, disk,
-    driver::Driver,
+    adopt,
+    command::Command,
+    disk,
     error::MachineError,
-    guest::Guest,
-    owner::{Command, Owner},
-    phase::Budgets,
+    owner::Owner,
+    parts::Parts,
     serial::SerialLog,
-    settings::{HostLimits, MachineFile, Settings},
+    settings::{MachineFile, Settings},
     state::{Snapshot, Starting, State, Status, Stopped},
 };
 
 /// Orders that wait while the owner is busy with another.
 const QUEUE: usize = 32;
-
-/// What a machine is made of.
-#[derive(Clone)]
-pub struct Parts {
-    /// Its files.
-    pub paths: MachinePaths,
-    /// Where the VM image may be.
-    pub images: ImageSearch,
-    /// The hypervisor.
-    pub driver: Arc<dyn Driver>,
-    /// How to talk to the agent.
-    pub guest: Arc<dyn Guest>,
-    /// How long things may take.
-    pub budgets: Budgets,
-    /// What the host has.
-    pub host: HostLimits,
-    /// The host's vsock port for the boot beacon.
-    pub beacon_port: u32,
-    /// A start is refused with less free on the host's disk: [`MIN_FREE_BYTES`](crate::MIN_FREE_BYTES).
-    pub min_free_bytes: u64,
-}
-
-impl Parts {
-    pub(crate) fn serial(&self) -> SerialLog {
-        SerialLog::new(self.paths.serial_log(), self.paths.previous_serial_log())
-    }
-}
 
 /// A start that worked.
 #[derive(Debug, Clone)]
@@ -89,7 +62,7 @@ impl Machine {
     pub async fn create(parts: Parts, patch: &SettingsPatch) -> Result<Self, MachineError> {
         let settings = Settings::new(patch, &parts.host).map_err(MachineError::Settings)?;
         let paths = parts.paths.clone();
-        let file = MachineFile { settings, created_at: crate::boot::now() };
+        let file = MachineFile { settings, created_at: crate::parts::now() };
         let made = file.clone();
         blocking(parts.paths.name(), move || {
             if paths.settings().exists() {
@@ -122,7 +95,7 @@ impl Machine {
         let parts = Arc::new(parts);
         let state = if adopting {
             State::Starting(Starting {
-                since: crate::boot::now(),
+                since: crate::parts::now(),
                 phases: crate::Phases::pending(&parts.budgets, false),
                 accelerator: None,
                 adopting: true,

@@ -12,6 +12,7 @@
 
 mod adopt;
 mod boot;
+mod command;
 mod disk;
 pub mod driver;
 mod error;
@@ -21,8 +22,10 @@ pub mod fake;
 pub mod guest;
 mod handle;
 mod owner;
+mod parts;
 pub mod phase;
 mod policy;
+mod progress;
 mod run_record;
 mod serial;
 pub mod settings;
@@ -35,7 +38,8 @@ mod tracker;
 pub use disk::MIN_FREE_BYTES;
 pub use error::MachineError;
 pub use failure::{Failure, FailureKind};
-pub use handle::{Machine, Parts, Started, StopOrder, StopResult};
+pub use handle::{Machine, Started, StopOrder, StopResult};
+pub use parts::Parts;
 pub use phase::{Budgets, Phase, PhaseState, PhaseStatus, Phases};
 pub use policy::Refusal;
 pub use serial::SerialLog;

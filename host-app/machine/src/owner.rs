@@ -8,60 +8,24 @@ use std::{collections::VecDeque, future, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use linkspan_state::{Lock, SettingsPatch, StateError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     adopt::{self, AdoptEnd},
-    boot::{Boot, BootEnd, BootFailed, Booted, blocking, now},
+    boot::{Boot, BootEnd, BootFailed, Booted},
+    command::{Command, Reply, answer},
     driver::{Vm, VmExit},
     error::MachineError,
     failure::{Failure, Trouble},
-    handle::{Parts, Started, StopOrder, StopResult},
+    handle::{Started, StopOrder, StopResult},
+    parts::{Parts, blocking, now},
     phase::Phases,
-    policy::{Action, Decision, Refusal, decide},
+    policy::{Decision, Refusal, decide},
     settings::{MachineFile, Settings},
     state::{Ended, Failed, Snapshot, Starting, State, Stopped, Stopping},
     stop::{self, StopEnd, Way},
 };
-
-pub(crate) type Reply<T> = oneshot::Sender<Result<T, MachineError>>;
-
-/// An order from a handle.
-pub(crate) enum Command {
-    Start {
-        reply: Reply<Started>,
-    },
-    Stop {
-        order: StopOrder,
-        reply: Reply<StopResult>,
-    },
-    Update {
-        patch: SettingsPatch,
-        reply: Reply<Settings>,
-    },
-    Remove {
-        force: bool,
-        reply: Reply<()>,
-    },
-    /// The VM, if there is one, for measuring.
-    Vm {
-        reply: Reply<Option<Arc<dyn Vm>>>,
-    },
-}
-
-impl Command {
-    fn action(&self) -> Option<Action> {
-        Some(match self {
-            Self::Start { .. } => Action::Start,
-            Self::Stop { order: StopOrder { force: false, .. }, .. } => Action::Stop,
-            Self::Stop { .. } => Action::Kill,
-            Self::Update { .. } => Action::Update,
-            Self::Remove { force, .. } => Action::Remove { force: *force },
-            Self::Vm { .. } => return None,
-        })
-    }
-}
 
 /// What was under way and is over.
 enum Outcome {
@@ -497,9 +461,4 @@ async fn files(
         Ok(result) => Ok(result?),
         Err(_) => Err(MachineError::Ending(parts.paths.name().clone())),
     }
-}
-
-/// Who asked may have gone; the answer is then nobody's.
-fn answer<T>(reply: Reply<T>, result: Result<T, MachineError>) {
-    let _ = reply.send(result);
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     driver::{DriverError, Vm},
-    handle::Parts,
+    parts::Parts,
 };
 
 /// What a container is given when nobody says otherwise (Docker's time-out too).

@@ -11,11 +11,7 @@ use crate::StateError;
 /// # Errors
 /// When it cannot be made, is not a folder, or is not this user's.
 pub fn create_private_folder(path: &Path) -> Result<(), StateError> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(StateError::io("create", path))?;
+    private_builder().recursive(true).create(path).map_err(StateError::io("create", path))?;
     let metadata = std::fs::metadata(path).map_err(StateError::io("examine", path))?;
     check_owner(path, &metadata, 0o022)
 }
@@ -23,10 +19,7 @@ pub fn create_private_folder(path: &Path) -> Result<(), StateError> {
 /// Like [`create_private_folder`], for a place where anyone can make names (`/tmp`): the folder
 /// itself, not a link to one, and nobody else may even look.
 pub(crate) fn create_in_public_place(path: &Path) -> Result<(), StateError> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
+    match private_builder().create(path) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
             return Err(StateError::io("create", path)(error));
         }
@@ -34,6 +27,18 @@ pub(crate) fn create_in_public_place(path: &Path) -> Result<(), StateError> {
     }
     let metadata = std::fs::symlink_metadata(path).map_err(StateError::io("examine", path))?;
     check_owner(path, &metadata, 0o077)
+}
+
+#[cfg(unix)]
+fn private_builder() -> std::fs::DirBuilder {
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+#[cfg(not(unix))]
+fn private_builder() -> std::fs::DirBuilder {
+    std::fs::DirBuilder::new()
 }
 
 #[cfg(unix)]

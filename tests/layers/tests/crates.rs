@@ -49,7 +49,7 @@ impl Graph {
     fn load() -> Self {
         let root = root();
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version=1", "--locked", "--offline"])
+            .args(["metadata", "--format-version=1", "--locked"])
             .current_dir(&root)
             .output()
             .expect("cargo metadata starts");

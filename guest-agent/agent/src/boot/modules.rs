@@ -19,13 +19,16 @@ pub(super) fn load(kernel: &dyn BootCalls, folder: &Path) -> Result<(), BootErro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => return Err(BootError::file("read", order)(source)),
     };
+    let mut absent = false;
     for name in list.lines().map(str::trim).filter(|name| !name.is_empty()) {
         let path = folder.join(name);
         let module = File::open(&path).map_err(BootError::file("open", &path))?;
         match kernel.load_module(&module) {
             Ok(()) | Err(Errno::EEXIST) => {}
-            // The device that it drives is not there (the balloon's host part, say): not needed.
-            Err(Errno::ENODEV) => tracing::debug!(module = name, "no such device"),
+            // The device or hypervisor that it is for is not there: not needed.
+            Err(Errno::ENODEV) => absent = true,
+            // A symbol of a module that was not needed (hv_sock's of hv_vmbus, off Hyper-V).
+            Err(Errno::ENOENT) if absent => {}
             Err(errno) => return Err(BootError::Module { module: name.into(), errno }),
         }
     }
@@ -54,6 +57,13 @@ mod tests {
             load(&kernel, folder(&["a.ko", "b.ko"]).path()).expect("it goes on");
             assert_eq!(kernel.calls().len(), 2);
         }
+    }
+
+    #[test]
+    fn what_builds_on_a_module_without_a_device_is_not_needed_either() {
+        let kernel = Recording::default();
+        kernel.fail("load_module", Errno::ENOENT);
+        load(&kernel, folder(&["a.ko"]).path()).expect_err("nothing explains the missing symbol");
     }
 
     #[test]

@@ -16,7 +16,7 @@ fn the_first_process_has_namespaces_of_its_own() {
 #[test]
 fn what_is_not_new_is_shared() {
     let Some(bench) = bench() else { return };
-    let mut plan = bench.plan("readlink /proc/self/ns/net /proc/self/ns/uts; hostname");
+    let mut plan = bench.plan("readlink /proc/self/ns/net; readlink /proc/self/ns/uts; hostname");
     plan.namespaces.network = false;
     plan.namespaces.uts = false;
     plan.sysctls.clear();
@@ -61,6 +61,8 @@ fn the_device_filter_lets_nodes_be_made_and_not_used() {
     assert_eq!(bench.run(&bench.plan(script)).stdout, "made\n1\n2\n");
     let mut open = bench.plan("mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg >/dev/null && echo read");
     open.all_devices = true;
+    let syslog = capabilities::bit(capabilities::Capability::SYSLOG);
+    open.process.capabilities = capabilities::sets(capabilities::DEFAULT | syslog);
     assert_eq!(bench.run(&open).stdout, "read\n");
 }
 

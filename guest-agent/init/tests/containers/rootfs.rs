@@ -146,7 +146,7 @@ fn a_read_only_root_is_read_only_and_what_is_mounted_in_it_is_not() {
 fn devices_and_links_are_there_and_usable() {
     let Some(bench) = bench() else { return };
     let script = "head -c 3 /dev/zero | wc -c; echo x > /dev/null && echo null; \
-        readlink /dev/fd /dev/stdin /dev/stdout /dev/stderr /dev/ptmx; \
+        for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; \
         stat -c '%a %t:%T' /dev/null /dev/tty; echo via > /dev/stdout";
     assert_eq!(
         bench.run(&bench.plan(script)).stdout,
@@ -160,10 +160,10 @@ fn an_image_may_lack_every_folder() {
     let Some(bench) = bench() else { return };
     let bare = bench.path("bare");
     std::fs::create_dir_all(&bare).unwrap();
-    std::fs::copy("/bin/busybox", bare.join("only")).unwrap();
+    std::fs::copy("/bin/busybox", bare.join("busybox")).unwrap();
     let mut plan = bench.plan("");
     plan.rootfs.lower = vec![bare];
-    plan.process.args = vec!["/only".into(), "id".into(), "-u".into()];
+    plan.process.args = vec!["/busybox".into(), "id".into(), "-u".into()];
     assert_eq!(bench.run(&plan).stdout, "0\n");
     assert!(Path::new(&plan.rootfs.upper).join("proc").is_dir());
 }

@@ -95,6 +95,7 @@ async fn a_vm_that_was_still_booting_is_adopted() {
         .run(),
     );
     while !ground.run_record().exists() {
+        assert!(!boot.is_finished(), "the boot hangs by order");
         tokio::task::yield_now().await;
     }
     boot.abort();

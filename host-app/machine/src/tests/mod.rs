@@ -7,7 +7,7 @@ mod life;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use linkspan_state::{Paths, SettingsPatch};
+use linkspan_state::{Paths, SettingsPatch, image::ImageSearch};
 use tokio::time::Instant;
 
 use crate::{
@@ -28,14 +28,16 @@ impl Ground {
     fn new() -> Self {
         let driver = FakeDriver::new();
         let guest = FakeGuest::new(&driver);
-        Self { home: tempfile::tempdir().unwrap(), driver, guest }
+        let home = tempfile::tempdir().unwrap();
+        let _ = vm_image(&home.path().join("image"));
+        Self { home, driver, guest }
     }
 
     fn parts(&self) -> Parts {
         let paths = Paths::at(self.home.path()).unwrap();
         Parts {
             paths: paths.machine(&"box".parse().unwrap()),
-            images: vm_image(&self.home.path().join("image")),
+            images: ImageSearch::only(self.home.path().join("image")),
             driver: Arc::clone(&self.driver) as _,
             guest: Arc::clone(&self.guest) as _,
             budgets: Budgets::all(BUDGET),
