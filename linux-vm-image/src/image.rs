@@ -218,9 +218,11 @@ fn is_current(out: &Path, fingerprint: &str) -> bool {
         return false;
     };
     let is = |file: &str, size| fs::metadata(out.join(file)).is_ok_and(|found| found.len() == size);
-    manifest.kernels.values().all(|entry| {
-        is(&entry.file, entry.size) && is(&entry.initramfs, entry.initramfs_size)
-    }) && manifest.images.iter().all(|entry| is(&entry.file, entry.size))
+    manifest
+        .kernels
+        .values()
+        .all(|entry| is(&entry.file, entry.size) && is(&entry.initramfs, entry.initramfs_size))
+        && manifest.images.iter().all(|entry| is(&entry.file, entry.size))
 }
 
 fn write_image(

@@ -192,7 +192,8 @@ mod tests {
         std::fs::write(&path, sample()).unwrap();
         let mut command = process::command("skopeo");
         command.arg("inspect").arg("--config").arg(format!("oci-archive:{}", path.display()));
-        if command.get_program() == "skopeo" && process::command("skopeo").arg("-v").output().is_err()
+        if command.get_program() == "skopeo"
+            && process::command("skopeo").arg("-v").output().is_err()
         {
             eprintln!("skipped: there is no skopeo");
             return;

@@ -47,8 +47,7 @@ pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
 /// [`output`] as text.
 pub(crate) fn text(command: &mut Command) -> Result<String> {
     let bytes = output(command)?;
-    String::from_utf8(bytes)
-        .with_context(|| format!("`{}` did not print UTF-8", shown(command)))
+    String::from_utf8(bytes).with_context(|| format!("`{}` did not print UTF-8", shown(command)))
 }
 
 /// Turns "not found" into advice.
@@ -90,10 +89,7 @@ mod tests {
 
     #[test]
     fn a_missing_program_names_its_package() {
-        let error = spawned::<()>(
-            Err(std::io::ErrorKind::NotFound.into()),
-            &command("mke2fs"),
-        );
+        let error = spawned::<()>(Err(std::io::ErrorKind::NotFound.into()), &command("mke2fs"));
         assert!(error.unwrap_err().to_string().contains("`e2fsprogs`"));
     }
 }

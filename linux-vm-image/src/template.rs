@@ -57,17 +57,34 @@ pub(crate) fn make(epoch: u64) -> Result<Vec<u8>> {
         .env("E2FSPROGS_FAKE_TIME", epoch.to_string())
         .env("SOURCE_DATE_EPOCH", epoch.to_string());
     process::output(&mut command).context("cannot make the data disk's template")?;
-    check_flags(&path)?;
-    write(&load(&path)?)
+    let file_system = load(&path)?;
+    check_growth(&file_system)?;
+    let template = write(&file_system)?;
+    check_round_trip(&template, &file_system)?;
+    Ok(template)
+}
+
+/// A template that cannot be read back would show only at the first boot of a machine.
+fn check_round_trip(template: &[u8], file_system: &[u8]) -> Result<()> {
+    let mut disk = vec![0; file_system.len()];
+    let size = read(template, |offset, bytes| {
+        let at = usize::try_from(offset).map_err(io::Error::other)?;
+        disk[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    })?;
+    ensure!(size == SIZE && disk == file_system, "the template does not give back its file system");
+    Ok(())
 }
 
 /// mke2fs takes wishes without a word when it cannot fulfil them.
-fn check_flags(path: &Path) -> Result<()> {
-    let file_system = load(path)?;
-    // Offsets within the superblock, which starts at byte 1024: `struct ext4_super_block`.
-    let reserved = file_system.get(1024 + 0xce..1024 + 0xd0).map(|two| [two[0], two[1]]);
-    let reserved = u16::from_le_bytes(reserved.context("the template is too short")?);
-    ensure!(reserved >= 1000, "the template reserves {reserved} descriptor blocks, too few to grow");
+fn check_growth(file_system: &[u8]) -> Result<()> {
+    // s_reserved_gdt_blocks of `struct ext4_super_block`, which starts at byte 1024.
+    let reserved = file_system.get(1024 + 0xce..).and_then(<[u8]>::first_chunk);
+    let reserved = u16::from_le_bytes(*reserved.context("the template is too short")?);
+    ensure!(
+        reserved >= 1000,
+        "the template reserves {reserved} descriptor blocks, too few to grow"
+    );
     Ok(())
 }
 
@@ -213,7 +230,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("disk");
         let disk = std::fs::File::create(&path).unwrap();
-        let put = |offset, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&disk, bytes, offset);
+        let put =
+            |offset, bytes: &[u8]| std::os::unix::fs::FileExt::write_all_at(&disk, bytes, offset);
         let size = read(&template, put).unwrap();
         assert_eq!(size, SIZE);
         disk.set_len(size).unwrap();

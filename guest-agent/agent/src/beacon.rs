@@ -17,7 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn start() -> std::io::Result<(mpsc::Sender<BootPhase>, thread::JoinHandle<()>)> {
     let (sender, receiver) = mpsc::channel::<BootPhase>();
     let thread = thread::Builder::new().name("beacon".into()).spawn(move || {
-        let mut stream = match VsockStream::connect_with_cid_port(VMADDR_CID_HOST, HOST_BOOT_BEACON) {
+        let mut stream = match VsockStream::connect_with_cid_port(VMADDR_CID_HOST, HOST_BOOT_BEACON)
+        {
             Ok(stream) => stream,
             Err(error) => {
                 tracing::debug!(%error, "the host does not listen for the boot beacon");

@@ -47,7 +47,10 @@ impl Default for Journal {
 impl Journal {
     /// The last `backlog` records and everything from then on, without a gap or a repetition.
     #[must_use]
-    pub fn listen(&self, backlog: usize) -> (Vec<AgentLogRecord>, broadcast::Receiver<AgentLogRecord>) {
+    pub fn listen(
+        &self,
+        backlog: usize,
+    ) -> (Vec<AgentLogRecord>, broadcast::Receiver<AgentLogRecord>) {
         let inner = self.0.lock();
         let skip = inner.recent.len().saturating_sub(backlog);
         (inner.recent.iter().skip(skip).cloned().collect(), inner.live.subscribe())

@@ -45,9 +45,10 @@ pub fn of_store(error: &StoreError) -> Failure {
     use StoreError as E;
     let code = match error {
         E::NotFound { .. } => ErrorCode::NotFound,
-        E::Ambiguous { .. } | E::InvalidReference(_) | E::InvalidChange { .. } | E::NoPlatform { .. } => {
-            ErrorCode::InvalidArgument
-        }
+        E::Ambiguous { .. }
+        | E::InvalidReference(_)
+        | E::InvalidChange { .. }
+        | E::NoPlatform { .. } => ErrorCode::InvalidArgument,
         E::InUse { .. } | E::SeveralReferences { .. } => ErrorCode::InUse,
         E::Corrupt { .. } | E::TooLarge { .. } => ErrorCode::DataCorrupt,
         E::Unsupported { .. } => ErrorCode::Unsupported,

@@ -17,14 +17,17 @@ use linkspan_containers::{
 use linkspan_runtime::{
     cgroup::{CgroupError, Hierarchy},
     launch::{
-        InitProgram, Launcher as Runtime, LaunchError as RuntimeError, LaunchErrorKind, Role, SpawnError,
-        SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
+        InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Role,
+        SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
     },
     plan::{CapabilitySets, Plan, Process},
     seccomp,
 };
 use linkspan_sys::{Errno, process, spawn::spawn_exec, tty};
-use nix::{fcntl::OFlag, unistd::{Pid, pipe2}};
+use nix::{
+    fcntl::OFlag,
+    unistd::{Pid, pipe2},
+};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -87,11 +90,17 @@ impl GuestLauncher {
     pub fn new(init: &Path, cgroup_mount: impl Into<PathBuf>, reaper: Reaper) -> io::Result<Self> {
         let exits = Exits::default();
         let spawner = Reaping { reaper, exits: Arc::clone(&exits) };
-        let runtime = Runtime::new(InitProgram::load(init)?, Hierarchy::new(cgroup_mount), spawner)?;
+        let runtime =
+            Runtime::new(InitProgram::load(init)?, Hierarchy::new(cgroup_mount), spawner)?;
         Ok(Self { runtime, exits })
     }
 
-    fn launched(&self, started: Started, cgroup: &Path, ours: Ours) -> Result<Launched, LaunchError> {
+    fn launched(
+        &self,
+        started: Started,
+        cgroup: &Path,
+        ours: Ours,
+    ) -> Result<Launched, LaunchError> {
         let pid = started.pid.as_raw();
         let exit = self.exits.lock().remove(&pid).ok_or_else(|| LaunchError {
             kind: LaunchKind::Engine,

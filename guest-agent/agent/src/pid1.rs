@@ -1,11 +1,6 @@
 //! The agent as the VM's first process: boot, then serve, until the power goes.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use linkspan_containers::{Containers, Setup, limits::Capacity};
 use linkspan_images::{Digest, Store};
@@ -30,6 +25,8 @@ const FAILED_STAYS_ON: Duration = Duration::from_secs(5);
 
 /// Boots and serves. Returns only when the machine could not be ended.
 pub fn main() {
+    // The kernel named it after /init; `ps` in the machine shows what it is.
+    let _ = nix::sys::prctl::set_name(c"linkspan-agent");
     let kernel = Arc::new(Kernel);
     let timeline = Timeline::begin();
     let (journal, booted) = match boot::early(kernel.as_ref(), &timeline) {
@@ -71,8 +68,8 @@ fn run(kernel: &Arc<Kernel>, timeline: &Timeline, journal: Journal) -> Result<()
         .worker_threads(thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4)))
         .build()
         .map_err(BootError::file("start", "the agent's runtime"))?;
-    let (listeners, guest) =
-        timeline.phase("serve", || runtime.block_on(async { prepare(kernel, timeline, journal) }))?;
+    let (listeners, guest) = timeline
+        .phase("serve", || runtime.block_on(async { prepare(kernel, timeline, journal) }))?;
     timeline.phase("ready", || Ok(()))?;
     timeline.end();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -88,8 +85,9 @@ fn prepare(
     journal: Journal,
 ) -> Result<(Listeners, Guest), BootError> {
     let reaper = Reaper::start().map_err(BootError::file("start", "the reaper"))?;
-    let launcher = GuestLauncher::new(Path::new("/sbin/linkspan-init"), CGROUP_ROOT, reaper.clone())
-        .map_err(BootError::file("read", "/sbin/linkspan-init"))?;
+    let launcher =
+        GuestLauncher::new(Path::new("/sbin/linkspan-init"), CGROUP_ROOT, reaper.clone())
+            .map_err(BootError::file("read", "/sbin/linkspan-init"))?;
     let launcher = Arc::new(launcher);
     let path = Path::new(DATA).join("images");
     let images = Store::open(&path)
@@ -115,6 +113,7 @@ fn prepare(
         timeline: timeline.clone(),
         journal,
         power: Arc::new(PowerOff(kernel.clone())),
+        kernel: kernel.clone(),
         boot_id: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .unwrap_or_default()
             .trim()

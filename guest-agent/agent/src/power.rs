@@ -64,9 +64,6 @@ mod tests {
     fn the_power_goes_only_after_everything_is_written() {
         let kernel = Recording::default();
         end(&kernel, PowerAction::PowerOff);
-        assert_eq!(
-            kernel.calls(),
-            ["sync", "unmount /var/lib/linkspan", "sync", "power PowerOff"]
-        );
+        assert_eq!(kernel.calls(), ["sync", "unmount /var/lib/linkspan", "sync", "power PowerOff"]);
     }
 }

@@ -147,7 +147,8 @@ mod tests {
     fn an_end_before_the_registration_is_not_lost() {
         let mut table = Table::default();
         table.ended(7, 3);
-        let reaper = Reaper(Arc::new(Shared { table: Mutex::new(table), children: Condvar::new() }));
+        let reaper =
+            Reaper(Arc::new(Shared { table: Mutex::new(table), children: Condvar::new() }));
         assert_eq!(reaper.adopt(Pid::from_raw(7)).try_recv(), Ok(ExitCode(3)));
         assert!(reaper.adopt(Pid::from_raw(7)).try_recv().is_err(), "an end is given once");
     }
@@ -156,7 +157,8 @@ mod tests {
     fn an_older_end_of_the_same_number_is_not_taken_for_the_new_one() {
         let mut table = Table::default();
         table.ended(7, 3);
-        let reaper = Reaper(Arc::new(Shared { table: Mutex::new(table), children: Condvar::new() }));
+        let reaper =
+            Reaper(Arc::new(Shared { table: Mutex::new(table), children: Condvar::new() }));
         let (_, (), mut exit) =
             reaper.spawn(|| Ok::<_, ()>((Pid::from_raw(7), ()))).expect("it succeeds");
         assert!(exit.try_recv().is_err());

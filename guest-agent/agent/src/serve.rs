@@ -9,8 +9,8 @@ use std::{
 
 use futures::{Stream, StreamExt as _};
 use linkspan_proto::ports::{AGENT_RPC, AGENT_STREAMS};
-use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
 use tonic::transport::{Server, server::Connected};
 
 use crate::{
@@ -46,30 +46,46 @@ impl Listeners {
     /// # Errors
     /// When a listener fails.
     pub async fn serve(self, guest: Guest) -> Result<(), tonic::transport::Error> {
-        tokio::spawn(accept_streams(self.streams, guest.streams.clone()));
-        Server::builder()
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_frame_size(FRAME)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .add_routes(rpc::services(guest))
-            .serve_with_incoming(Box::pin(from_host(self.rpc).map(|stream| stream.map(FromHost))))
-            .await
+        serve(guest, from_host(self.rpc), from_host(self.streams)).await
     }
+}
+
+/// Serves connections of any kind: gRPC on those of `rpc`, byte streams on those of `streams`.
+/// Ends with `rpc`.
+///
+/// # Errors
+/// When `rpc` fails.
+pub async fn serve<S>(
+    guest: Guest,
+    rpc: impl Stream<Item = io::Result<S>> + Send + 'static,
+    streams: impl Stream<Item = io::Result<S>> + Send + 'static,
+) -> Result<(), tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    tokio::spawn(accept_streams(streams, guest.streams.clone()));
+    Server::builder()
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_frame_size(FRAME)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_routes(rpc::services(guest))
+        .serve_with_incoming(Box::pin(rpc.map(|stream| stream.map(FromHost))))
+        .await
 }
 
 /// A connection as tonic wants it. `tokio-vsock` has this behind a feature, which would make the
 /// host's transport depend on tonic too.
-struct FromHost(VsockStream);
+struct FromHost<S>(S);
 
-impl Connected for FromHost {
+impl<S> Connected for FromHost<S> {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
 }
 
-impl AsyncRead for FromHost {
+impl<S: AsyncRead + Unpin> AsyncRead for FromHost<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,7 +95,7 @@ impl AsyncRead for FromHost {
     }
 }
 
-impl AsyncWrite for FromHost {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FromHost<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -112,8 +128,11 @@ fn from_host(listener: VsockListener) -> impl Stream<Item = io::Result<VsockStre
     })
 }
 
-async fn accept_streams(listener: VsockListener, streams: Streams) {
-    let mut incoming = Box::pin(from_host(listener));
+async fn accept_streams<S>(incoming: impl Stream<Item = io::Result<S>>, streams: Streams)
+where
+    S: AsyncRead + Send + Unpin + 'static,
+{
+    let mut incoming = std::pin::pin!(incoming);
     while let Some(Ok(stream)) = incoming.next().await {
         let streams = streams.clone();
         tokio::spawn(async move {

@@ -27,8 +27,10 @@ use crate::{
 /// does not count as the agent's.
 const CGROUP: &str = "linkspan/shell";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// busybox' applet that makes a session with a controlling terminal and executes the rest.
-const SETSID: &[&str] = &["/bin/busybox", "setsid", "-c"];
+/// The machine's only program for people.
+const BUSYBOX: &str = "/bin/busybox";
+/// Its applet that makes a session with a controlling terminal and executes the rest.
+const SETSID: &[&str] = &[BUSYBOX, "setsid", "-c"];
 
 /// Starts shells; the reaper sees them end.
 pub struct MachineShell {
@@ -43,8 +45,15 @@ fn failed(what: &str) -> impl Fn(Errno) -> Failure {
 
 impl Shell for MachineShell {
     fn spawn(&self, spec: &ShellSpec) -> Result<Launched, Failure> {
-        let program = find(&spec.args[0])?;
         let mut args: Vec<String> = spec.args.clone();
+        let program = match find(&spec.args[0]) {
+            Some(program) => program,
+            // An applet has no file of its own here. Busybox answers 127 to one that it lacks.
+            None => {
+                args.insert(0, BUSYBOX.into());
+                BUSYBOX.into()
+            }
+        };
         args[0] = program.display().to_string();
         let (path, args) = match spec.terminal {
             Some(_) => {
@@ -56,10 +65,16 @@ impl Shell for MachineShell {
         let ends = Ends::open(spec.terminal)?;
         let cgroup = Path::new(CGROUP_ROOT).join(CGROUP);
         std::fs::create_dir_all(&cgroup).map_err(|error| {
-            Failure::new(ErrorCode::Internal, format!("cannot create `{}`: {error}", cgroup.display()))
+            Failure::new(
+                ErrorCode::Internal,
+                format!("cannot create `{}`: {error}", cgroup.display()),
+            )
         })?;
         let folder = File::open(&cgroup).map_err(|error| {
-            Failure::new(ErrorCode::Internal, format!("cannot open `{}`: {error}", cgroup.display()))
+            Failure::new(
+                ErrorCode::Internal,
+                format!("cannot open `{}`: {error}", cgroup.display()),
+            )
         })?;
         let env = ["HOME=/".into(), "TERM=xterm".into(), format!("PATH={PATH}")]
             .into_iter()
@@ -138,16 +153,10 @@ fn c_string(text: String) -> Result<CString, Failure> {
     })
 }
 
-/// Looks a program up as a shell would; busybox' applets need no links.
-fn find(name: &str) -> Result<PathBuf, Failure> {
+/// Looks a program up as a shell would.
+fn find(name: &str) -> Option<PathBuf> {
     if name.contains('/') {
-        return Ok(name.into());
+        return Some(name.into());
     }
-    PATH.split(':')
-        .map(|folder| Path::new(folder).join(name))
-        .find(|path| path.exists())
-        .ok_or_else(|| {
-            Failure::new(ErrorCode::CommandNotFound, format!("`{name}` was not found in the machine"))
-                .hint("the machine has only busybox: `linkspan machine shell -- busybox NAME`")
-        })
+    PATH.split(':').map(|folder| Path::new(folder).join(name)).find(|path| path.exists())
 }

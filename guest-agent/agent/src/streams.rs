@@ -1,12 +1,7 @@
 //! Byte streams that belong to a call: each arrives on a connection of its own and is paired with
 //! the call that names it. Either may come first.
 
-use std::{
-    collections::HashMap,
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -41,7 +36,10 @@ impl Streams {
     ///
     /// # Errors
     /// When what connected is not one of our streams, or its call never comes.
-    pub async fn accept(&self, mut stream: impl AsyncRead + Send + Unpin + 'static) -> io::Result<()> {
+    pub async fn accept(
+        &self,
+        mut stream: impl AsyncRead + Send + Unpin + 'static,
+    ) -> io::Result<()> {
         let mut head = [0; preface::LEN];
         timeout(PAIRED_WITHIN, stream.read_exact(&mut head))
             .await
@@ -117,7 +115,10 @@ impl Streams {
         stream.ok().and_then(Result::ok).ok_or_else(|| {
             Failure::new(
                 ErrorCode::TimedOut,
-                format!("the byte stream of this call did not come within {} s", PAIRED_WITHIN.as_secs()),
+                format!(
+                    "the byte stream of this call did not come within {} s",
+                    PAIRED_WITHIN.as_secs()
+                ),
             )
         })
     }

@@ -188,13 +188,19 @@ impl Task {
                     Ok(Verdict::Go) => self.start(size).await,
                     other => other.map(drop),
                 };
-                let failed = result.is_err() && self.run.is_none();
+                let removes = result.is_err()
+                    && self.run.is_none()
+                    && self.container.record.config.auto_remove;
+                if removes {
+                    // Before the caller hears of it, as at the end of a run.
+                    self.shared.forget(&self.container.record.id);
+                }
                 // The caller may have gone; the container runs all the same.
                 let _ = reply.send(result);
                 // After the answer: a start need not wait for the disk. A crash in between loses
                 // no more than that it ran.
                 self.persist().await;
-                if failed && self.container.record.config.auto_remove {
+                if removes {
                     self.remove().await;
                 }
             }

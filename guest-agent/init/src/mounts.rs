@@ -19,9 +19,9 @@ pub(crate) fn open_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Fau
         .iter()
         .map(|mount| match &mount.kind {
             MountKind::Fs { .. } => Ok(None),
-            MountKind::Bind { source, recursive } => clone_tree(source, *recursive)
-                .map(Some)
-                .about(|| format!("`{}`", source.display())),
+            MountKind::Bind { source, recursive } => {
+                clone_tree(source, *recursive).map(Some).about(|| format!("`{}`", source.display()))
+            }
         })
         .collect()
 }

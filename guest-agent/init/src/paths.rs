@@ -97,7 +97,10 @@ mod tests {
     fn parameters_are_found_and_nothing_else_is() {
         let path = |text: &str| Some(PathBuf::from(text));
         assert_eq!(sysctl("kernel.shmmax"), path("/proc/sys/kernel/shmmax"));
-        assert_eq!(sysctl("net/ipv4/conf/eth0.1/forwarding"), path("/proc/sys/net/ipv4/conf/eth0.1/forwarding"));
+        assert_eq!(
+            sysctl("net/ipv4/conf/eth0.1/forwarding"),
+            path("/proc/sys/net/ipv4/conf/eth0.1/forwarding")
+        );
         for name in ["", "a..b", "../../etc/passwd", "net/../..", "/etc/passwd"] {
             assert_eq!(sysctl(name), None, "{name}");
         }

@@ -46,11 +46,7 @@ pub(crate) fn execute(process: &Process, arguments: &CStrArray, environment: &CS
     explain_search(name, &refused)
 }
 
-fn try_one(
-    path: &Path,
-    arguments: &CStrArray,
-    environment: &CStrArray,
-) -> Result<Errno, Fault> {
+fn try_one(path: &Path, arguments: &CStrArray, environment: &CStrArray) -> Result<Errno, Fault> {
     let c_path = CString::new(path.as_os_str().as_encoded_bytes())
         .map_err(|_| fault(Errno::EINVAL, format!("exec: {path:?} has a zero byte in it")))?;
     Ok(exec(&c_path, arguments, environment))
@@ -134,11 +130,23 @@ mod tests {
         let orphan = file(folder.path(), "orphan", "#!/no/such/interpreter\n", 0o755);
         let rubbish = file(folder.path(), "rubbish", "\0\0\0\0", 0o755);
         for (name, errno, message) in [
-            ("nothing", Errno::ENOENT, "exec: \"nothing\": executable file not found in $PATH".to_owned()),
-            ("plain", Errno::ENOENT, "exec: \"plain\": executable file not found in $PATH".to_owned()),
+            (
+                "nothing",
+                Errno::ENOENT,
+                "exec: \"nothing\": executable file not found in $PATH".to_owned(),
+            ),
+            (
+                "plain",
+                Errno::ENOENT,
+                "exec: \"plain\": executable file not found in $PATH".to_owned(),
+            ),
             (&plain, Errno::EACCES, format!("exec: \"{plain}\": permission denied")),
             (here, Errno::EISDIR, format!("exec: \"{here}\": is a directory")),
-            ("/no/such", Errno::ENOENT, "exec: \"/no/such\": stat /no/such: no such file or directory".to_owned()),
+            (
+                "/no/such",
+                Errno::ENOENT,
+                "exec: \"/no/such\": stat /no/such: no such file or directory".to_owned(),
+            ),
             ("orphan", Errno::ENOENT, format!("exec {orphan}: no such file or directory")),
             (&orphan, Errno::ENOENT, format!("exec {orphan}: no such file or directory")),
             ("rubbish", Errno::ENOEXEC, format!("exec {rubbish}: exec format error")),

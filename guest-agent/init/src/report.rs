@@ -95,11 +95,7 @@ impl Report {
     }
 
     /// Sends a message with a descriptor.
-    pub(crate) fn hand_over(
-        &self,
-        message: &InitMessage,
-        fd: BorrowedFd<'_>,
-    ) -> Result<(), Fault> {
+    pub(crate) fn hand_over(&self, message: &InitMessage, fd: BorrowedFd<'_>) -> Result<(), Fault> {
         self.channel.send(message, Some(fd)).map_err(|error| fault(&error))
     }
 

@@ -27,7 +27,9 @@ pub(crate) fn mount_overlay(rootfs: &Rootfs) -> Result<(), Fault> {
         None => linked_options(rootfs)?,
     };
     mount(Some("overlay"), &rootfs.work, Some("overlay"), MsFlags::empty(), Some(&*options))
-        .about(|| format!("{} layers, changes in `{}`", rootfs.lower.len(), rootfs.upper.display()))?;
+        .about(|| {
+            format!("{} layers, changes in `{}`", rootfs.lower.len(), rootfs.upper.display())
+        })?;
     chdir(&rootfs.work).about(|| rootfs.work.display().to_string())
 }
 

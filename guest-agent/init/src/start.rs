@@ -81,8 +81,8 @@ fn set_names(plan: &Plan) -> Result<(), Fault> {
 
 fn set_sysctls(sysctls: &[(String, String)]) -> Result<(), Fault> {
     for (name, value) in sysctls {
-        let path =
-            sysctl(name).ok_or_else(|| Fault::new(format!("`{name}` is not a parameter's name")))?;
+        let path = sysctl(name)
+            .ok_or_else(|| Fault::new(format!("`{name}` is not a parameter's name")))?;
         // No O_CREAT: a parameter that the kernel does not have is an error.
         let write = std::fs::OpenOptions::new()
             .write(true)

@@ -116,7 +116,12 @@ fn resolve(
     }
     user.groups.insert(0, user.gid);
     let mut seen = Vec::with_capacity(user.groups.len());
-    user.groups.retain(|gid| !seen.contains(gid) && { seen.push(*gid); true });
+    user.groups.retain(|gid| {
+        !seen.contains(gid) && {
+            seen.push(*gid);
+            true
+        }
+    });
     Ok(user)
 }
 
@@ -191,7 +196,10 @@ mod tests {
 
     #[test]
     fn additional_groups_come_on_top_once() {
-        assert_eq!(find("app", &["wheel", "1", "99"]), user(1000, 1001, &[1001, 1, 27, 10, 99], "/home/app"));
+        assert_eq!(
+            find("app", &["wheel", "1", "99"]),
+            user(1000, 1001, &[1001, 1, 27, 10, 99], "/home/app")
+        );
     }
 
     #[test]
@@ -201,7 +209,9 @@ mod tests {
 
     #[test]
     fn unknown_names_and_numbers_out_of_range_are_errors() {
-        let user = |name: &str| Err(format!("unable to find user {name}: no matching entries in passwd file"));
+        let user = |name: &str| {
+            Err(format!("unable to find user {name}: no matching entries in passwd file"))
+        };
         assert_eq!(find("ghost", &[]), user("ghost"));
         assert_eq!(find("4294967295", &[]), user("4294967295"));
         let group = "unable to find group ghosts: no matching entries in group file".to_owned();

@@ -313,9 +313,8 @@ fn settings(resources: &Resources) -> Vec<(&'static str, String)> {
     let amount = |value: u64| if value == u64::MAX { "max".to_owned() } else { value.to_string() };
     let number = |file, value: Option<u64>| value.map(|value| (file, amount(value)));
     let text = |file, value: &Option<String>| value.clone().map(|value| (file, value));
-    let cpu_max = resources
-        .cpu_max
-        .map(|(quota, period)| ("cpu.max", format!("{} {period}", amount(quota))));
+    let cpu_max =
+        resources.cpu_max.map(|(quota, period)| ("cpu.max", format!("{} {period}", amount(quota))));
     [
         number("memory.max", resources.memory_max),
         number(SWAP_MAX, resources.swap_max),

@@ -68,16 +68,23 @@ fn fs(
 /// terminal, when it has one.
 #[must_use]
 pub fn devices() -> Vec<Device> {
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)]
-        .into_iter()
-        .map(|(name, major, minor)| Device {
-            path: PathBuf::from("/dev").join(name),
-            block: false,
-            major,
-            minor,
-            mode: 0o666,
-        })
-        .collect()
+    [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+    ]
+    .into_iter()
+    .map(|(name, major, minor)| Device {
+        path: PathBuf::from("/dev").join(name),
+        block: false,
+        major,
+        minor,
+        mode: 0o666,
+    })
+    .collect()
 }
 
 /// Kernel interfaces that a container must not read. Not for privileged ones.

@@ -218,8 +218,10 @@ mod tests {
 
     #[test]
     fn a_containers_own_device_is_added_once() {
-        let vda = Device { path: "/dev/vda".into(), block: true, major: 254, minor: 0, mode: 0o660 };
-        let null = Device { path: "/dev/null".into(), block: false, major: 1, minor: 3, mode: 0o666 };
+        let vda =
+            Device { path: "/dev/vda".into(), block: true, major: 254, minor: 0, mode: 0o660 };
+        let null =
+            Device { path: "/dev/null".into(), block: false, major: 1, minor: 3, mode: 0o666 };
         let rules = rules(&[vda, null]);
         assert_eq!(rules.len(), STANDARD_RULES.len() + 1);
         let program = program(&rules);

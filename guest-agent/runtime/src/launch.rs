@@ -224,8 +224,7 @@ impl<S: Spawner> Launcher<S> {
         let cgroup = self.hierarchy.open(cgroup);
         let folder = open_folder(&cgroup)?;
         let (ours, theirs) = socket_pair()?;
-        let fds =
-            [(theirs.as_fd(), SOCKET_FD), (target, TARGET_FD), (folder.as_fd(), CGROUP_FD)];
+        let fds = [(theirs.as_fd(), SOCKET_FD), (target, TARGET_FD), (folder.as_fd(), CGROUP_FD)];
         let errand = self.spawn(&stdio, &fds, CloneFlags::empty(), None, Role::Errand)?;
         drop((theirs, stdio));
         clock.done(Step::Spawn);

@@ -89,13 +89,7 @@ impl BootCalls for Kernel {
 }
 
 /// mount(2); an empty `data` or `fstype` is passed as none at all.
-pub fn mount(
-    source: &str,
-    target: &Path,
-    fstype: &str,
-    flags: MsFlags,
-    data: &str,
-) -> Result<()> {
+pub fn mount(source: &str, target: &Path, fstype: &str, flags: MsFlags, data: &str) -> Result<()> {
     let none_if_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     nix::mount::mount(
         Some(source),

@@ -76,9 +76,8 @@ impl FsContext {
         key: Option<&std::ffi::CStr>,
         value: Option<&std::ffi::CStr>,
     ) -> Result<()> {
-        let pointer = |text: Option<&std::ffi::CStr>| {
-            text.map_or(std::ptr::null(), std::ffi::CStr::as_ptr)
-        };
+        let pointer =
+            |text: Option<&std::ffi::CStr>| text.map_or(std::ptr::null(), std::ffi::CStr::as_ptr);
         let (fd, key, value) = (self.0.as_raw_fd(), pointer(key), pointer(value));
         // SAFETY: key and value are null or C strings that live during the call.
         check(unsafe { libc::syscall(libc::SYS_fsconfig, fd, command, key, value, 0) }).map(drop)
@@ -137,8 +136,7 @@ pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool)
     const AT_RECURSIVE: libc::c_uint = 0x8000;
     let attr =
         libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
-    let flags =
-        libc::AT_EMPTY_PATH.cast_unsigned() | if recursive { AT_RECURSIVE } else { 0 };
+    let flags = libc::AT_EMPTY_PATH.cast_unsigned() | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the kernel reads one mount_attr of the given size, which lives on this frame.
     check(unsafe {
         libc::syscall(

@@ -124,8 +124,7 @@ fn out_of_the_way(
     if fd.as_raw_fd() >= FIRST_FREE_FD {
         return Ok(fd.as_raw_fd());
     }
-    let copy =
-        fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_FREE_FD)).map_err(SpawnError::Clone)?;
+    let copy = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(FIRST_FREE_FD)).map_err(SpawnError::Clone)?;
     // SAFETY: fcntl has just made this descriptor for us and nobody else knows it.
     copies.push(unsafe { OwnedFd::from_raw_fd(copy) });
     Ok(copy)
@@ -243,7 +242,11 @@ unsafe extern "C" fn child_main(child: *mut Child<'_>) -> ! {
         // SAFETY: the signal set lives in `child`; nothing is written. The C strings and arrays
         // live in `child` as well. execve returns only when it fails.
         unsafe {
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const child.signal_mask, std::ptr::null_mut());
+            libc::sigprocmask(
+                libc::SIG_SETMASK,
+                &raw const child.signal_mask,
+                std::ptr::null_mut(),
+            );
             match child.program {
                 ChildProgram::Path(path) => {
                     libc::execve(path.as_ptr(), arguments, environment);

@@ -28,7 +28,11 @@ pub(crate) fn updates(machine: Machine) -> Updates<StartMachineResponse> {
     tokio::spawn(async move {
         let mut changes = std::pin::pin!(changes(&machine));
         let mut start = std::pin::pin!(machine.start());
-        let mut told = 0;
+        // The notices of a boot are told to those who wait for it, not to everyone who comes later.
+        let mut told = match &machine.snapshot().state {
+            State::Running(running) => running.notices.len(),
+            _ => 0,
+        };
         // What it was before the start says nothing about the start: `starting` is the first
         // news, and for a machine that runs the result is the only one.
         let result = loop {

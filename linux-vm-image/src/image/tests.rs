@@ -19,9 +19,10 @@ impl Bench {
         }
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(Some(folder.path().join("cache"))).unwrap();
-        for (name, hash, modules) in
-            [("debian", debian::hash12(), vec!["virtio.ko".to_owned()]), ("lean", lean::hash12(), vec![])]
-        {
+        for (name, hash, modules) in [
+            ("debian", debian::hash12(), vec!["virtio.ko".to_owned()]),
+            ("lean", lean::hash12(), vec![]),
+        ] {
             let work = cache.work().unwrap();
             store(&work.path().join("vmlinux"), name.as_bytes()).unwrap();
             store(&work.path().join("config"), b"CONFIG_X=y\n").unwrap();

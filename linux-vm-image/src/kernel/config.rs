@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn options_that_did_not_end_up_as_asked_are_listed() {
-        let wanted = parse("CONFIG_A=y\nCONFIG_B=\"x\"\n# CONFIG_C is not set\n# a comment\nCONFIG_D=y\n");
+        let wanted =
+            parse("CONFIG_A=y\nCONFIG_B=\"x\"\n# CONFIG_C is not set\n# a comment\nCONFIG_D=y\n");
         let have = parse("CONFIG_A=y\nCONFIG_B=\"x\"\nCONFIG_C=y\n# CONFIG_D is not set\n");
         assert_eq!(
             differences(&wanted, &have),

@@ -15,8 +15,7 @@ use crate::{
 const META_PACKAGES: [&str; 2] = ["linux-image-cloud-amd64", "linux-image-virtual"];
 
 /// What the initramfs and the direct boot take for granted.
-const REQUIRED: &str =
-    "CONFIG_PVH=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_LZ4=y\nCONFIG_RD_ZSTD=y\nCONFIG_DEVTMPFS=y\nCONFIG_EXT4_FS=y\n";
+const REQUIRED: &str = "CONFIG_PVH=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_LZ4=y\nCONFIG_RD_ZSTD=y\nCONFIG_DEVTMPFS=y\nCONFIG_EXT4_FS=y\n";
 
 /// Part of the cache key: changes when the way this module makes a kernel does.
 const RECIPE: u32 = 1;
@@ -58,7 +57,8 @@ fn image_package() -> Result<Candidate> {
         };
         if let Some(name) = found.depends.iter().find(numbered) {
             let image = apt::candidate(name)?;
-            return image.with_context(|| format!("apt does not know `{name}`, which `{meta}` needs"));
+            return image
+                .with_context(|| format!("apt does not know `{name}`, which `{meta}` needs"));
         }
     }
     bail!(

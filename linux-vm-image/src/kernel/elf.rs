@@ -163,7 +163,12 @@ mod tests {
 
     const LOAD_AT: u64 = 0x100_0000;
 
-    fn header(kind: elf::ProgramType, offset: usize, file: usize, memory: u64) -> ProgramHeader64<Le> {
+    fn header(
+        kind: elf::ProgramType,
+        offset: usize,
+        file: usize,
+        memory: u64,
+    ) -> ProgramHeader64<Le> {
         ProgramHeader64 {
             p_type: U32::new(Le, kind),
             p_flags: U32::new(Le, elf::ProgramFlags(7)),

@@ -82,7 +82,10 @@ fn source_package() -> Result<Candidate> {
             None => Ok(found),
         };
     }
-    bail!("apt offers no kernel source: it knows neither `{}`; run `apt-get update`", SOURCES.join("` nor `"))
+    bail!(
+        "apt offers no kernel source: it knows neither `{}`; run `apt-get update`",
+        SOURCES.join("` nor `")
+    )
 }
 
 fn check_tools() -> Result<()> {
@@ -197,7 +200,8 @@ fn minutes(time: Duration) -> String {
 
 fn keep(cache: &Cache, tree: &Path, source: &Candidate) -> Result<CachedKernel> {
     let work = cache.work()?;
-    let vmlinux = elf::pack(&load(&tree.join("vmlinux"))?).context("the built kernel is of no use")?;
+    let vmlinux =
+        elf::pack(&load(&tree.join("vmlinux"))?).context("the built kernel is of no use")?;
     store(&work.path().join("vmlinux"), &vmlinux)?;
     store(&work.path().join("config"), &load(&tree.join(".config"))?)?;
     let release = process::text(make(tree).args(["-s", "kernelrelease"]))?.trim().to_owned();

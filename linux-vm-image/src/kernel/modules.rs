@@ -169,7 +169,9 @@ fn content(path: &Path) -> Result<Vec<u8>, ModuleError> {
     let mut unpacked = Vec::new();
     match path.extension().and_then(|ending| ending.to_str()) {
         Some("xz") => liblzma::read::XzDecoder::new(&packed[..]).read_to_end(&mut unpacked),
-        Some("zst") => zstd::Decoder::new(&packed[..]).and_then(|mut d| d.read_to_end(&mut unpacked)),
+        Some("zst") => {
+            zstd::Decoder::new(&packed[..]).and_then(|mut d| d.read_to_end(&mut unpacked))
+        }
         Some("gz") => flate2::read::MultiGzDecoder::new(&packed[..]).read_to_end(&mut unpacked),
         _ => return Ok(packed),
     }

@@ -33,9 +33,9 @@ pub(crate) fn boot(target: &Path, kernel: &str, runs: usize) -> Result<Vec<Figur
         host.run(&["machine", "stop"])?;
         whole.push(host.time(&["machine", "start"])?.as_secs_f64());
         let status = host.status()?;
-        for phase in status["phases"].as_array().context("the status has no phases")? {
-            let name = phase["name"].as_str().unwrap_or_default().to_owned();
-            let millis = phase["duration_us"].as_f64().unwrap_or_default() / 1000.0;
+        for phase in status["Phases"].as_array().context("the status has no phases")? {
+            let name = phase["Name"].as_str().unwrap_or_default().to_owned();
+            let millis = phase["DurationUs"].as_f64().unwrap_or_default() / 1000.0;
             match phases.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, values)) => values.push(millis),
                 None => phases.push((name, vec![millis])),

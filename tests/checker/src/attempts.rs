@@ -25,8 +25,6 @@ const ATTEMPTS: &[Attempt] = &[
     ("remount / writable", || {
         errno(mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REMOUNT, None::<&str>))
     }),
-    ("unshare user namespace", || errno(unshare(CloneFlags::CLONE_NEWUSER))),
-    ("unshare mount namespace", || errno(unshare(CloneFlags::CLONE_NEWNS))),
     ("set host name", || errno(sethostname("taken-over"))),
     ("reboot", || errno(reboot(RebootMode::RB_AUTOBOOT))),
     ("ptrace init", || errno(ptrace::attach(Pid::from_raw(1)))),
@@ -64,6 +62,9 @@ const ATTEMPTS: &[Attempt] = &[
         let agent = fs::read_to_string("/proc/1/comm").unwrap_or_default();
         if agent.contains("linkspan-agent") { Ok(()) } else { Err("not visible".into()) }
     }),
+    // Last: they change what this process is, for the attempts that would follow.
+    ("unshare mount namespace", || errno(unshare(CloneFlags::CLONE_NEWNS))),
+    ("unshare user namespace", || errno(unshare(CloneFlags::CLONE_NEWUSER))),
 ];
 
 /// Tries everything.
@@ -99,10 +100,9 @@ fn errno<T>(result: Result<T, Errno>) -> Result<(), String> {
 
 fn io<T>(result: std::io::Result<T>) -> Result<(), String> {
     result.map(drop).map_err(|error| {
-        error.raw_os_error().map_or_else(
-            || error.to_string(),
-            |number| format!("{:?}", Errno::from_raw(number)),
-        )
+        error
+            .raw_os_error()
+            .map_or_else(|| error.to_string(), |number| format!("{:?}", Errno::from_raw(number)))
     })
 }
 

@@ -65,7 +65,12 @@ impl Done {
     pub fn fails(self, code: i32, words: &[&str]) {
         assert_eq!(self.code, code, "`{}`:\n{}{}", self.what, self.text(), self.err);
         for word in words {
-            assert!(self.err.contains(word), "`{}` does not say `{word}`:\n{}", self.what, self.err);
+            assert!(
+                self.err.contains(word),
+                "`{}` does not say `{word}`:\n{}",
+                self.what,
+                self.err
+            );
         }
     }
 }
@@ -199,7 +204,8 @@ impl Host {
             .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
             .filter(|pid| pid.unsigned_abs() != me)
             .filter_map(|pid| {
-                let bytes = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                let bytes =
+                    |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
                 let command = String::from_utf8_lossy(&bytes("cmdline")).replace('\0', " ");
                 let environment = String::from_utf8_lossy(&bytes("environ")).into_owned();
                 let ours = command.contains(&home) || environment.contains(&home);
@@ -255,11 +261,13 @@ impl Drop for Host {
 /// Waits for a started command.
 ///
 /// # Panics
-/// When it does not end within five minutes.
+/// When it does not end within two minutes.
 #[must_use]
 pub fn finish(mut child: Child, what: &[&str]) -> Done {
     use std::{io::Read as _, os::unix::process::ExitStatusExt as _};
-    fn drain(pipe: Option<impl std::io::Read + Send + 'static>) -> std::thread::JoinHandle<Vec<u8>> {
+    fn drain(
+        pipe: Option<impl std::io::Read + Send + 'static>,
+    ) -> std::thread::JoinHandle<Vec<u8>> {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
             if let Some(mut pipe) = pipe {
@@ -270,14 +278,14 @@ pub fn finish(mut child: Child, what: &[&str]) -> Done {
     }
     let out = drain(child.stdout.take().map(|pipe| pipe.take(u64::MAX)));
     let err = drain(child.stderr.take());
-    let deadline = Instant::now() + Duration::from_secs(300);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let status = loop {
         if let Some(status) = child.try_wait().expect("a child of ours") {
             break status;
         }
         if Instant::now() > deadline {
             let _ = child.kill();
-            panic!("`linkspan {}` did not end within 300 s", what.join(" "));
+            panic!("`linkspan {}` did not end within 120 s", what.join(" "));
         }
         std::thread::sleep(Duration::from_millis(5));
     };

@@ -145,7 +145,9 @@ fn drivers_know_neither_engine_nor_agent_protocol_nor_each_other() {
         for other in drivers.iter().filter(|other| *other != driver) {
             graph.forbid(driver, other, "drivers do not know each other");
         }
-        for general in ["linkspan-machine", "linkspan-engine", "linkspan-gateway", "linkspan-client"] {
+        for general in
+            ["linkspan-machine", "linkspan-engine", "linkspan-gateway", "linkspan-client"]
+        {
             graph.forbid(general, driver, "only the daemon's wiring names a driver");
         }
     }

@@ -60,7 +60,12 @@ fn unsafe_stays_in_its_rooms() {
         }
         for (number, line) in text.lines().enumerate() {
             let code = code(line);
-            let opens = [format!("{word} {{"), format!("{word} fn"), format!("{word} impl"), format!("{word}(")];
+            let opens = [
+                format!("{word} {{"),
+                format!("{word} fn"),
+                format!("{word} impl"),
+                format!("{word}("),
+            ];
             assert!(
                 !opens.iter().any(|open| code.contains(open.as_str())),
                 "{}:{}: {word} code belongs in guest-agent/sys",
@@ -118,7 +123,11 @@ fn no_test_double_is_compiled_into_a_program() {
 
 #[test]
 fn no_registry_host_is_written_into_the_tree() {
-    let hosts = [["deb.", "debian.org"].concat(), ["static.", "crates.io"].concat(), ["registry.", "npmjs.org"].concat()];
+    let hosts = [
+        ["deb.", "debian.org"].concat(),
+        ["static.", "crates.io"].concat(),
+        ["registry.", "npmjs.org"].concat(),
+    ];
     for (path, text) in sources() {
         for host in &hosts {
             assert!(!text.contains(host.as_str()), "{} names {host}", path.display());

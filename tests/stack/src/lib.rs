@@ -1,1 +1,1 @@
-//! linkspan-test-stack
+//! The whole stack without a VM: only tests, see `tests/stack`.

@@ -34,8 +34,11 @@ enum Content {
 /// Mounts the data disk at [`DATA`].
 pub(super) fn prepare(kernel: &dyn BootCalls) -> Result<(), BootError> {
     appear()?;
-    let mut device =
-        OpenOptions::new().read(true).write(true).open(DEVICE).map_err(BootError::file("open", DEVICE))?;
+    let mut device = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(DEVICE)
+        .map_err(BootError::file("open", DEVICE))?;
     let capacity = disk::block_device_size(&device)
         .map_err(|errno| BootError::file("read the size of", DEVICE)(errno.into()))?;
     let mut beginning = Vec::with_capacity(LOOK);
@@ -90,7 +93,8 @@ fn recognise(beginning: &[u8]) -> Content {
 
 /// Grows the mounted file system to the device, when the device has become larger.
 fn grow(capacity: u64) -> Result<(), BootError> {
-    let now = statvfs(DATA).map_err(|errno| BootError::file("read the size of", DATA)(errno.into()))?;
+    let now =
+        statvfs(DATA).map_err(|errno| BootError::file("read the size of", DATA)(errno.into()))?;
     let block = now.fragment_size();
     let root = File::open(DATA).map_err(BootError::file("open", DATA))?;
     // statvfs counts without ext4's own overhead, so "is it smaller than the device" is always

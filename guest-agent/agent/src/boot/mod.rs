@@ -60,7 +60,9 @@ pub enum BootError {
         seconds: u64,
     },
     /// The data disk has foreign content.
-    #[error("the data disk holds something that is not Linkspan's: neither blank nor an ext4 file system")]
+    #[error(
+        "the data disk holds something that is not Linkspan's: neither blank nor an ext4 file system"
+    )]
     ForeignDisk,
     /// The data disk is smaller than an empty file system.
     #[error("the data disk has {have} bytes; an empty file system takes {need}")]
@@ -84,7 +86,10 @@ pub enum BootError {
 }
 
 impl BootError {
-    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
     }
@@ -93,13 +98,19 @@ impl BootError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoDisk { .. } => Some("start the machine again; if it stays so, report the serial log"),
+            Self::NoDisk { .. } => {
+                Some("start the machine again; if it stays so, report the serial log")
+            }
             Self::ForeignDisk => Some(
                 "move the machine's data.img away to keep it, or remove the machine and create it anew",
             ),
-            Self::SmallDisk { .. } => Some("give the machine a larger disk: `linkspan machine set --disk GIB`"),
+            Self::SmallDisk { .. } => {
+                Some("give the machine a larger disk: `linkspan machine set --disk GIB`")
+            }
             Self::Template(_) | Self::Module { .. } => Some("make the VM image anew: `make image`"),
-            Self::Grow { .. } => Some("the machine works with the old size; set the disk's size back"),
+            Self::Grow { .. } => {
+                Some("the machine works with the old size; set the disk's size back")
+            }
             Self::Mount { .. } | Self::File { .. } => None,
         }
     }
@@ -123,7 +134,11 @@ pub fn early(kernel: &dyn BootCalls, timeline: &Timeline) -> Result<Cmdline, Boo
 ///
 /// # Errors
 /// When the machine cannot go on.
-pub fn late(kernel: &dyn BootCalls, timeline: &Timeline, cmdline: &Cmdline) -> Result<(), BootError> {
+pub fn late(
+    kernel: &dyn BootCalls,
+    timeline: &Timeline,
+    cmdline: &Cmdline,
+) -> Result<(), BootError> {
     timeline.phase("disk", || {
         // First, so that writing to the disk is already accounted to the agent's cgroup.
         cgroup::enter()?;

@@ -26,9 +26,7 @@ pub(super) fn make_pivotable(kernel: &dyn BootCalls) -> Result<(), BootError> {
         .mount("/", Path::new("/sysroot"), "", MsFlags::MS_BIND, "")
         .map_err(step("the root", "/sysroot"))?;
     chdir("/sysroot").map_err(step("the root", "/sysroot"))?;
-    kernel
-        .mount(".", Path::new("/"), "", MsFlags::MS_MOVE, "")
-        .map_err(step("the root", "/"))?;
+    kernel.mount(".", Path::new("/"), "", MsFlags::MS_MOVE, "").map_err(step("the root", "/"))?;
     chroot(".").map_err(step("the root", "/"))?;
     chdir("/").map_err(step("the root", "/"))
 }
@@ -47,7 +45,12 @@ pub(super) fn mount_standard(kernel: &dyn BootCalls) -> Result<(), BootError> {
     let mounts = [
         Standard { fstype: "proc", target: "/proc", flags: quiet, data: "" },
         Standard { fstype: "sysfs", target: "/sys", flags: quiet, data: "" },
-        Standard { fstype: "devtmpfs", target: "/dev", flags: MsFlags::MS_NOSUID, data: "mode=0755" },
+        Standard {
+            fstype: "devtmpfs",
+            target: "/dev",
+            flags: MsFlags::MS_NOSUID,
+            data: "mode=0755",
+        },
         Standard {
             fstype: "devpts",
             target: "/dev/pts",
@@ -85,11 +88,20 @@ pub(super) fn mount_standard(kernel: &dyn BootCalls) -> Result<(), BootError> {
             // CONFIG_DEVTMPFS_MOUNT does not apply to an initramfs, but a host may do it.
             Ok(()) | Err(Errno::EBUSY) => {}
             Err(errno) => {
-                return Err(BootError::Mount { what: mount.fstype.into(), target: target.into(), errno });
+                return Err(BootError::Mount {
+                    what: mount.fstype.into(),
+                    target: target.into(),
+                    errno,
+                });
             }
         }
     }
-    for (link, to) in [("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev/stdout", "/proc/self/fd/1"), ("/dev/stderr", "/proc/self/fd/2")] {
+    for (link, to) in [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+    ] {
         // Only convenience for the machine's own shell.
         let _ = symlink(to, link);
     }

@@ -48,8 +48,7 @@ pub fn write(
         }
         put(disk, offset, &bytes)?;
     }
-    let first =
-        first.ok_or_else(|| BootError::Template("it has no first block".into()))?;
+    let first = first.ok_or_else(|| BootError::Template("it has no first block".into()))?;
     disk.flush().map_err(BootError::file("write to", "/dev/vda"))?;
     put(disk, 0, &first)?;
     disk.flush().map_err(BootError::file("write to", "/dev/vda"))?;

@@ -124,14 +124,16 @@ mod tests {
         timeline.end();
         let seen: Vec<_> =
             receiver.iter().map(|phase| (phase.name, phase.duration_us > 0)).collect();
-        let expected = [("kernel", true), ("agent", false), ("agent", true), ("disk", false), ("disk", true)];
+        let expected =
+            [("kernel", true), ("agent", false), ("agent", true), ("disk", false), ("disk", true)];
         assert_eq!(seen, expected.map(|(name, over)| (name.to_owned(), over)));
     }
 
     #[test]
     fn a_failed_phase_carries_its_reason_and_remedy() {
         let timeline = Timeline::begin();
-        let failed: Result<(), _> = timeline.phase("disk", || Err(BootError::NoDisk { seconds: 3 }));
+        let failed: Result<(), _> =
+            timeline.phase("disk", || Err(BootError::NoDisk { seconds: 3 }));
         assert!(failed.is_err());
         let phases = timeline.phases();
         let disk = phases.last().expect("a phase");

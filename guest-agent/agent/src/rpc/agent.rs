@@ -12,6 +12,7 @@ use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{self as wire, agent_service_server::AgentService},
 };
+use linkspan_sys::boot::BootCalls;
 use nix::sys::{statvfs::statvfs, utsname::uname};
 use tokio::sync::broadcast;
 use tonic::{Request, Response, Status, Streaming};
@@ -60,7 +61,7 @@ impl AgentService for Face {
         }
         let drift = match request.unix_nanos {
             0 => 0,
-            theirs => set_clock(theirs)?,
+            theirs => set_clock(self.0.kernel.as_ref(), theirs)?,
         };
         let uts = uname().map_err(|errno| internal(errno.desc()))?;
         Ok(Response::new(wire::HelloResponse {
@@ -86,8 +87,7 @@ impl AgentService for Face {
         request: Request<wire::PowerOffRequest>,
     ) -> Answer<wire::PowerOffResponse> {
         let request = request.into_inner();
-        let grace =
-            request.stop_timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        let grace = request.stop_timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
         let stopped = self.0.power.off(&self.0.containers, grace, request.reboot).await;
         Ok(Response::new(wire::PowerOffResponse {
             stopped_containers: u32::try_from(stopped).unwrap_or(u32::MAX),
@@ -113,8 +113,7 @@ impl AgentService for Face {
         };
         let shell = self.0.shell.clone();
         let launched = blocking(move || shell.spawn(&spec)).await?;
-        let session =
-            Session::new(launched, self.0.launcher.clone()).map_err(internal)?;
+        let session = Session::new(launched, self.0.launcher.clone()).map_err(internal)?;
         Ok(Response::new(stdio::serve(session, requests, |request| match request.kind {
             Some(wire::shell_request::Kind::Input(input)) => Some(input),
             _ => None,
@@ -153,7 +152,7 @@ impl AgentService for Face {
 }
 
 /// Sets the clock to the host's when it has drifted. Returns how far it was off, in milliseconds.
-fn set_clock(theirs: i64) -> Result<i64, Failure> {
+fn set_clock(kernel: &dyn BootCalls, theirs: i64) -> Result<i64, Failure> {
     let ours = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map(|since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
@@ -161,7 +160,8 @@ fn set_clock(theirs: i64) -> Result<i64, Failure> {
     let drift = ours.saturating_sub(theirs);
     if drift.unsigned_abs() > DRIFT.as_nanos() as u64 {
         let (seconds, nanos) = (theirs.div_euclid(1_000_000_000), theirs.rem_euclid(1_000_000_000));
-        linkspan_sys::boot::set_clock(seconds, nanos)
+        kernel
+            .set_clock(seconds, nanos)
             .map_err(|errno| internal(format!("cannot set the clock: {}", errno.desc())))?;
     }
     Ok(drift / 1_000_000)
@@ -173,7 +173,9 @@ fn usage(containers_running: u32) -> Result<wire::UsageResponse, Failure> {
     let memory = |key: &str| {
         meminfo
             .lines()
-            .find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+            .find_map(|line| {
+                line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+            })
             .unwrap_or_default()
             * 1024
     };

@@ -4,17 +4,12 @@ use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
 use linkspan_containers::{
-    AttachOptions, Attachment, Error, WaitCondition,
-    filter::Filters,
-    io::Channel,
-    log::Select,
+    AttachOptions, Attachment, Error, WaitCondition, filter::Filters, io::Channel, log::Select,
     signal::Signal,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
-    v1::{
-        self as wire, container_service_server::ContainerService, stdio_input, stdio_output,
-    },
+    v1::{self as wire, container_service_server::ContainerService, stdio_input, stdio_output},
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -123,8 +118,7 @@ impl ContainerService for Face {
         &self,
         request: Request<wire::InspectContainerRequest>,
     ) -> Answer<wire::InspectContainerResponse> {
-        let found =
-            self.0.containers.inspect(&request.into_inner().container).map_err(refuse)?;
+        let found = self.0.containers.inspect(&request.into_inner().container).map_err(refuse)?;
         Ok(Response::new(wire::InspectContainerResponse {
             container: Some(convert::detail(&found)),
         }))
@@ -140,8 +134,7 @@ impl ContainerService for Face {
             wire::WaitCondition::NextExit => WaitCondition::NextExit,
             wire::WaitCondition::Removed => WaitCondition::Removed,
         };
-        let exit =
-            self.0.containers.wait(&request.container, condition).await.map_err(refuse)?;
+        let exit = self.0.containers.wait(&request.container, condition).await.map_err(refuse)?;
         Ok(Response::new(exit.map_or_else(Default::default, |exit| wire::WaitContainerResponse {
             exit_code: exit.code,
             oom_killed: exit.oom_killed,
@@ -206,17 +199,14 @@ impl ContainerService for Face {
         let attachment =
             self.0.containers.attach(&open.container, options).await.map_err(refuse)?;
         let feeder = Abort(tokio::spawn(feed(attachment.input(), requests)));
-        Ok(Response::new(Box::pin(stream::unfold(
-            Some((attachment, feeder)),
-            |state| async {
-                let (mut attachment, feeder): (Attachment, Abort) = state?;
-                match attachment.next().await {
-                    Ok(Some(event)) => Some((Ok(stdio::encode(event)), Some((attachment, feeder)))),
-                    Ok(None) => None,
-                    Err(error) => Some((Err(refuse(error)), None)),
-                }
-            },
-        ))))
+        Ok(Response::new(Box::pin(stream::unfold(Some((attachment, feeder)), |state| async {
+            let (mut attachment, feeder): (Attachment, Abort) = state?;
+            match attachment.next().await {
+                Ok(Some(event)) => Some((Ok(stdio::encode(event)), Some((attachment, feeder)))),
+                Ok(None) => None,
+                Err(error) => Some((Err(refuse(error)), None)),
+            }
+        }))))
     }
 
     async fn exec(&self, request: Request<Streaming<wire::ExecRequest>>) -> Answer<Output> {
@@ -230,9 +220,8 @@ impl ContainerService for Face {
         let detach = config.detach;
         let session = self.0.containers.exec(&container, config).await.map_err(refuse)?;
         if detach {
-            let started = stdio_output::Kind::Started(wire::ProcessStarted {
-                pid: session.control.pid(),
-            });
+            let started =
+                stdio_output::Kind::Started(wire::ProcessStarted { pid: session.control.pid() });
             let output = wire::StdioOutput { kind: Some(started) };
             return Ok(Response::new(Box::pin(stream::iter([Ok(output)]))));
         }

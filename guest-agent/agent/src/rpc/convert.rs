@@ -1,5 +1,6 @@
 //! Between the wire's types and those of `containers`.
 
+use jiff::Timestamp;
 use linkspan_containers::{
     Error, Snapshot,
     config::{Config, ExecConfig, Limits, Ulimit},
@@ -7,7 +8,6 @@ use linkspan_containers::{
     state::{Kind, State},
 };
 use linkspan_proto::v1 as wire;
-use jiff::Timestamp;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or_default()
@@ -151,9 +151,10 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
         .into(),
         started_unix_nanos: started.map_or(0, nanos),
         finished_unix_nanos: exit.map_or(0, |exit| nanos(exit.finished_at)),
-        exit_code: state
-            .failed()
-            .map_or_else(|| exit.map_or(0, |exit| exit.code), linkspan_containers::error::LaunchError::exit_code),
+        exit_code: state.failed().map_or_else(
+            || exit.map_or(0, |exit| exit.code),
+            linkspan_containers::error::LaunchError::exit_code,
+        ),
         labels: record.resolved.labels.clone().into_iter().collect(),
     }
 }

@@ -66,9 +66,7 @@ impl ImageService for Face {
     ) -> Answer<wire::InspectImageResponse> {
         let name = request.into_inner().image;
         let image = self.with_store(move |store| store.inspect(&name)).await?;
-        Ok(Response::new(wire::InspectImageResponse {
-            image: Some(detail(image, &self.uses())),
-        }))
+        Ok(Response::new(wire::InspectImageResponse { image: Some(detail(image, &self.uses())) }))
     }
 
     async fn tag(&self, request: Request<wire::TagImageRequest>) -> Answer<wire::TagImageResponse> {
@@ -145,7 +143,8 @@ impl ImageService for Face {
                             tags: image.tags,
                         });
                         // A client that has left misses only the answer.
-                        let _ = answers.send(Ok(wire::LoadImageResponse { kind: Some(kind) })).await;
+                        let _ =
+                            answers.send(Ok(wire::LoadImageResponse { kind: Some(kind) })).await;
                     }
                 }
                 Err(status) => drop(answers.send(Err(status)).await),
@@ -166,8 +165,7 @@ impl ImageService for Face {
             changes: request.changes,
         };
         let archive = SyncIoBridge::new(archive);
-        let image =
-            self.with_store(move |store| store.import(archive, &options, |_| {})).await?;
+        let image = self.with_store(move |store| store.import(archive, &options, |_| {})).await?;
         Ok(Response::new(wire::ImportImageResponse { id: image.id.to_string() }))
     }
 }

@@ -17,6 +17,7 @@ use linkspan_proto::{
         image_service_server::ImageServiceServer,
     },
 };
+use linkspan_sys::boot::BootCalls;
 use tonic::{Status, service::Routes};
 
 use crate::{boot::timeline::Timeline, console::Journal, power::Power, streams::Streams};
@@ -43,6 +44,8 @@ pub struct Guest {
     pub journal: Journal,
     /// The way out.
     pub power: Arc<dyn Power>,
+    /// Sets the clock when it has drifted.
+    pub kernel: Arc<dyn BootCalls>,
     /// Names this boot.
     pub boot_id: Arc<str>,
 }
@@ -73,7 +76,8 @@ pub fn services(guest: Guest) -> Routes {
     let mut routes = Routes::builder();
     routes
         .add_service(
-            AgentServiceServer::new(agent::Face(guest.clone())).max_decoding_message_size(MAX_MESSAGE),
+            AgentServiceServer::new(agent::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(
             ContainerServiceServer::new(containers::Face(guest.clone()))

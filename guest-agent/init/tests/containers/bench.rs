@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use linkspan_runtime::cgroup::{Cgroup, Hierarchy};
-use linkspan_runtime::launch::{
-    DirectSpawner, InitProgram, LaunchError, Launcher, Started, Stdio,
-};
+use linkspan_runtime::launch::{DirectSpawner, InitProgram, LaunchError, Launcher, Started, Stdio};
 use linkspan_runtime::plan::{
     Namespaces, Plan, Process, Resources, Rootfs, TerminalSize, UserSpec,
 };
@@ -60,8 +58,7 @@ pub(crate) fn bench() -> Option<Bench> {
         std::fs::read_to_string(Path::new(&cgroup2).join("cgroup.controllers")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     make_layer(&folder.path().join("base"), busybox);
-    let launcher =
-        Launcher::new(init, Hierarchy::new(cgroup2), DirectSpawner::default()).unwrap();
+    let launcher = Launcher::new(init, Hierarchy::new(cgroup2), DirectSpawner::default()).unwrap();
     Some(Bench { launcher, folder, controllers })
 }
 
@@ -110,13 +107,7 @@ impl Bench {
             mounts: defaults::mounts(false, defaults::SHM_SIZE),
             hostname: "box".into(),
             domainname: "example".into(),
-            namespaces: Namespaces {
-                pid: true,
-                uts: true,
-                ipc: true,
-                network: true,
-                cgroup: true,
-            },
+            namespaces: Namespaces { pid: true, uts: true, ipc: true, network: true, cgroup: true },
             cgroup: format!("linkspan-test-{}/{name}", std::process::id()).into(),
             resources: Resources::default(),
             devices: defaults::devices(),

@@ -31,7 +31,9 @@ fn it_has_its_own_user_environment_and_privileges() {
     let Some(bench) = bench() else { return };
     let plan = bench.plan("sleep 1000");
     let running = bench.start(&plan);
-    let mut more = process("id -u; echo $EXTRA; pwd; grep -E 'CapBnd|Seccomp:' /proc/self/status | tr '\\t' ' '");
+    let mut more = process(
+        "id -u; echo $EXTRA; pwd; grep -E 'CapBnd|Seccomp:' /proc/self/status | tr '\\t' ' '",
+    );
     more.user.user = "app".into();
     more.env.push("EXTRA=yes".into());
     more.cwd = "/tmp".into();
@@ -74,8 +76,7 @@ fn ending_the_container_ends_it_too() {
     let running = bench.start(&plan);
     let target = running.started.pidfd.as_fd();
     let more = process("sleep 1000");
-    let started =
-        bench.launcher.exec(target, &plan.cgroup, &more, Stdio::default(), true).unwrap();
+    let started = bench.launcher.exec(target, &plan.cgroup, &more, Stdio::default(), true).unwrap();
     for timing in &started.trace {
         println!("{:>14} {:>7} us  +{}", timing.name, timing.duration_us, timing.started_us);
     }

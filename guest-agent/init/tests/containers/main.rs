@@ -6,6 +6,7 @@ mod bench;
 mod exec;
 mod isolation;
 mod limits;
+mod measure;
 mod process;
 mod rootfs;
 mod terminal;

@@ -57,11 +57,24 @@ fn many_layers_with_long_and_odd_names_fit() {
 fn nothing_of_the_vm_is_left_and_nothing_shows_up_in_it() {
     let Some(bench) = bench() else { return };
     let before = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let script = format!("ls {} 2>&1 | wc -l; cut -d' ' -f5 /proc/self/mountinfo | sort", bench.folder.path().display());
+    let script = format!(
+        "ls {} 2>&1 | wc -l; cut -d' ' -f5 /proc/self/mountinfo | sort",
+        bench.folder.path().display()
+    );
     let outcome = bench.run(&bench.plan(&script));
     let (absent, mounts) = outcome.stdout.split_once('\n').unwrap();
     assert_eq!(absent, "1", "an error message: {}", outcome.stdout);
-    for mount in ["/", "/dev", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/proc/sys", "/sys", "/sys/fs/cgroup"] {
+    for mount in [
+        "/",
+        "/dev",
+        "/dev/mqueue",
+        "/dev/pts",
+        "/dev/shm",
+        "/proc",
+        "/proc/sys",
+        "/sys",
+        "/sys/fs/cgroup",
+    ] {
         assert!(mounts.lines().any(|line| line == mount), "{mount} of {mounts}");
     }
     let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -136,7 +149,8 @@ fn a_missing_source_is_named() {
 #[test]
 fn a_read_only_root_is_read_only_and_what_is_mounted_in_it_is_not() {
     let Some(bench) = bench() else { return };
-    let mut plan = bench.plan("pwd; touch /x 2>/dev/null || echo refused; touch /dev/shm/x && echo allowed");
+    let mut plan =
+        bench.plan("pwd; touch /x 2>/dev/null || echo refused; touch /dev/shm/x && echo allowed");
     plan.rootfs.readonly = true;
     plan.process.cwd = "/made/at/start".into();
     assert_eq!(bench.run(&plan).stdout, "/made/at/start\nrefused\nallowed\n");

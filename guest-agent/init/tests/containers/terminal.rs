@@ -34,11 +34,11 @@ fn the_first_process_has_a_console_of_its_size() {
 #[test]
 fn input_signals_and_resizes_go_through_the_master() {
     let Some(bench) = bench() else { return };
-    let mut plan = bench.plan("stty -echo; echo ready; read line; echo got $line; stty size; sleep 1000");
+    let mut plan =
+        bench.plan("stty -echo; echo ready; read line; echo got $line; stty size; sleep 1000");
     plan.process.terminal = Some(SIZE);
     let mut started = bench.launcher.start(&plan, Stdio::default(), false).unwrap();
-    let mut master =
-        std::fs::File::from(started.pty_master.as_ref().unwrap().try_clone().unwrap());
+    let mut master = std::fs::File::from(started.pty_master.as_ref().unwrap().try_clone().unwrap());
     let mut seen = String::new();
     let mut wait_for = |master: &mut std::fs::File, text: &str| {
         let mut chunk = [0; 256];

@@ -31,12 +31,8 @@ pub fn default_filter(bounding: u64) -> Arc<Vec<u64>> {
 
 /// The rules, by number. A capability's calls are added last: it overrides a condition.
 fn rules(capabilities: u64) -> BTreeMap<u32, Rule> {
-    let always = [
-        lists::ALWAYS,
-        lists::ALWAYS_RECENT,
-        lists::ARCHITECTURE,
-        lists::ARCHITECTURE_RECENT,
-    ];
+    let always =
+        [lists::ALWAYS, lists::ALWAYS_RECENT, lists::ARCHITECTURE, lists::ARCHITECTURE_RECENT];
     let mut rules: BTreeMap<u32, Rule> =
         always.concat().into_iter().map(|number| (number, Rule::Allow)).collect();
     rules.extend(lists::CONDITIONAL.iter().copied());

@@ -127,10 +127,8 @@ fn every_number_answers_as_a_plain_chain_of_comparisons_does() {
         )
         .and_then(TryInto::try_into)
         .unwrap();
-        let chain: Vec<u64> = chain
-            .iter()
-            .map(|i| linkspan_sys::seccomp::pack(i.code, i.jt, i.jf, i.k))
-            .collect();
+        let chain: Vec<u64> =
+            chain.iter().map(|i| linkspan_sys::seccomp::pack(i.code, i.jt, i.jf, i.k)).collect();
         let tree = default_filter(bounding);
         for number in 0..=lists::NEWEST {
             if lists::CONDITIONAL.iter().any(|(conditional, _)| *conditional == number) {

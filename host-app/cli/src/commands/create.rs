@@ -28,7 +28,8 @@ pub(crate) struct Create {
 
 impl Create {
     pub(crate) async fn run(self, context: Context) -> Outcome {
-        let foreground = !self.container.attach.is_empty();
+        // Docker: `create -i` closes standard input when the first client that attaches leaves.
+        let foreground = true;
         let prepared = Prepared::new(&self.container, foreground)?;
         let client = context.running().await?;
         render::line(&prepared.create(&client, &context).await?)?;

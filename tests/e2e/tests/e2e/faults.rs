@@ -21,7 +21,12 @@ impl Image {
     fn with(change: impl FnOnce(&mut serde_json::Value, &Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let built = target().join("vm-image");
-        let done = Command::new("cp").arg("-rs").arg(&built).arg(folder.path().join("image")).status().unwrap();
+        let done = Command::new("cp")
+            .arg("-rs")
+            .arg(&built)
+            .arg(folder.path().join("image"))
+            .status()
+            .unwrap();
         assert!(done.success());
         let root = folder.path().join("image");
         let bytes = fs::read(built.join("manifest.json")).unwrap();
@@ -43,7 +48,7 @@ impl Image {
     fn host(&self) -> Host {
         Host::new()
             .with_env("LINKSPAN_VM_IMAGE", self.folder.path().join("image"))
-            .with_env("LINKSPAN_PHASE_BUDGETS", "kernel=12,agent=12,ready=12")
+            .with_env("LINKSPAN_PHASE_BUDGETS", "kernel=15,agent=15,ready=15,slow=1")
     }
 }
 
@@ -72,7 +77,11 @@ pub(crate) const TESTS: &[Own] = &[
         assert_eq!(done.code, 1, "{done:?}");
         assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
         assert!(done.err.contains("kernel") && done.err.contains("hint:"), "{}", done.err);
-        assert!(done.err.contains("Run /bin/sh"), "the end of the serial log is shown:\n{}", done.err);
+        assert!(
+            done.err.contains("Run /bin/sh"),
+            "the end of the serial log is shown:\n{}",
+            done.err
+        );
         assert!(no_vm(&host));
         host.leaves_nothing();
     }),
@@ -115,7 +124,11 @@ pub(crate) const TESTS: &[Own] = &[
         let host = Host::new();
         let _ = host.run(&["machine", "init", "--memory", "512"]).ok();
         let daemon = host.daemon_pid();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(daemon), nix::sys::signal::Signal::SIGKILL).unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(daemon),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
         assert!(wait_until(SOON, || !Path::new(&format!("/proc/{daemon}")).exists()));
         let _ = host.run(&["machine", "start"]).ok();
         host.leaves_nothing();
@@ -124,11 +137,15 @@ pub(crate) const TESTS: &[Own] = &[
         let host = Host::new();
         let _ = host.run(&["machine", "start"]).ok();
         let status = || host.run(&["machine", "status", "--format", "json"]).ok().json();
-        let vmm = i32::try_from(status()["vmm_pid"].as_i64().unwrap()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(vmm), nix::sys::signal::Signal::SIGKILL).unwrap();
-        assert!(wait_until(SOON, || status()["state"] != "running"), "{}", status());
+        let vmm = i32::try_from(status()["VmmPid"].as_i64().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(vmm), nix::sys::signal::Signal::SIGKILL)
+            .unwrap();
+        assert!(wait_until(SOON, || status()["State"] != "running"), "{}", status());
         assert!(no_vm(&host), "{:?}", host.processes());
-        assert_eq!(host.run(&["run", "--rm", "busybox", "echo", "up again"]).ok().text(), "up again");
+        assert_eq!(
+            host.run(&["run", "--rm", "busybox", "echo", "up again"]).ok().text(),
+            "up again"
+        );
         host.leaves_nothing();
     }),
     ("a_path_in_use_is_named", || {
@@ -168,10 +185,21 @@ pub(crate) const TESTS: &[Own] = &[
     ("a_full_data_disk_is_the_containers_problem_only", || {
         let host = Host::new();
         let _ = host.run(&["machine", "init", "--disk", "1", "--memory", "512"]).ok();
-        let done = host.run(&["run", "--name", "full", "busybox", "sh", "-c", "dd if=/dev/zero of=/fill bs=1M count=2000"]);
+        let done = host.run(&[
+            "run",
+            "--name",
+            "full",
+            "busybox",
+            "sh",
+            "-c",
+            "dd if=/dev/zero of=/fill bs=1M count=2000",
+        ]);
         assert_ne!(done.code, 0, "{done:?}");
         assert!(done.err.contains("No space left on device"), "{done:?}");
         let _ = host.run(&["rm", "-f", "full"]).ok();
-        assert_eq!(host.run(&["run", "--rm", "busybox", "echo", "room again"]).ok().text(), "room again");
+        assert_eq!(
+            host.run(&["run", "--rm", "busybox", "echo", "room again"]).ok().text(),
+            "room again"
+        );
     }),
 ];

@@ -8,19 +8,31 @@ use crate::{CHECKER, Shared, unique};
 
 pub(crate) const TESTS: &[Shared] = &[
     ("the_built_in_images_need_no_registry", |host| {
-        assert_eq!(host.run(&["run", "--rm", "busybox", "echo", "built in"]).ok().text(), "built in");
+        assert_eq!(
+            host.run(&["run", "--rm", "busybox", "echo", "built in"]).ok().text(),
+            "built in"
+        );
         let _ = host.run(&["run", "--rm", "linkspan/hello"]).ok();
         let list = host.run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok().text();
-        assert!(list.contains("busybox:latest") && list.contains("linkspan/hello:latest"), "{list}");
+        assert!(
+            list.contains("busybox:latest") && list.contains("linkspan/hello:latest"),
+            "{list}"
+        );
     }),
     ("what_skopeo_makes_is_loaded_in_both_formats", |host| {
         // `make test` installs skopeo: its absence is a failure, not a skip.
         let folder = tempfile::tempdir().unwrap();
-        let from = format!("oci-archive:{}", target().join("vm-image/images/busybox.tar").display());
-        for (kind, tag) in [("docker-archive", "converted/docker:1"), ("oci-archive", "converted/oci:1")] {
+        let from =
+            format!("oci-archive:{}", target().join("vm-image/images/busybox.tar").display());
+        for (kind, tag) in
+            [("docker-archive", "converted/docker:1"), ("oci-archive", "converted/oci:1")]
+        {
             let file = folder.path().join(format!("{kind}.tar"));
             let to = format!("{kind}:{}:{tag}", file.display());
-            let done = Command::new("skopeo").args(["copy", "--insecure-policy", &from, &to]).output().expect("skopeo");
+            let done = Command::new("skopeo")
+                .args(["copy", "--insecure-policy", &from, &to])
+                .output()
+                .expect("skopeo");
             assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
             let loaded = host.run(&["load", "-i", file.to_str().unwrap()]).ok().text();
             assert!(loaded.contains(tag), "{loaded}");
@@ -32,7 +44,8 @@ pub(crate) const TESTS: &[Shared] = &[
         let folder = tempfile::tempdir().unwrap();
         let plain = target().join("vm-image/images/hello.tar");
         for (program, flag) in [("gzip", "-kc"), ("zstd", "-qkc")] {
-            let packed = Command::new(program).arg(flag).arg(&plain).output().expect(program).stdout;
+            let packed =
+                Command::new(program).arg(flag).arg(&plain).output().expect(program).stdout;
             std::fs::write(folder.path().join(program), &packed).unwrap();
             let loaded = host.run_with_stdin(&["load"], &packed).ok().text();
             assert!(loaded.contains("linkspan/hello"), "{loaded}");

@@ -6,10 +6,7 @@ use crate::{CHECKER, Shared, report};
 
 pub(crate) const TESTS: &[Shared] = &[
     ("every_namespace_is_its_own", |host| {
-        let vm = host
-            .run(&["machine", "shell", "--", "ls", "-l", "/proc/1/ns"])
-            .ok()
-            .text();
+        let vm = host.run(&["machine", "shell", "--", "ls", "-l", "/proc/1/ns"]).ok().text();
         let (one, two) = (report(host, &[]), report(host, &[]));
         for kind in ["pid", "mnt", "uts", "ipc", "net", "cgroup"] {
             let of = |seen: &Value| seen["namespaces"][kind].as_str().unwrap().to_owned();
@@ -22,7 +19,8 @@ pub(crate) const TESTS: &[Shared] = &[
     }),
     ("the_root_is_an_overlay_and_the_standard_mounts_are_there", |host| {
         let seen = report(host, &[]);
-        let fstype = |path: &str| seen["mounts"][path]["fstype"].as_str().unwrap_or("none").to_owned();
+        let fstype =
+            |path: &str| seen["mounts"][path]["fstype"].as_str().unwrap_or("none").to_owned();
         assert_eq!(fstype("/"), "overlay");
         assert_eq!(fstype("/proc"), "proc");
         assert_eq!(fstype("/dev"), "tmpfs");
@@ -91,7 +89,8 @@ pub(crate) const TESTS: &[Shared] = &[
     }),
     ("a_privileged_container_may_mount", |host| {
         // The other side of the test above: the attempts can succeed.
-        let tried = host.run(&["run", "--rm", "--privileged", CHECKER, "/checker", "attempts"]).ok().json();
+        let tried =
+            host.run(&["run", "--rm", "--privileged", CHECKER, "/checker", "attempts"]).ok().json();
         assert_eq!(tried["unshare mount namespace"], "done", "{tried}");
         assert_eq!(tried["set host name"], "done", "{tried}");
     }),
@@ -101,7 +100,11 @@ pub(crate) const TESTS: &[Shared] = &[
     ("only_loopback_and_it_is_up", |host| {
         let seen = report(host, &[]);
         assert_eq!(seen["loopback_up"], true);
-        assert!(seen["interfaces"].as_array().unwrap().contains(&"lo".into()), "{}", seen["interfaces"]);
+        assert!(
+            seen["interfaces"].as_array().unwrap().contains(&"lo".into()),
+            "{}",
+            seen["interfaces"]
+        );
     }),
     ("rlimits_are_sane_and_settable", |host| {
         let seen = report(host, &["--ulimit", "nofile=123:456"]);

@@ -7,8 +7,18 @@ pub(crate) const TESTS: &[Shared] = &[
         let seen = report(
             host,
             &[
-                "-m", "64m", "--memory-swap", "96m", "--cpus", "0.5", "--pids-limit", "33",
-                "--cpuset-cpus", "0", "-c", "512",
+                "-m",
+                "64m",
+                "--memory-swap",
+                "96m",
+                "--cpus",
+                "0.5",
+                "--pids-limit",
+                "33",
+                "--cpuset-cpus",
+                "0",
+                "-c",
+                "512",
             ],
         );
         let file = |name: &str| seen["cgroup_files"][name].as_str().unwrap().to_owned();
@@ -28,23 +38,37 @@ pub(crate) const TESTS: &[Shared] = &[
     ("memory_beyond_the_limit_is_an_oom_kill_and_says_so", |host| {
         let name = unique("oom");
         let done = host.run(&[
-            "run", "--name", &name, "-m", "24m", "--memory-swap", "24m", CHECKER, "/checker", "eat-memory", "64",
+            "run",
+            "--name",
+            &name,
+            "-m",
+            "24m",
+            "--memory-swap",
+            "24m",
+            CHECKER,
+            "/checker",
+            "eat-memory",
+            "64",
         ]);
         assert_eq!(done.code, 137, "{done:?}");
         let killed = host.run(&["inspect", "-f", "{{.State.OOMKilled}}", &name]).ok().text();
         assert_eq!(killed, "true");
         let _ = host.run(&["rm", &name]).ok();
-        let done = host.run(&["run", "--rm", "-m", "96m", CHECKER, "/checker", "eat-memory", "16"]).ok();
+        let done =
+            host.run(&["run", "--rm", "-m", "96m", CHECKER, "/checker", "eat-memory", "16"]).ok();
         assert_eq!(done.text(), (16 << 20).to_string());
     }),
     ("a_fork_bomb_stops_at_the_pids_limit", |host| {
-        let done = host.run(&["run", "--rm", "--pids-limit", "12", CHECKER, "/checker", "fork", "40"]).ok();
+        let done = host
+            .run(&["run", "--rm", "--pids-limit", "12", CHECKER, "/checker", "fork", "40"])
+            .ok();
         let text = done.text();
         let started: u32 = text.lines().next().unwrap().parse().unwrap();
         assert!((5..12).contains(&started), "{text}");
     }),
     ("a_cpu_quota_is_kept", |host| {
-        let done = host.run(&["run", "--rm", "--cpus", "0.2", CHECKER, "/checker", "spin", "2000"]).ok();
+        let done =
+            host.run(&["run", "--rm", "--cpus", "0.2", CHECKER, "/checker", "spin", "2000"]).ok();
         let used: u64 = done.text().parse().unwrap();
         // 20 % of 2 s is 400 ms; the first period and accounting add a little.
         assert!(used < 1000, "{used} ms of CPU time in 2 s at 0.2 CPUs");

@@ -124,7 +124,10 @@ pub(crate) fn import_checker(host: &Host) {
     tar.append_data(&mut header, "tmp/", std::io::empty()).expect("a tar in memory");
     let bytes = tar.into_inner().expect("a tar in memory");
     let _ = host
-        .run_with_stdin(&["import", "-c", "CMD [\"/checker\"]", "-c", "ENV PATH=/bin", "-", CHECKER], &bytes)
+        .run_with_stdin(
+            &["import", "-c", "CMD [\"/checker\"]", "-c", "ENV PATH=/bin", "-", CHECKER],
+            &bytes,
+        )
         .ok();
 }
 

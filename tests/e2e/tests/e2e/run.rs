@@ -11,7 +11,14 @@ pub(crate) const TESTS: &[Shared] = &[
     }),
     ("a_signal_is_128_plus_its_number", |host| {
         for signal in ["9", "6"] {
-            let done = host.run(&["run", "--rm", CHECKER, "sh", "-c", &format!("/checker signal {signal}; exit $?")]);
+            let done = host.run(&[
+                "run",
+                "--rm",
+                CHECKER,
+                "sh",
+                "-c",
+                &format!("/checker signal {signal}; exit $?"),
+            ]);
             assert_eq!(done.code, 128 + signal.parse::<i32>().unwrap(), "{done:?}");
         }
     }),
@@ -21,7 +28,8 @@ pub(crate) const TESTS: &[Shared] = &[
         host.run(&["run", "--rm", "busybox", "/no/such/file"]).fails(127, &["/no/such/file"]);
     }),
     ("a_command_that_cannot_run_is_126", |host| {
-        host.run(&["run", "--rm", "busybox", "/etc/passwd"]).fails(126, &["/etc/passwd", "permission denied"]);
+        host.run(&["run", "--rm", "busybox", "/etc/passwd"])
+            .fails(126, &["/etc/passwd", "permission denied"]);
         host.run(&["run", "--rm", "busybox", "/etc"]).fails(126, &["/etc"]);
     }),
     ("an_unknown_image_is_125", |host| {
@@ -40,7 +48,18 @@ pub(crate) const TESTS: &[Shared] = &[
     ("environment_working_directory_user_and_hostname_arrive", |host| {
         let seen = report(
             host,
-            &["-e", "A=1", "-e", "B=two words", "-w", "/made/here", "-u", "app", "--hostname", "box"],
+            &[
+                "-e",
+                "A=1",
+                "-e",
+                "B=two words",
+                "-w",
+                "/made/here",
+                "-u",
+                "app",
+                "--hostname",
+                "box",
+            ],
         );
         assert_eq!(seen["env"]["A"], "1");
         assert_eq!(seen["env"]["B"], "two words");
@@ -69,7 +88,8 @@ pub(crate) const TESTS: &[Shared] = &[
         let done = host.run(&["run", "--rm", "--entrypoint", "echo", "linkspan/hello", "a", "b"]);
         // The hello image has no echo: the error names the new entry point, not the old one.
         done.fails(127, &["echo"]);
-        let done = host.run(&["run", "--rm", "--entrypoint", "/bin/echo", "busybox", "a", "b"]).ok();
+        let done =
+            host.run(&["run", "--rm", "--entrypoint", "/bin/echo", "busybox", "a", "b"]).ok();
         assert_eq!(done.text(), "a b");
     }),
     ("standard_output_and_error_stay_apart", |host| {
@@ -82,7 +102,8 @@ pub(crate) const TESTS: &[Shared] = &[
     }),
     ("input_is_exact_to_the_byte_and_ends", |host| {
         let input = pattern(1_500_007);
-        let done = host.run_with_stdin(&["run", "--rm", "-i", CHECKER, "/checker", "count"], &input).ok();
+        let done =
+            host.run_with_stdin(&["run", "--rm", "-i", CHECKER, "/checker", "count"], &input).ok();
         let sum = input
             .iter()
             .fold(0_u64, |sum, &byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
@@ -100,7 +121,9 @@ pub(crate) const TESTS: &[Shared] = &[
     ("a_read_only_root_refuses_writes_but_not_to_dev_shm", |host| {
         let seen = report(host, &["--read-only"]);
         assert_eq!(seen["root_is_writable"], false);
-        let _ = host.run(&["run", "--rm", "--read-only", "busybox", "sh", "-c", "echo x > /dev/shm/x"]).ok();
+        let _ = host
+            .run(&["run", "--rm", "--read-only", "busybox", "sh", "-c", "echo x > /dev/shm/x"])
+            .ok();
         assert_eq!(report(host, &[])["root_is_writable"], true);
     }),
     ("hello_explains_itself", |host| {
