@@ -13,7 +13,7 @@ export LINKSPAN_CACHE := $(CACHE)
 .PHONY: help run test check check-hosts build image kernel bench man clean-vms install-run install-test
 
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1 ~/p' Makefile | column -t -s '~'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
 
 run: install-run image ## boot the VM, run a container, show what it took a Linux kernel for
 	@.ci/run-tour $(TARGET)
@@ -49,7 +49,7 @@ bench: install-run image ## the figures of docs/figures.md, as text and JSON
 	@cargo run --locked -q --release -p linkspan-bench -- --json $(TARGET)/bench.json
 
 man: build ## man pages and shell completions, in target/man and target/completions
-	@$(TARGET)/release/linkspan man --out $(TARGET)/man
+	@$(TARGET)/release/linkspan man --out $(TARGET)/man --completions $(TARGET)/completions
 
 install-run install-test:
 	@.ci/install $(@:install-%=%)

@@ -13,7 +13,6 @@
 
 use std::{
     io::{self, Read, Write},
-    path::Path,
 };
 
 use anyhow::{Context as _, Result, ensure};

@@ -161,7 +161,8 @@ fn the_baseline_knows_the_whole_contract() {
 #[test]
 fn a_removed_renumbered_or_retyped_part_is_found() {
     let old = Contract::decode(FILE_DESCRIPTOR_SET);
-    let damage: [(&str, fn(&mut Contract)); 4] = [
+    type Damage = fn(&mut Contract);
+    let damage: [(&str, Damage); 4] = [
         ("is gone and not reserved", |c| {
             c.messages.get_mut("linkspan.v1.HelloRequest").unwrap().field.remove(0);
         }),

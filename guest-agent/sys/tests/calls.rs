@@ -95,7 +95,7 @@ fn a_sealed_program_runs_and_cannot_be_changed() {
 
 #[test]
 fn a_signal_goes_to_the_process_behind_the_descriptor_and_to_no_later_one() {
-    let spawned = spawn_exec(request(SHELL, &["sh", "-c", "sleep 1000"])).unwrap();
+    let spawned = spawn_exec(request(SHELL, &["sh", "-c", "exec sleep 1000"])).unwrap();
     let other = pidfd_open(spawned.pid).unwrap();
     pidfd_send_signal(&other, libc::SIGKILL).unwrap();
     assert_eq!(exit_code(wait_pidfd(&spawned.pidfd).unwrap()), Some(128 + 9));

@@ -226,7 +226,13 @@ impl Fleet {
     ) -> Result<AgentChannel, Failure> {
         let machine = self.get_or_create(name).await?;
         if let Some(channel) = self.running_agent(name) {
-            return Ok(channel);
+            match channel.connect().await {
+                Ok(_) => return Ok(channel),
+                Err(error) if !error.is_transient() => return Err(error.into()),
+                // It may just have ended, and its owner not have said so yet: the start below
+                // queues behind that news.
+                Err(_) => {}
+            }
         }
         machine.start().await.map_err(failure::machine)?;
         self.running_agent(name).ok_or_else(|| {

@@ -27,7 +27,9 @@ use crate::{boot::DATA, boot::timeline::since_kernel_us};
 const FEATURES: &[&str] = &["byte-streams", "start-trace", "shell"];
 
 /// The clock is set when it is further off than this.
-const DRIFT: Duration = Duration::from_millis(100);
+const BEHIND: Duration = Duration::from_millis(100);
+/// The same in the other direction, where the age of the host's answer looks like drift.
+const AHEAD: Duration = Duration::from_secs(2);
 
 /// The service.
 pub(super) struct Face(pub(super) Guest);
@@ -61,7 +63,7 @@ impl AgentService for Face {
         }
         let drift = match request.unix_nanos {
             0 => 0,
-            theirs => set_clock(self.0.kernel.as_ref(), theirs)?,
+            theirs => set_clock(self.0.kernel.as_ref(), theirs),
         };
         let uts = uname().map_err(|errno| internal(errno.desc()))?;
         Ok(Response::new(wire::HelloResponse {
@@ -152,19 +154,27 @@ impl AgentService for Face {
 }
 
 /// Sets the clock to the host's when it has drifted. Returns how far it was off, in milliseconds.
-fn set_clock(kernel: &dyn BootCalls, theirs: i64) -> Result<i64, Failure> {
+fn set_clock(kernel: &dyn BootCalls, theirs: i64) -> i64 {
     let ours = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map(|since| i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
         .unwrap_or_default();
     let drift = ours.saturating_sub(theirs);
-    if drift.unsigned_abs() > DRIFT.as_nanos() as u64 {
+    if must_set(drift) {
         let (seconds, nanos) = (theirs.div_euclid(1_000_000_000), theirs.rem_euclid(1_000_000_000));
-        kernel
-            .set_clock(seconds, nanos)
-            .map_err(|errno| internal(format!("cannot set the clock: {}", errno.desc())))?;
+        if let Err(errno) = kernel.set_clock(seconds, nanos) {
+            // A wrong clock is worse than no clock, but better than no machine.
+            tracing::warn!(%errno, drift_ms = drift / 1_000_000, "the clock could not be set");
+        }
     }
-    Ok(drift / 1_000_000)
+    drift / 1_000_000
+}
+
+/// Whether a clock that is this far ahead of the host's (in nanoseconds, negative: behind) is set.
+/// The host's time is as old as its Hello took to arrive, so a clock that is a little ahead is
+/// probably right.
+fn must_set(drift: i64) -> bool {
+    i128::from(drift) < -(BEHIND.as_nanos() as i128) || i128::from(drift) > AHEAD.as_nanos() as i128
 }
 
 fn usage(containers_running: u32) -> Result<wire::UsageResponse, Failure> {
@@ -191,4 +201,17 @@ fn usage(containers_running: u32) -> Result<wire::UsageResponse, Failure> {
         uptime_us: since_kernel_us(),
         containers_running,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_set_forwards_soon_and_backwards_late() {
+        const MILLI: i64 = 1_000_000;
+        assert!(must_set(-101 * MILLI) && must_set(i64::MIN));
+        assert!(!must_set(-99 * MILLI) && !must_set(0) && !must_set(1900 * MILLI));
+        assert!(must_set(2001 * MILLI) && must_set(i64::MAX));
+    }
 }

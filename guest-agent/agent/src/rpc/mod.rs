@@ -30,7 +30,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub struct Guest {
     /// The containers.
     pub containers: Containers,
-    /// The images; absent where the store cannot exist (the stack tests without a disk).
+    /// The images.
     pub images: Arc<Store>,
     /// For the machine's own shell.
     pub shell: Arc<dyn Shell>,

@@ -12,10 +12,17 @@ use crate::bench::{PATIENCE, bench, process};
 
 const ROUNDS: usize = 40;
 
+/// All rounds of one step.
+#[derive(Default)]
+struct Step {
+    began: Vec<u64>,
+    took: Vec<u64>,
+}
+
 /// Median durations by step, in the order of the steps, and what the caller of all saw.
 #[derive(Default)]
 struct Times {
-    steps: BTreeMap<(usize, &'static str), (Vec<u64>, Vec<u64>)>,
+    steps: BTreeMap<(usize, &'static str), Step>,
     whole: Vec<u64>,
     total: Vec<u64>,
 }
@@ -23,9 +30,9 @@ struct Times {
 impl Times {
     fn add(&mut self, trace: &[Timing], whole: Duration, total: Duration) {
         for (index, timing) in trace.iter().enumerate() {
-            let (began, took) = self.steps.entry((index, timing.name)).or_default();
-            began.push(timing.started_us);
-            took.push(timing.duration_us);
+            let step = self.steps.entry((index, timing.name)).or_default();
+            step.began.push(timing.started_us);
+            step.took.push(timing.duration_us);
         }
         self.whole.push(whole.as_micros() as u64);
         self.total.push(total.as_micros() as u64);
@@ -37,7 +44,7 @@ impl Times {
             values[values.len() / 2]
         };
         println!("{what}: median of {ROUNDS}, microseconds");
-        for ((_, name), (began, took)) in &mut self.steps {
+        for ((_, name), Step { began, took }) in &mut self.steps {
             println!("{name:>16} {:>7}  from {:>6}", median(took), median(began));
         }
         println!("{:>16} {:>7}", "= until executed", median(&mut self.whole));
