@@ -11,9 +11,7 @@
 //!   background. For the groups that growth adds, the same takes the mount option `noinit_itable`.
 //! - 32 MiB of journal: it can never grow, and a host's disk file soon holds all of it.
 
-use std::{
-    io::{self, Read, Write},
-};
+use std::io::{self, Read, Write};
 
 use anyhow::{Context as _, Result, ensure};
 
