@@ -15,10 +15,12 @@ use tokio::sync::broadcast;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
+    span::{Attributes, Id},
 };
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
@@ -73,10 +75,27 @@ struct Output {
     console: Option<File>,
 }
 
-impl<S: Subscriber> Layer<S> for Output {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+/// What a span was opened with, in words.
+struct SpanFields(String);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Output {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Message::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(SpanFields(fields.finish()));
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut message = Message::default();
         event.record(&mut message);
+        // The request that this belongs to: the daemon's log has the same id.
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(SpanFields(fields)) = span.extensions().get() {
+                message.fields.push_str(fields);
+            }
+        }
         let meta = event.metadata();
         let text = message.finish();
         if let Some(mut console) = self.console.as_ref() {
@@ -171,5 +190,17 @@ mod tests {
         assert_eq!(names, ["b", "c"]);
         assert_eq!(live.try_recv().expect("it was sent").message, "d");
         assert!(live.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_record_names_the_request_that_it_belongs_to() {
+        let journal = Journal::default();
+        let output = Output { journal: journal.clone(), console: None };
+        tracing::subscriber::with_default(Registry::default().with(output), || {
+            let _span = tracing::info_span!("rpc", request = "r-7").entered();
+            tracing::info!(container = "web", "started");
+        });
+        let (recent, _) = journal.listen(1);
+        assert_eq!(recent[0].message, "started container=web request=r-7");
     }
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures::{Stream, StreamExt as _};
-use linkspan_proto::ports::{AGENT_RPC, AGENT_STREAMS};
+use linkspan_proto::{
+    REQUEST_ID_KEY,
+    ports::{AGENT_RPC, AGENT_STREAMS},
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
 use tonic::transport::{Server, server::Connected};
@@ -70,6 +73,14 @@ where
         .max_frame_size(FRAME)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .trace_fn(|request| {
+            let id = request.headers().get(REQUEST_ID_KEY).and_then(|id| id.to_str().ok());
+            tracing::info_span!(
+                "rpc",
+                method = request.uri().path(),
+                request = id.unwrap_or_default()
+            )
+        })
         .add_routes(rpc::services(guest))
         .serve_with_incoming(Box::pin(rpc.map(|stream| stream.map(FromHost))))
         .await
