@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use nix::NixPath;
 pub use nix::mount::{MntFlags, MsFlags};
 
-use crate::{Result, check};
+use crate::{Errno, Result, check};
 
 /// MOUNT_ATTR_* of linux/mount.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -187,7 +187,16 @@ pub fn open_in_root<P: ?Sized + NixPath>(
         .flags(flags | nix::fcntl::OFlag::O_CLOEXEC)
         .mode(nix::sys::stat::Mode::from_bits_truncate(mode))
         .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    openat2(root, path, how)
+    // openat2(2), EAGAIN: somewhere in the system something was renamed or mounted while a `..`
+    // was resolved, so that the kernel cannot be sure of it. It asks for another try.
+    let mut attempts = 128;
+    loop {
+        attempts -= 1;
+        match openat2(&root, path, how) {
+            Err(Errno::EAGAIN) if attempts > 0 => {}
+            other => return other,
+        }
+    }
 }
 
 /// Makes the working directory, which has to be a mount, the root of this mount namespace and of

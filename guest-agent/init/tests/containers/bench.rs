@@ -108,7 +108,7 @@ impl Bench {
             hostname: "box".into(),
             domainname: "example".into(),
             namespaces: Namespaces { pid: true, uts: true, ipc: true, network: true, cgroup: true },
-            cgroup: format!("linkspan-test-{}/{name}", std::process::id()).into(),
+            cgroup: self.parent().join(name),
             resources: Resources::default(),
             devices: defaults::devices(),
             all_devices: false,
@@ -155,11 +155,18 @@ impl Bench {
     }
 }
 
+impl Bench {
+    /// The cgroup above those of this bench's containers, and of nobody else's.
+    fn parent(&self) -> PathBuf {
+        let name = self.folder.path().file_name().unwrap().to_str().unwrap();
+        format!("linkspan-test-{}", name.trim_start_matches('.')).into()
+    }
+}
+
 impl Drop for Bench {
     fn drop(&mut self) {
-        // Empty, unless another test of this process is still at it: then it cleans up.
-        let name = format!("linkspan-test-{}", std::process::id());
-        let _ = std::fs::remove_dir(self.launcher.hierarchy().open(Path::new(&name)).path());
+        // A test that has failed may have left containers: then it stays, for a look at it.
+        let _ = std::fs::remove_dir(self.launcher.hierarchy().open(&self.parent()).path());
     }
 }
 
