@@ -32,8 +32,6 @@ pub(crate) struct Devices<'a> {
     pub(crate) log: &'a Path,
     /// Filter QEMU's system calls.
     pub(crate) sandbox: bool,
-    /// See [`Qemu::translates_in_parallel`].
-    pub(crate) parallel: bool,
     /// `qboot.rom`, if QEMU came with it.
     pub(crate) qboot: Option<&'a Path>,
 }
@@ -93,9 +91,8 @@ fn processors_and_memory(line: &mut Line, spec: &VmSpec, devices: &Devices<'_>) 
     machine = machine.key("memory-backend", "mem0");
     line.option("-machine", machine);
     let (accel, cpu) = match devices.accelerator {
-        // One host thread for each virtual processor, or one for all.
-        Accelerator::Tcg if devices.parallel => ("tcg,thread=multi", tcg_processor()),
-        Accelerator::Tcg => ("tcg,thread=single", tcg_processor()),
+        // `multi`: one host thread for each virtual processor.
+        Accelerator::Tcg => ("tcg,thread=multi", tcg_processor()),
         other => (accelerator::key(other), "host"),
     };
     line.pair("-accel", accel).pair("-cpu", cpu);
@@ -304,10 +301,6 @@ mod tests {
     }
 
     fn line(folder: &str, accelerator: Accelerator) -> Vec<String> {
-        line_of(folder, accelerator, true)
-    }
-
-    fn line_of(folder: &str, accelerator: Accelerator, parallel: bool) -> Vec<String> {
         let devices = Devices {
             accelerator,
             vsock: VsockDevice::Process { socket: &Path::new(folder).join("vhost.sock") },
@@ -315,7 +308,6 @@ mod tests {
             pid_file: &Path::new(folder).join("qemu.pid"),
             log: &Path::new(folder).join("qemu.log"),
             sandbox: true,
-            parallel,
             qboot: None,
         };
         let line = arguments(&spec(folder), &devices).expect("UTF-8");
@@ -332,8 +324,6 @@ mod tests {
         assert_eq!(after(&tcg, "-smp"), ["3"]);
         assert_eq!(after(&tcg, "-m"), ["1536M"]);
         assert_eq!(after(&tcg, "-accel"), ["tcg,thread=multi"]);
-        let older = line_of("/x", Accelerator::Tcg, false);
-        assert_eq!(after(&older, "-accel"), ["tcg,thread=single"]);
         let kvm = line("/x", Accelerator::Kvm);
         assert_eq!(after(&kvm, "-accel"), ["kvm"]);
         assert_eq!(after(&kvm, "-cpu"), ["host"]);

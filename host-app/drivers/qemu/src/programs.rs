@@ -42,20 +42,6 @@ pub(crate) struct Qemu {
     pub(crate) version: String,
 }
 
-impl Qemu {
-    /// Whether the translator may run one thread for each virtual processor.
-    ///
-    /// Linux changes its own code while it runs (static keys), by way of a breakpoint that other
-    /// processors may meet. Before 8.1, QEMU could translate the half-changed instruction on
-    /// another thread: about one boot of thirty ended in an `int3` oops (measured with 7.2). 8.1
-    /// locks the page first.
-    pub(crate) fn translates_in_parallel(&self) -> bool {
-        let mut numbers = self.version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-        let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        (major, minor) >= (8, 1)
-    }
-}
-
 impl Programs {
     /// The variables, then the folder of this program and `../tools/bin`, then PATH.
     #[must_use]
@@ -178,11 +164,6 @@ mod tests {
         let answer = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)\nCopyright\n";
         assert_eq!(parse_version(answer).as_deref(), Some("7.2.22"));
         assert_eq!(parse_version("QEMU emulator version "), None);
-        let parallel = |version: &str| {
-            Qemu { program: PathBuf::new(), version: version.into() }.translates_in_parallel()
-        };
-        assert!(parallel("8.1.0") && parallel("10.0.2"));
-        assert!(!parallel("7.2.22") && !parallel("8.0.5"));
         assert_eq!(parse_version("bash 5.2"), None);
         assert_eq!(parse_version(""), None);
     }

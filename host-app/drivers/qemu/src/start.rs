@@ -199,7 +199,6 @@ async fn start_qemu(
         pid_file: &files.pid_file,
         log: &files.log,
         sandbox: cfg!(target_os = "linux"),
-        parallel: qemu.translates_in_parallel(),
         qboot: qboot.as_deref(),
     };
     let mut status = run_qemu(spec, qemu, files, &devices).await?;
