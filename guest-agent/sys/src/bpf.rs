@@ -52,7 +52,16 @@ pub fn load_device_filter(instructions: &[u64]) -> Result<OwnedFd> {
         license: c"MIT".as_ptr() as u64,
         ..LoadAttributes::default()
     };
-    let fd = bpf(PROG_LOAD, &attributes)?;
+    // EAGAIN: the verifier gave up because a signal was pending. Asked again a bounded number of
+    // times, as libbpf does.
+    let mut attempts = 5;
+    let fd = loop {
+        attempts -= 1;
+        match bpf(PROG_LOAD, &attributes) {
+            Err(Errno::EAGAIN) if attempts > 0 => {}
+            other => break other?,
+        }
+    };
     // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
