@@ -52,9 +52,12 @@ pub(crate) const TESTS: &[Shared] = &[
         }
     }),
     ("a_broken_archive_is_refused_and_leaves_nothing", |host| {
-        let count = || host.run(&["images", "-a", "-q"]).ok().text().lines().count();
+        // Other tests load images meanwhile; none of them leaves one without a name.
+        let nameless = || {
+            let names = host.run(&["images", "-a", "--format", "{{.Repository}}"]).ok().text();
+            names.lines().filter(|name| *name == "<none>").count()
+        };
         let whole = std::fs::read(target().join("vm-image/images/busybox.tar")).unwrap();
-        let before = count();
         let cut = &whole[..whole.len() / 2];
         let done = host.run_with_stdin(&["load"], cut);
         assert_eq!(done.code, 1, "{done:?}");
@@ -64,7 +67,7 @@ pub(crate) const TESTS: &[Shared] = &[
         let middle = damaged.len() / 2;
         damaged[middle] ^= 0xff;
         assert_eq!(host.run_with_stdin(&["load"], &damaged).code, 1);
-        assert_eq!(count(), before);
+        assert_eq!(nameless(), 0);
     }),
     ("import_makes_an_image_with_the_changes_asked_for", |host| {
         let inspected = host.run(&["inspect", "--type", "image", CHECKER]).ok().json();

@@ -100,6 +100,8 @@ pub(crate) const OWN: &[Own] = &[
         let daemon = host.daemon_pid();
         kill(Pid::from_raw(daemon), Signal::SIGKILL).unwrap();
         assert!(wait_until(SOON, || !Path::new(&format!("/proc/{daemon}")).exists()));
+        // The next daemon says `starting` while it adopts.
+        assert!(wait_until(SOON, || status(&host)["State"] == "running"), "{}", status(&host));
         let after = status(&host);
         assert_ne!(host.daemon_pid(), daemon);
         assert_eq!((&after["VmmPid"], &after["State"]), (&vmm, &"running".into()));
