@@ -2,6 +2,7 @@
 
 use linkspan_containers::error::{Error as ContainerError, ImageError, LaunchKind};
 use linkspan_images::Error as StoreError;
+use linkspan_net::Error as NetError;
 use linkspan_proto::error::{ErrorCode, Failure};
 
 /// An error of `containers`.
@@ -23,18 +24,56 @@ pub fn of_container(error: &ContainerError) -> Failure {
             LaunchKind::Invalid => ErrorCode::InvalidArgument,
             LaunchKind::Engine => ErrorCode::Internal,
         },
+        E::Network(network) => code_of_network(network),
         E::TimedOut { .. } | E::SlowReader(_) => ErrorCode::TimedOut,
         E::File { source, .. } | E::Process { source, .. } => of_io(source),
         E::Record { .. } => ErrorCode::DataCorrupt,
     };
     let failure = Failure::new(code, chain(error));
     match error {
+        E::Network(network) => with_network_hint(failure, network),
         E::Image(ImageError::NotFound(_)) => failure.hint(
             "bring it with `linkspan load` or `linkspan import`; `linkspan images` lists what is there",
         ),
         E::NotFound(_) => failure.hint("`linkspan ps -a` lists all containers"),
         E::NameConflict { .. } => failure.hint("remove or rename that container, or choose another name"),
         E::Ambiguous { .. } => failure.hint("give more characters of the id"),
+        _ => failure,
+    }
+}
+
+/// An error of `net`.
+#[must_use]
+pub fn of_network(error: &NetError) -> Failure {
+    with_network_hint(Failure::new(code_of_network(error), chain(error)), error)
+}
+
+fn code_of_network(error: &NetError) -> ErrorCode {
+    use NetError as E;
+    match error {
+        E::NotFound(_) => ErrorCode::NotFound,
+        E::Ambiguous { .. } | E::Invalid { .. } | E::Overlap { .. } => ErrorCode::InvalidArgument,
+        E::NameConflict(_) => ErrorCode::NameConflict,
+        E::Unsupported { .. } => ErrorCode::Unsupported,
+        E::NoSubnetLeft | E::NoAddressLeft { .. } => ErrorCode::NoSpace,
+        E::AddressInUse { .. } | E::InUse { .. } => ErrorCode::InUse,
+        E::Predefined(_) => ErrorCode::PermissionDenied,
+        E::AlreadyConnected { .. } | E::NotConnected { .. } => ErrorCode::WrongState,
+        E::Kernel { .. } => ErrorCode::Internal,
+        E::File { source, .. } => of_io(source),
+        E::Record { .. } => ErrorCode::DataCorrupt,
+    }
+}
+
+fn with_network_hint(failure: Failure, error: &NetError) -> Failure {
+    match error {
+        NetError::NotFound(_) => failure.hint("`linkspan network ls` lists all networks"),
+        NetError::InUse { .. } => {
+            failure.hint("stop those containers or `linkspan network disconnect` them first")
+        }
+        NetError::NoSubnetLeft => {
+            failure.hint("remove a network, or name a subnet: `linkspan network create --subnet`")
+        }
         _ => failure,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use std::{
 
 use linkspan_containers::{
     error::{LaunchError, LaunchKind},
-    launch::{ExitCode, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep},
+    launch::{ExitCode, Launched, Launcher, Network, Stdio, StdioSpec, Target, TraceStep},
     signal::Signal,
 };
 use linkspan_runtime::{
@@ -133,9 +134,14 @@ impl GuestLauncher {
 }
 
 impl Launcher for GuestLauncher {
-    fn start(&self, plan: &Plan, stdio: StdioSpec) -> Result<Launched, LaunchError> {
+    fn start(
+        &self,
+        plan: &Plan,
+        stdio: StdioSpec,
+        network: Network<'_>,
+    ) -> Result<Launched, LaunchError> {
         let (theirs, ours) = streams(stdio, plan.process.terminal.is_some())?;
-        let started = self.runtime.start(plan, theirs, true).map_err(in_words)?;
+        let started = self.runtime.start(plan, theirs, network, true).map_err(in_words)?;
         self.launched(started, &plan.cgroup, ours)
     }
 
@@ -155,6 +161,15 @@ impl Launcher for GuestLauncher {
             .exec(pidfd.as_fd(), &target.cgroup, process, theirs, false)
             .map_err(in_words)?;
         self.launched(started, &target.cgroup, ours)
+    }
+
+    fn network_namespace(&self, target: &Target) -> io::Result<OwnedFd> {
+        let ended = || io::Error::from(Errno::ESRCH);
+        let pidfd = target.pidfd.as_ref().ok_or_else(ended)?;
+        let namespace = File::open(format!("/proc/{}/ns/net", target.pid))?;
+        // If it still lives, the pid was its own all the while. Signal 0 only asks.
+        process::pidfd_send_signal(pidfd, 0).map_err(|_| ended())?;
+        Ok(namespace.into())
     }
 
     fn signal(&self, target: &Target, signal: Signal) -> io::Result<()> {

@@ -12,6 +12,8 @@ pub mod boot;
 pub mod console;
 pub mod failure;
 pub mod launcher;
+pub mod names;
+pub mod networks;
 pub mod pid1;
 pub mod power;
 pub mod reaper;

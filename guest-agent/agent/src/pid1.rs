@@ -11,6 +11,7 @@ use crate::{
     boot::{self, BootError, CGROUP_ROOT, DATA, timeline::Timeline},
     console::{self, Journal},
     launcher::GuestLauncher,
+    networks::GuestNetworks,
     power::{self, PowerOff},
     reaper::Reaper,
     rpc::Guest,
@@ -93,11 +94,15 @@ fn prepare(
     let images = Store::open(&path)
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
     let images = Arc::new(images);
+    let path = Path::new(DATA).join("networks");
+    let networks = GuestNetworks::open(&path)
+        .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
     let root = Path::new(DATA).join("containers");
     let containers = Containers::open(Setup {
         root: root.clone(),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
+        networks: networks.clone(),
         capacity: capacity(),
         on_removed: None,
     })
@@ -107,6 +112,7 @@ fn prepare(
     let guest = Guest {
         containers,
         images,
+        networks: networks.networks(),
         shell: Arc::new(MachineShell { reaper }),
         launcher,
         streams: Streams::default(),

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, id::ContainerId, launch::ImageView, signal::Signal};
+use crate::{Error, id::ContainerId, launch::ImageView, network::NetworkConfig, signal::Signal};
 
 /// What a shell finds programs in when neither the image nor the request says.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,6 +65,8 @@ pub struct Config {
     pub security_opts: Vec<String>,
     /// Supplementary groups.
     pub group_add: Vec<String>,
+    /// Networks and names.
+    pub network: NetworkConfig,
 }
 
 /// Limits as Docker's options have them. 0 or empty: no limit.

@@ -23,6 +23,7 @@ use crate::{
     error::{LaunchError, LaunchKind},
     io::Streams,
     launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
+    network,
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
     signal::Signal,
@@ -52,6 +53,8 @@ pub(crate) struct Container {
     pub(crate) hub: Arc<Hub>,
     /// Set while it runs: what exec and signals go to.
     pub(crate) target: Mutex<Option<Target>>,
+    /// Held while its networks change.
+    pub(crate) networking: Mutex<()>,
 }
 
 type Reply = oneshot::Sender<Result<(), Error>>;
@@ -134,8 +137,9 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, state: State) -> Arc<C
         watch::channel(Status { state, exits: 0, last_exit, trace: Arc::from([]) });
     let folder = Folder::of(&shared.root, &record);
     let hub = Arc::new(Hub::new(&folder.log()));
-    let target = Mutex::default();
-    let container = Arc::new(Container { record, folder, commands, status, hub, target });
+    let (target, networking) = (Mutex::default(), Mutex::default());
+    let container =
+        Arc::new(Container { record, folder, commands, status, hub, target, networking });
     let task = Task {
         container: Arc::clone(&container),
         shared: Arc::clone(shared),
@@ -348,11 +352,15 @@ impl Task {
             finished_at: Timestamp::now(),
         };
         tracing::debug!(code, oom_killed, "ended");
+        // Before anyone hears of the end, its networks can be removed.
+        let left = self.shared.networks.leave(self.container.record.id.as_str());
         self.status.send_modify(|status| {
             status.last_exit = Some(exit.clone());
             status.state = State::Exited { exit, failed: None };
             status.exits += 1;
         });
+        let networks = Arc::clone(&self.shared.networks);
+        blocking(move || networks.clean(left)).await;
         if removes {
             self.remove().await;
         } else {
@@ -409,7 +417,7 @@ impl Task {
 /// Everything from the configuration to the process. Blocks.
 fn launch(
     container: &Container,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     size: Option<(u16, u16)>,
 ) -> Result<Launched, Error> {
     let (config, resolved) = (&container.record.config, &container.record.resolved);
@@ -430,11 +438,17 @@ fn launch(
         },
         size,
     };
-    let plan = plan::build(config, resolved, around)?;
+    let mut plan = plan::build(config, resolved, around)?;
     let log = container.folder.log();
     container.hub.open(&log).map_err(Error::file("open", log))?;
     let stdio = StdioSpec { stdin: config.open_stdin, output: true };
-    shared.launcher.start(&plan, stdio).map_err(|failure| {
+    let _turn = container.networking.lock();
+    let prepared = network::prepare(container, shared)?;
+    prepared.change(&mut plan);
+    let launched =
+        prepared.with(container, shared, |network| shared.launcher.start(&plan, stdio, network));
+    launched.map_err(|failure| {
+        network::give_up(container, shared);
         if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
             tracing::warn!(%error, "the cgroup of a failed start was not removed");
         }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
+use linkspan_net::Endpoint;
 
 use crate::{
     Containers, Error, Status,
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub cgroup: PathBuf,
     /// Bits by capability number.
     pub capabilities: u64,
+    /// Its places in networks, while it runs.
+    pub endpoints: Vec<Endpoint>,
 }
 
 impl Containers {
@@ -121,7 +124,7 @@ impl Containers {
         last: Option<usize>,
         filters: &Filters,
     ) -> Result<Vec<Snapshot>, Error> {
-        let mut found: Vec<Snapshot> = self.all().iter().map(snapshot).collect();
+        let mut found: Vec<Snapshot> = self.all().iter().map(|c| self.snapshot(c)).collect();
         found.sort_by_key(|container| std::cmp::Reverse(container.record.created_at));
         // Asking for a state by name asks for all states, as with Docker.
         let any_state = all || last.is_some() || filters.names_a_state();
@@ -138,21 +141,22 @@ impl Containers {
     /// # Errors
     /// When there is no such container.
     pub fn inspect(&self, who: &str) -> Result<Snapshot, Error> {
-        Ok(snapshot(&self.find(who)?))
+        Ok(self.snapshot(&self.find(who)?))
     }
-}
 
-fn snapshot(container: &Arc<Container>) -> Snapshot {
-    // The configuration was valid when it was made.
-    let capabilities = Permissions::of(&container.record.config)
-        .map_or(0, |permissions| permissions.capabilities.effective);
-    Snapshot {
-        record: container.record.clone(),
-        status: container.status.borrow().clone(),
-        folder: container.folder.path().into(),
-        log_path: container.folder.log(),
-        cgroup: container.cgroup(),
-        capabilities,
+    fn snapshot(&self, container: &Arc<Container>) -> Snapshot {
+        // The configuration was valid when it was made.
+        let capabilities = Permissions::of(&container.record.config)
+            .map_or(0, |permissions| permissions.capabilities.effective);
+        Snapshot {
+            record: container.record.clone(),
+            status: container.status.borrow().clone(),
+            folder: container.folder.path().into(),
+            log_path: container.folder.log(),
+            cgroup: container.cgroup(),
+            capabilities,
+            endpoints: self.shared.networks.endpoints(container.record.id.as_str()),
+        }
     }
 }
 

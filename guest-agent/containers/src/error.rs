@@ -55,6 +55,9 @@ pub enum Error {
     /// The image is not there, or cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A network is not there, or cannot be used.
+    #[error(transparent)]
+    Network(#[from] linkspan_net::Error),
     /// The process could not be started.
     #[error("{0}")]
     Launch(LaunchError),

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+pub use linkspan_runtime::launch::Network;
 use linkspan_runtime::plan::{CapabilitySets, Plan, Process};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -95,7 +96,18 @@ pub trait Launcher: Send + Sync + 'static {
     ///
     /// # Errors
     /// Names the failing step and the reason.
-    fn start(&self, plan: &Plan, stdio: StdioSpec) -> Result<Launched, LaunchError>;
+    fn start(
+        &self,
+        plan: &Plan,
+        stdio: StdioSpec,
+        network: Network<'_>,
+    ) -> Result<Launched, LaunchError>;
+
+    /// The network namespace of a process that runs.
+    ///
+    /// # Errors
+    /// When it has ended.
+    fn network_namespace(&self, target: &Target) -> io::Result<OwnedFd>;
 
     /// One more process beside `target`, in all its namespaces and its cgroup.
     ///

@@ -2,11 +2,11 @@
 //!
 //! [`Containers`] is the way in. Each container is owned by one task ([`container`]'s); its state
 //! carries its data ([`state`]) and is stored on the data disk ([`store`]). Processes are started
-//! through the trait [`launch::Launcher`], images are found through [`launch::Images`]: with the
-//! fakes behind the feature `fake` everything here runs without namespaces.
+//! through the trait [`launch::Launcher`], images are found through [`launch::Images`], networks
+//! through [`network::Networks`]: with the fakes behind the feature `fake` everything here runs without namespaces.
 //!
 //! Knows no wire types. Deliberately absent, for now: restart policies, health checks, events,
-//! networks and volumes.
+//! and volumes.
 
 mod attach;
 pub mod config;
@@ -22,6 +22,7 @@ pub mod launch;
 pub mod limits;
 pub mod log;
 pub mod names;
+pub mod network;
 mod output;
 pub mod plan;
 pub mod session;
@@ -53,6 +54,7 @@ use crate::{
     id::ContainerId,
     launch::{Images, Launcher},
     limits::Capacity,
+    network::Networks,
     plan::Permissions,
     signal::Signal,
     state::{Action, Exit, Kind, State, Verdict},
@@ -75,6 +77,7 @@ pub(crate) struct Shared {
     pub(crate) root: PathBuf,
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) images: Arc<dyn Images>,
+    pub(crate) networks: Arc<dyn Networks>,
     pub(crate) capacity: Capacity,
     table: Mutex<Table>,
     /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
@@ -108,6 +111,8 @@ pub struct Setup {
     pub launcher: Arc<dyn Launcher>,
     /// Knows images.
     pub images: Arc<dyn Images>,
+    /// Knows networks.
+    pub networks: Arc<dyn Networks>,
     /// What the VM has.
     pub capacity: Capacity,
     /// Called after each removal, on a task.
@@ -163,6 +168,7 @@ impl Containers {
             root: setup.root,
             launcher: setup.launcher,
             images: setup.images,
+            networks: setup.networks,
             capacity: setup.capacity,
             table: Mutex::default(),
             filters: Mutex::default(),

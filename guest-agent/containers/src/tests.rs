@@ -1,5 +1,7 @@
 //! The life of containers, with scripted processes.
 
+mod network;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -9,7 +11,7 @@ use crate::{
     AttachOptions, Attachment, Containers, Error, Setup, WaitCondition,
     config::{Config, ExecConfig},
     error::LaunchKind,
-    fake::{FakeImages, FakeLauncher},
+    fake::{FakeImages, FakeLauncher, FakeNetworks},
     filter::Filters,
     io::Channel,
     limits::Capacity,
@@ -26,6 +28,7 @@ struct Bench {
     folder: tempfile::TempDir,
     launcher: FakeLauncher,
     images: FakeImages,
+    networks: FakeNetworks,
 }
 
 impl Bench {
@@ -34,6 +37,7 @@ impl Bench {
             folder: tempfile::tempdir().unwrap(),
             launcher: FakeLauncher::default(),
             images: FakeImages::with_busybox(),
+            networks: FakeNetworks::default(),
         }
     }
 
@@ -43,6 +47,7 @@ impl Bench {
             root: self.root().into(),
             launcher: Arc::new(self.launcher.clone()),
             images: Arc::new(self.images.clone()),
+            networks: Arc::new(self.networks.clone()),
             capacity: Capacity { cpus: 2, memory_nodes: 1 },
             on_removed: None,
         })

@@ -4,9 +4,9 @@
 use std::os::fd::AsFd as _;
 
 use linkspan_runtime::plan::Plan;
-use linkspan_runtime::wire::{Failure, InitMessage, Step};
+use linkspan_runtime::wire::{Failure, InitMessage, NETWORK_FD, Step};
 use linkspan_sys::net::interface_up;
-use linkspan_sys::process::set_domain_name;
+use linkspan_sys::process::{set_domain_name, setns, take_inherited};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::sethostname;
@@ -22,6 +22,9 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     if plan.namespaces.cgroup {
         // Not at clone3: the root of a cgroup namespace is the cgroup of whoever makes it.
         report.step(Step::Unshare, || Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?))?;
+    }
+    if let Some(namespace) = take_inherited(NETWORK_FD) {
+        report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))?;
     }
     if plan.namespaces.network {
         report.step(Step::Loopback, || Ok(interface_up("lo")?))?;

@@ -15,6 +15,7 @@ pub mod dns;
 mod endpoint;
 mod error;
 pub mod files;
+pub mod filter;
 pub mod ipam;
 mod netlink;
 mod netns;

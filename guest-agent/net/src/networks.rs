@@ -76,8 +76,7 @@ impl Entry {
         View { network: self.network.clone(), endpoints }
     }
 
-    fn release(&mut self, container: &str) -> Option<Endpoint> {
-        let endpoint = self.endpoints.remove(container)?;
+    fn give_back(&mut self, endpoint: &Endpoint) {
         for address in endpoint.wire.iter().flat_map(|wire| &wire.addresses) {
             for (pool, addresses) in self.network.pools.iter().zip(&mut self.addresses) {
                 if pool.subnet.contains(&address.net.addr()) {
@@ -85,7 +84,6 @@ impl Entry {
                 }
             }
         }
-        Some(endpoint)
     }
 }
 
@@ -276,17 +274,17 @@ impl Networks {
         Ok(entry.network.id)
     }
 
-    /// Removes every network that no container runs in and that `keep` does not want; returns
-    /// their names.
+    /// Removes every network that no container runs in and that is `meant`; returns their names.
     ///
     /// # Errors
     /// The first removal that fails.
-    pub fn prune(&self, keep: impl Fn(&Network) -> bool) -> Result<Vec<String>, Error> {
+    pub fn prune(&self, meant: impl Fn(&View) -> bool) -> Result<Vec<String>, Error> {
         let mut removed = Vec::new();
-        for View { network, endpoints } in self.list() {
-            if network.is_predefined() || !endpoints.is_empty() || keep(&network) {
+        for view in self.list() {
+            if view.network.is_predefined() || !view.endpoints.is_empty() || !meant(&view) {
                 continue;
             }
+            let network = view.network;
             match self.remove(&network.id) {
                 Ok(_) => removed.push(network.name),
                 // A container was started in it, or somebody else removed it.
@@ -311,7 +309,8 @@ impl Networks {
                 Err(error) => {
                     for endpoint in made {
                         if let Some(entry) = state.entries.get_mut(&endpoint.network_id) {
-                            entry.release(&member.id);
+                            entry.endpoints.remove(&member.id);
+                            entry.give_back(&endpoint);
                         }
                     }
                     return Err(error);
@@ -325,7 +324,7 @@ impl Networks {
     /// Returns the sockets of a name server when `name_server` asks for them.
     ///
     /// # Errors
-    /// When the kernel refuses. [`Networks::release`] undoes what was done.
+    /// When the kernel refuses. [`Networks::leave`] and [`Networks::clean`] undo what was done.
     pub fn plug(
         &self,
         container: &str,
@@ -351,16 +350,24 @@ impl Networks {
         found
     }
 
-    /// Gives up all places of a container that has ended or was not started.
-    pub fn release(&self, container: &str) {
-        let all = self.endpoints(container);
-        for endpoint in all {
+    /// Gives up all places of a container that has ended or was not started: it is in no network
+    /// any more, and nobody finds it. What it had goes with [`Networks::clean`], which takes longer
+    /// and that nobody has to wait for; until then nobody else gets its addresses.
+    #[must_use]
+    pub fn leave(&self, container: &str) -> Vec<Endpoint> {
+        let mut state = self.state.lock();
+        state.entries.values_mut().filter_map(|entry| entry.endpoints.remove(container)).collect()
+    }
+
+    /// Deletes the interfaces of places that were given up, and gives the addresses back.
+    pub fn clean(&self, left: Vec<Endpoint>) {
+        for endpoint in left {
             if let Err(error) = self.unplug(&endpoint) {
                 // The kernel deletes it with the container's namespace.
                 tracing::warn!(%error, "a container's interface is left to the kernel");
             }
             if let Some(entry) = self.state.lock().entries.get_mut(&endpoint.network_id) {
-                entry.release(container);
+                entry.give_back(&endpoint);
             }
         }
     }
@@ -385,7 +392,8 @@ impl Networks {
         let next = {
             let mut state = self.state.lock();
             if let Some(entry) = state.entries.get_mut(&id) {
-                entry.release(container);
+                entry.endpoints.remove(container);
+                entry.give_back(&endpoint);
             }
             if endpoint.wire.is_some_and(|wire| wire.default_route) {
                 state.next_default(container)

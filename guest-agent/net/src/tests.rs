@@ -86,7 +86,7 @@ impl Vm {
     }
 
     fn end(&self, container: Container) {
-        self.networks.release(&container.id);
+        self.networks.clean(self.networks.leave(&container.id));
     }
 
     /// A namespace outside, with one server in it, on the other side of the VM's network card.
@@ -263,7 +263,7 @@ fn nothing_is_left_of_containers_and_networks_that_are_gone() {
 }
 
 #[test]
-fn a_failed_plug_leaves_nothing_after_the_release() {
+fn a_failed_plug_leaves_nothing_once_it_is_cleaned() {
     let Some(vm) = Vm::new() else { return };
     let first = vm.run("first", &["bridge"]);
     let before = census();
@@ -274,7 +274,7 @@ fn a_failed_plug_leaves_nothing_after_the_release() {
     let file = File::open("/dev/null").unwrap();
     let error = vm.networks.plug(&member.id, file.as_fd(), false).unwrap_err();
     assert!(matches!(error, Error::Kernel { .. }), "{error}");
-    vm.networks.release(&member.id);
+    vm.networks.clean(vm.networks.leave(&member.id));
     assert_eq!(census(), before);
     vm.end(first);
 }

@@ -25,7 +25,8 @@ use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
 use crate::devices::DeviceFilter;
 use crate::plan::{Device, Namespaces, Plan, Process};
 use crate::wire::{
-    CGROUP_FD, Channel, Failure, InitMessage, OrderRef, SOCKET_FD, Step, TARGET_FD, WireError,
+    CGROUP_FD, Channel, Failure, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD, Step, TARGET_FD,
+    WireError,
 };
 
 pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
@@ -141,6 +142,20 @@ pub struct Timing {
     pub duration_us: u64,
 }
 
+/// Puts interfaces into a network namespace; says why it could not.
+pub type PrepareNetwork<'a> = dyn Fn(BorrowedFd<'_>) -> Result<(), String> + 'a;
+
+/// What becomes of the container's network.
+#[derive(Clone, Copy)]
+pub enum Network<'a> {
+    /// What [`Namespaces::network`] says, and no more.
+    Plain,
+    /// A new namespace, with what this puts into it before anything of the container runs.
+    Prepare(&'a PrepareNetwork<'a>),
+    /// This one. [`Namespaces::network`] is false then.
+    Join(BorrowedFd<'a>),
+}
+
 /// Starts containers and processes in them.
 #[derive(Debug)]
 pub struct Launcher<S> {
@@ -174,7 +189,13 @@ impl<S: Spawner> Launcher<S> {
     ///
     /// # Errors
     /// Names the failing step and the reason.
-    pub fn start(&self, plan: &Plan, stdio: Stdio, trace: bool) -> Result<Started, LaunchError> {
+    pub fn start(
+        &self,
+        plan: &Plan,
+        stdio: Stdio,
+        network: Network<'_>,
+        trace: bool,
+    ) -> Result<Started, LaunchError> {
         let mut clock = Clock::new(trace);
         let cgroup = self.hierarchy.create(&plan.cgroup, &plan.resources)?;
         let folder = open_folder(&cgroup)?;
@@ -185,9 +206,13 @@ impl<S: Spawner> Launcher<S> {
             clock.done(Step::DeviceFilter);
         }
         let (ours, theirs) = socket_pair()?;
+        let mut fds = vec![(theirs.as_fd(), SOCKET_FD)];
+        if let Network::Join(namespace) = network {
+            fds.push((namespace, NETWORK_FD));
+        }
         let spawned = self.spawn(
             &stdio,
-            &[(theirs.as_fd(), SOCKET_FD)],
+            &fds,
             clone_flags(plan.namespaces),
             Some(folder.as_fd()),
             Role::Process,
@@ -195,6 +220,13 @@ impl<S: Spawner> Launcher<S> {
         // The end of file is what tells success: ours must be the only other end.
         drop((theirs, stdio));
         clock.done(Step::Spawn);
+        if let Network::Prepare(prepare) = network {
+            if let Err(error) = prepare_network(&spawned, prepare) {
+                self.spawner.abandon(spawned);
+                return Err(error);
+            }
+            clock.done(Step::Network);
+        }
         let mut conversation = Conversation::new(ours, clock);
         let order = OrderRef::Start { plan, trace };
         let terminal = plan.process.terminal.is_some();
@@ -289,6 +321,14 @@ impl<S: Spawner> Launcher<S> {
         filters.push((devices.to_vec(), Arc::clone(&filter)));
         Ok(filter)
     }
+}
+
+/// The new process waits for its order, so its namespace is there and nothing runs in it.
+fn prepare_network(spawned: &Spawned, prepare: &PrepareNetwork<'_>) -> Result<(), LaunchError> {
+    let failed = |detail: String| Failure { step: Step::Network, errno: 0, detail };
+    let path = format!("/proc/{}/ns/net", spawned.pid);
+    let namespace = File::open(&path).map_err(|error| failed(format!("`{path}`: {error}")))?;
+    prepare(namespace.as_fd()).map_err(|why| failed(why).into())
 }
 
 /// What clone3 makes new. The cgroup namespace is missing: its root is the cgroup that its maker

@@ -28,6 +28,9 @@ pub const SOCKET_FD: i32 = 3;
 pub const TARGET_FD: i32 = 4;
 /// exec: the container's cgroup, as the child has it.
 pub const CGROUP_FD: i32 = 5;
+/// start: another container's network namespace, as the child has it. Not open: there is none to
+/// join.
+pub const NETWORK_FD: i32 = 6;
 
 /// The longest message. Arguments and environment together are limited to 2 MiB by the kernel
 /// (a quarter of the usual stack limit), so twice that is more than any plan that could run.
@@ -146,12 +149,16 @@ steps! {
     DeviceFilter = "device_filter", "install the device filter";
     /// clone3 and the execve of linkspan-init.
     Spawn = "spawn", "start linkspan-init";
+    /// Interfaces, addresses and routes in the new network namespace.
+    Network = "network", "set up the network";
     /// The plan travels.
     Order = "order", "receive the plan";
     /// setns(2) into a running container.
     Join = "join", "join the container";
     /// The cgroup namespace.
     Unshare = "unshare", "create namespaces";
+    /// setns(2) into another container's network namespace.
+    JoinNetwork = "join_network", "join the other container's network";
     /// The loopback interface.
     Loopback = "loopback", "bring up the loopback interface";
     /// The layers become one file system.

@@ -8,8 +8,8 @@ use crate::args::refused;
 use crate::commands::{
     attach::Attach, completion::Completion, create::Create, exec::Exec, images::Images,
     import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
-    machine::MachineCommand, man::Man, ps::Ps, rm::Rm, rmi::Rmi, run::Run, start::Start,
-    stop::Stop, system::System, tag::Tag, tour::Tour, version::Version, wait::Wait,
+    machine::MachineCommand, man::Man, network::NetworkCommand, ps::Ps, rm::Rm, rmi::Rmi, run::Run,
+    start::Start, stop::Stop, system::System, tag::Tag, tour::Tour, version::Version, wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -60,6 +60,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ImageVerb,
     },
+    Network(NetworkCommand),
     Machine(MachineCommand),
     System(System),
     Tour(Tour),
@@ -110,6 +111,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Images", &["images", "rmi", "tag", "load", "import"]),
+    ("Networks", &["network"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
     ("As nouns", &["container", "image"]),
     ("More", &["tour", "completion"]),
@@ -173,6 +175,7 @@ impl Cli {
             Verb::Import(verb) => verb.run(context).await,
             Verb::Container { verb } => verb.run(context).await,
             Verb::Image { verb } => verb.run(context).await,
+            Verb::Network(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
             Verb::System(verb) => verb.run(context).await,
             Verb::Tour(verb) => verb.run(context).await,

@@ -27,6 +27,14 @@ pub(crate) const WANTED: &[&str] = &[
     "vmw_vsock_virtio_transport",
     "hv_sock",
     "vsock_loopback",
+    // Networks of containers: bridges, interface pairs, the packet filter with translation.
+    "bridge",
+    "veth",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_ct",
+    "nft_masq",
+    "nft_nat",
     // Files: layers, shared folders, loop-mounted images.
     "overlay",
     "fuse",

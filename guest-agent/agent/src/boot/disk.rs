@@ -61,7 +61,7 @@ pub(super) fn prepare(kernel: &dyn BootCalls) -> Result<(), BootError> {
         .mount(DEVICE, Path::new(DATA), "ext4", MsFlags::MS_NOATIME, "discard")
         .map_err(|errno| BootError::Mount { what: DEVICE.into(), target: DATA.into(), errno })?;
     grow(capacity)?;
-    for folder in ["images", "containers", "tmp"] {
+    for folder in ["images", "containers", "networks", "tmp"] {
         let path = Path::new(DATA).join(folder);
         fs::create_dir_all(&path).map_err(BootError::file("create", path))?;
     }

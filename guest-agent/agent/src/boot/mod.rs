@@ -8,7 +8,7 @@ mod cgroup;
 pub mod cmdline;
 mod disk;
 mod modules;
-mod network;
+pub mod network;
 mod root;
 pub mod template;
 pub mod timeline;

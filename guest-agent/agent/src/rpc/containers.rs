@@ -53,7 +53,7 @@ impl ContainerService for Face {
         request: Request<wire::CreateContainerRequest>,
     ) -> Answer<wire::CreateContainerResponse> {
         let request = request.into_inner();
-        let config = convert::config(request.config.unwrap_or_default());
+        let config = convert::config(request.config.unwrap_or_default())?;
         let made = self.0.containers.create(&request.name, config).await.map_err(refuse)?;
         Ok(Response::new(wire::CreateContainerResponse {
             id: made.id.to_string(),

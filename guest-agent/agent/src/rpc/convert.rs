@@ -7,7 +7,9 @@ use linkspan_containers::{
     error::Error as ContainerError,
     state::{Kind, State},
 };
-use linkspan_proto::v1 as wire;
+use linkspan_proto::{error::Failure, v1 as wire};
+
+use super::networks;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or_default()
@@ -24,9 +26,9 @@ pub(super) fn bound(nanos: i64) -> Result<Option<Timestamp>, Error> {
     })
 }
 
-pub(super) fn config(config: wire::ContainerConfig) -> Config {
+pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
     let limits = config.resources.unwrap_or_default();
-    Config {
+    Ok(Config {
         image: config.image,
         command: config.command,
         entrypoint: config.entrypoint.map(|entrypoint| entrypoint.args),
@@ -63,7 +65,8 @@ pub(super) fn config(config: wire::ContainerConfig) -> Config {
             .collect(),
         security_opts: config.security_opts,
         group_add: config.group_add,
-    }
+        network: networks::config(config.network.unwrap_or_default())?,
+    })
 }
 
 pub(super) fn exec(open: wire::ExecOpen) -> (String, ExecConfig) {
@@ -124,6 +127,7 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
             .collect(),
         security_opts: config.security_opts.clone(),
         group_add: config.group_add.clone(),
+        network: Some(networks::config_to_wire(&config.network)),
     }
 }
 
@@ -200,5 +204,6 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
                 duration_us: step.duration_us,
             })
             .collect(),
+        endpoints: container.endpoints.iter().map(networks::endpoint).collect(),
     }
 }

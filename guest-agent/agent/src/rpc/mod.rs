@@ -4,17 +4,19 @@ mod agent;
 mod containers;
 mod convert;
 mod images;
+mod networks;
 mod stdio;
 
 use std::sync::Arc;
 
 use linkspan_containers::{Containers, launch::Launcher};
 use linkspan_images::Store;
+use linkspan_net::Networks;
 use linkspan_proto::{
     error::Failure,
     v1::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
-        image_service_server::ImageServiceServer,
+        image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -32,6 +34,8 @@ pub struct Guest {
     pub containers: Containers,
     /// The images.
     pub images: Arc<Store>,
+    /// The networks.
+    pub networks: Arc<Networks>,
     /// For the machine's own shell.
     pub shell: Arc<dyn Shell>,
     /// For signals and sizes of the shell.
@@ -84,7 +88,11 @@ pub fn services(guest: Guest) -> Routes {
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(
-            ImageServiceServer::new(images::Face(guest)).max_decoding_message_size(MAX_MESSAGE),
+            ImageServiceServer::new(images::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            NetworkServiceServer::new(networks::Face(guest)).max_decoding_message_size(MAX_MESSAGE),
         );
     routes.routes()
 }

@@ -3,13 +3,14 @@
 //! Processes are threads that play small scripted programs (see [`programs`]) with real pipes and
 //! terminals; they end, take signals and are reported the way the agent's reaper reports them.
 
+mod networks;
 mod programs;
 
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::{self, Write as _},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -23,10 +24,13 @@ use tokio::sync::oneshot;
 use crate::{
     error::{ImageError, LaunchError, LaunchKind},
     launch::{
-        ExitCode, ImageView, Images, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep,
+        ExitCode, ImageView, Images, Launched, Launcher, Network, Stdio, StdioSpec, Target,
+        TraceStep,
     },
     signal::Signal,
 };
+
+pub use networks::FakeNetworks;
 
 /// Starts scripted programs. Clones share their processes.
 #[derive(Clone, Default)]
@@ -189,7 +193,17 @@ fn terminal(process: &Process) -> io::Result<(Stdio, programs::Streams)> {
 }
 
 impl Launcher for FakeLauncher {
-    fn start(&self, plan: &Plan, stdio: StdioSpec) -> Result<Launched, LaunchError> {
+    fn start(
+        &self,
+        plan: &Plan,
+        stdio: StdioSpec,
+        network: Network<'_>,
+    ) -> Result<Launched, LaunchError> {
+        if let Network::Prepare(prepare) = network {
+            // No namespace of its own: the fake networks put nothing into it.
+            let own = File::open("/proc/self/ns/net").map_err(engine)?;
+            prepare(own.as_fd()).map_err(engine)?;
+        }
         let mut inner = self.table.inner.lock();
         inner.plans.push(plan.clone());
         if inner.cgroups.insert(plan.cgroup.clone(), 0).is_some() {
@@ -197,6 +211,13 @@ impl Launcher for FakeLauncher {
         }
         drop(inner);
         self.launch(&plan.process, &plan.hostname, &plan.cgroup, stdio, true)
+    }
+
+    fn network_namespace(&self, target: &Target) -> io::Result<OwnedFd> {
+        if !self.table.inner.lock().processes.contains_key(&target.pid) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        File::open("/proc/self/ns/net").map(OwnedFd::from)
     }
 
     fn exec(

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use linkspan_runtime::cgroup::{Cgroup, Hierarchy};
-use linkspan_runtime::launch::{DirectSpawner, InitProgram, LaunchError, Launcher, Started, Stdio};
+use linkspan_runtime::launch::{
+    DirectSpawner, InitProgram, LaunchError, Launcher, Network, Started, Stdio,
+};
 use linkspan_runtime::plan::{
     Namespaces, Plan, Process, Resources, Rootfs, TerminalSize, UserSpec,
 };
@@ -129,7 +131,7 @@ impl Bench {
 
     pub(crate) fn try_run(&self, plan: &Plan) -> Result<Outcome, LaunchError> {
         let (stdio, out, err) = pipes();
-        let result = self.launcher.start(plan, stdio, false);
+        let result = self.launcher.start(plan, stdio, Network::Plain, false);
         let outcome = result.map(|started| finish(&started, out, err));
         self.cgroup(plan).remove(PATIENCE).unwrap();
         outcome
@@ -137,7 +139,7 @@ impl Bench {
 
     /// Starts something that stays, until the guard is dropped.
     pub(crate) fn start(&self, plan: &Plan) -> Running {
-        let started = self.launcher.start(plan, Stdio::default(), false);
+        let started = self.launcher.start(plan, Stdio::default(), Network::Plain, false);
         let started = started.unwrap_or_else(|error| panic!("{error}"));
         Running { started, cgroup: self.cgroup(plan) }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use linkspan_runtime::launch::{Stdio, Timing};
+use linkspan_runtime::launch::{Network, Stdio, Timing};
 use linkspan_sys::process::wait_pidfd;
 
 use crate::bench::{PATIENCE, bench, process};
@@ -63,7 +63,8 @@ fn where_the_time_of_a_start_goes() {
             let mut plan = bench.plan("");
             plan.process.args = vec!["true".into()];
             let began = Instant::now();
-            let started = bench.launcher.start(&plan, Stdio::default(), trace).unwrap();
+            let started =
+                bench.launcher.start(&plan, Stdio::default(), Network::Plain, trace).unwrap();
             let whole = began.elapsed();
             wait_pidfd(&started.pidfd).unwrap();
             times.add(&started.trace, whole, began.elapsed());

@@ -1,6 +1,6 @@
 //! The process: program, user, limits, environment; and why it did not start.
 
-use linkspan_runtime::launch::{LaunchErrorKind, Stdio};
+use linkspan_runtime::launch::{LaunchErrorKind, Network, Stdio};
 use linkspan_runtime::plan::Rlimit;
 use linkspan_runtime::wire::Step;
 
@@ -104,7 +104,7 @@ fn the_working_directory_is_made_with_roots_ownership() {
 fn every_step_is_timed_when_asked_for_and_none_when_not() {
     let Some(bench) = bench() else { return };
     let plan = bench.plan("true");
-    let started = bench.launcher.start(&plan, Stdio::default(), true).unwrap();
+    let started = bench.launcher.start(&plan, Stdio::default(), Network::Plain, true).unwrap();
     linkspan_sys::process::wait_pidfd(&started.pidfd).unwrap();
     bench.cgroup(&plan).remove(crate::bench::PATIENCE).unwrap();
     let names: Vec<_> = started.trace.iter().map(|timing| timing.name).collect();
@@ -126,7 +126,7 @@ fn a_failed_start_leaves_no_process_behind() {
     let Some(bench) = bench() else { return };
     let mut plan = bench.plan("true");
     plan.process.rlimits = vec![Rlimit { kind: "files".into(), soft: 1, hard: 1 }];
-    let error = bench.launcher.start(&plan, Stdio::default(), false).unwrap_err();
+    let error = bench.launcher.start(&plan, Stdio::default(), Network::Plain, false).unwrap_err();
     assert_eq!(error.to_string(), "cannot set a resource limit: there is no limit `files`");
     assert!(!bench.cgroup(&plan).populated().unwrap());
     bench.cgroup(&plan).remove(crate::bench::PATIENCE).unwrap();

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
-use linkspan_runtime::launch::{Started, Stdio};
+use linkspan_runtime::launch::{Network, Started, Stdio};
 use linkspan_sys::process::{exit_code, wait_pidfd};
 use linkspan_sys::tty;
 
@@ -24,7 +24,7 @@ fn the_first_process_has_a_console_of_its_size() {
     let Some(bench) = bench() else { return };
     let mut plan = bench.plan("tty; stty size; stat -c %t:%T /dev/console; echo x > /dev/tty; cut -d' ' -f7 /proc/self/stat");
     plan.process.terminal = Some(SIZE);
-    let mut started = bench.launcher.start(&plan, Stdio::default(), false).unwrap();
+    let mut started = bench.launcher.start(&plan, Stdio::default(), Network::Plain, false).unwrap();
     // 34816 is the device number of pts/0: it is the controlling terminal.
     assert_eq!(read_terminal(&mut started), "/dev/pts/0\n33 111\n88:0\nx\n34816\n");
     wait_pidfd(&started.pidfd).unwrap();
@@ -41,7 +41,7 @@ fn input_signals_and_resizes_go_through_the_master() {
          echo got $line; stty size; while :; do sleep 1; done",
     );
     plan.process.terminal = Some(SIZE);
-    let started = bench.launcher.start(&plan, Stdio::default(), false).unwrap();
+    let started = bench.launcher.start(&plan, Stdio::default(), Network::Plain, false).unwrap();
     let mut master = std::fs::File::from(started.pty_master.as_ref().unwrap().try_clone().unwrap());
     let mut seen = String::new();
     let mut wait_for = |master: &mut std::fs::File, text: &str| {
@@ -68,7 +68,7 @@ fn the_terminal_belongs_to_its_user() {
     let mut plan = bench.plan("echo mine > /dev/pts/0; stat -c '%u %a' /dev/pts/0");
     plan.process.terminal = Some(SIZE);
     plan.process.user.user = "app".into();
-    let mut started = bench.launcher.start(&plan, Stdio::default(), false).unwrap();
+    let mut started = bench.launcher.start(&plan, Stdio::default(), Network::Plain, false).unwrap();
     assert_eq!(read_terminal(&mut started), "mine\n1000 620\n");
     wait_pidfd(&started.pidfd).unwrap();
     bench.cgroup(&plan).remove(crate::bench::PATIENCE).unwrap();

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, Ulimit};
 
-use super::{env, size};
+use super::{env, network::NetworkFlags, size};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
@@ -124,9 +124,8 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "OPTION", help_heading = SECURITY)]
     security_opt: Vec<String>,
 
-    /// The network. Only `none` for now: containers have a loopback interface and nothing else
-    #[arg(long, alias = "net", value_name = "NETWORK", help_heading = SECURITY)]
-    network: Option<String>,
+    #[command(flatten)]
+    network: NetworkFlags,
     /// The restart policy. Only `no` for now
     #[arg(long, value_name = "POLICY", help_heading = PROCESS)]
     restart: Option<String>,
@@ -186,12 +185,6 @@ impl ContainerFlags {
         };
         if self.pull == Pull::Always {
             return refuse("cannot use --pull=always".into(), "registries are not supported yet");
-        }
-        if let Some(network) = self.network.as_deref().filter(|network| *network != "none") {
-            return refuse(
-                format!("cannot use --network={network}"),
-                "networks are not supported yet, only `none`",
-            );
         }
         if let Some(policy) = self.restart.as_deref().filter(|policy| *policy != "no") {
             return refuse(
@@ -254,6 +247,7 @@ impl ContainerFlags {
             domainname: self.domainname.clone().unwrap_or_default(),
             security_opts: self.security_opt.clone(),
             group_add: self.group_add.clone(),
+            network: Some(self.network.config()?),
         })
     }
 }

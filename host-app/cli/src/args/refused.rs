@@ -18,7 +18,7 @@ pub(crate) struct Refused {
 const NEW: &[&str] = &["run", "create"];
 
 const PORTS: &str = "ports are not supported yet";
-const NETWORKS: &str = "networks are not supported yet: containers have a loopback interface only";
+const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
 const VOLUMES: &str = "volumes and shared folders are not supported yet";
 const DEVICES: &str = "devices are not supported yet";
 const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
@@ -34,16 +34,8 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "publish", Some('p'), PORTS),
     switch(NEW, "publish-all", Some('P'), PORTS),
     value(NEW, "expose", None, PORTS),
-    value(NEW, "add-host", None, NETWORKS),
-    value(NEW, "dns", None, NETWORKS),
-    value(NEW, "dns-option", None, NETWORKS),
-    value(NEW, "dns-search", None, NETWORKS),
-    value(NEW, "ip", None, NETWORKS),
-    value(NEW, "ip6", None, NETWORKS),
-    value(NEW, "link", None, NETWORKS),
-    value(NEW, "link-local-ip", None, NETWORKS),
-    value(NEW, "mac-address", None, NETWORKS),
-    value(NEW, "network-alias", None, NETWORKS),
+    value(NEW, "link", None, LINKS),
+    value(NEW, "link-local-ip", None, "link-local addresses cannot be chosen"),
     value(NEW, "volume", Some('v'), VOLUMES),
     value(NEW, "volume-driver", None, VOLUMES),
     value(NEW, "volumes-from", None, VOLUMES),
@@ -93,7 +85,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
     switch(&["ps"], "size", Some('s'), SIZES),
     switch(&["inspect"], "size", Some('s'), SIZES),
-    switch(&["rm"], "link", Some('l'), NETWORKS),
+    switch(&["rm"], "link", Some('l'), LINKS),
     switch(&["logs"], "details", None, LOGGING),
     value(&["start"], "checkpoint", None, CHECKPOINTS),
     value(&["start"], "checkpoint-dir", None, CHECKPOINTS),
@@ -164,8 +156,9 @@ pub(crate) fn augment(command: Command) -> Command {
         }
         .to_owned();
         command.mut_subcommand(name, |verb| match verb.get_name() {
-            // The verbs of machines and the daemon are not Docker's.
-            "machine" | "system" => verb,
+            // The verbs of machines and the daemon are not Docker's; those of networks refuse
+            // nothing.
+            "machine" | "system" | "network" => verb,
             "container" | "image" => augment(verb),
             _ => add(verb, &known_as),
         })

@@ -13,6 +13,7 @@ pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod man;
+pub(crate) mod network;
 pub(crate) mod ps;
 pub(crate) mod rm;
 pub(crate) mod rmi;

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use linkspan_proto::v1::{ContainerDetail, ContainerState, ImageDetail, TraceStep, Ulimit};
+use linkspan_proto::v1::{
+    ContainerDetail, ContainerNetworkConfig, ContainerState, ImageDetail, TraceStep, Ulimit,
+};
 use serde::Serialize;
 
-use super::{container, human};
+use super::{container, human, network};
 
 /// A container as `docker inspect` shows it, and what only Linkspan knows at the end.
 #[derive(Debug, Serialize)]
@@ -25,6 +27,7 @@ pub(crate) struct Container {
     host_config: HostConfig,
     graph_driver: GraphDriver,
     mounts: Vec<()>,
+    network_settings: network::Settings,
     config: Config,
     /// The effective capability set.
     capabilities: Vec<String>,
@@ -53,7 +56,7 @@ struct State {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct HostConfig {
-    network_mode: &'static str,
+    network_mode: String,
     restart_policy: RestartPolicy,
     auto_remove: bool,
     cap_add: Option<Vec<String>>,
@@ -177,6 +180,7 @@ impl From<&ContainerDetail> for Container {
                 name: "overlay2",
             },
             mounts: Vec::new(),
+            network_settings: network::settings(&detail.endpoints),
             config: Config {
                 hostname: detail.hostname.clone(),
                 domainname: asked.domainname,
@@ -223,11 +227,20 @@ fn state(detail: &ContainerDetail) -> State {
     }
 }
 
+/// The first network, as Docker has it.
+fn network_mode(config: Option<&ContainerNetworkConfig>) -> String {
+    let first = config.and_then(|config| config.endpoints.first());
+    match first.map(|endpoint| endpoint.network.as_str()) {
+        None | Some("" | "default") => "bridge".into(),
+        Some(network) => network.into(),
+    }
+}
+
 fn host_config(detail: &ContainerDetail) -> HostConfig {
     let asked = detail.config.clone().unwrap_or_default();
     let limits = asked.resources.unwrap_or_default();
     HostConfig {
-        network_mode: "none",
+        network_mode: network_mode(asked.network.as_ref()),
         restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
         auto_remove: asked.auto_remove,
         cap_add: some(&asked.cap_add),

@@ -6,6 +6,7 @@ pub(crate) mod human;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod machine;
+pub(crate) mod network;
 pub(crate) mod table;
 
 use std::io::Write as _;

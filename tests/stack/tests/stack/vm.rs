@@ -20,10 +20,14 @@ use linkspan_agent::{
     streams::Streams,
 };
 use linkspan_containers::{
-    Containers, Setup, fake::FakeLauncher, launch::Launched, limits::Capacity,
+    Containers, Setup,
+    fake::{FakeLauncher, FakeNetworks},
+    launch::Launched,
+    limits::Capacity,
 };
 use linkspan_images::Store;
 use linkspan_machine::{driver::VmExit, fake::FakeBoot};
+use linkspan_net::Networks;
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     ports::{AGENT_RPC, AGENT_STREAMS},
@@ -191,16 +195,19 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     let Parts { folder, seen, name, .. } = parts;
     let images = Arc::new(Store::open(folder.join("images")).expect("the store opens"));
     let launcher = Arc::new(seen.launcher);
+    let networks = Networks::open(&folder.join("networks"), Vec::new());
     let containers = Containers::open(Setup {
         root: folder.join("containers"),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
+        networks: Arc::new(FakeNetworks::default()),
         capacity: Capacity { cpus: 2, memory_nodes: 1 },
         on_removed: None,
     });
     Guest {
         containers: containers.expect("the containers open"),
         images,
+        networks: Arc::new(networks.expect("the networks open")),
         shell: Arc::new(NoShell),
         launcher,
         streams: Streams::default(),

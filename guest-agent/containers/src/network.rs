@@ -1,0 +1,497 @@
+//! A container and its networks: what it asked for, what it gets when it starts, what changes
+//! while it runs, and what its files in /etc say of that.
+//!
+//! The networks themselves are behind [`Networks`]. What was connected or disconnected after
+//! `create` is in `networks.json` of the container's folder; without the file, the configuration
+//! counts.
+
+use std::{
+    fs, io,
+    net::IpAddr,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use linkspan_net::{
+    Driver, Endpoint, EndpointSpec, Error as NetError, Mac, Member,
+    files::{self, DnsSpec, HostAddress, Resolver},
+};
+use linkspan_runtime::plan::{MountKind, Plan};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Containers, Error, Shared,
+    config::Config,
+    container::{Container, blocking},
+    error::{LaunchError, LaunchKind},
+    launch::Network as LaunchNetwork,
+    state::Kind,
+};
+
+/// The network that a container is in when nobody says.
+const DEFAULT: &str = "bridge";
+/// Before the id of the container whose network is shared.
+const CONTAINER: &str = "container:";
+/// The files that a container reads its network from.
+const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+
+/// What `create` was asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkConfig {
+    /// `--network`, in order. Empty: the default bridge. `host`, `none` and `container:ID` are
+    /// alone.
+    pub endpoints: Vec<EndpointSpec>,
+    /// `--dns`, `--dns-search`, `--dns-option`, `--add-host`.
+    pub dns: DnsSpec,
+}
+
+/// Where a container's network is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// In networks of its own choice; with one of type `none`, loopback only.
+    Own,
+    /// The VM's.
+    Host,
+    /// Another container's, by name or id.
+    Container(String),
+}
+
+impl NetworkConfig {
+    /// Where the network is.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self.endpoints.first().map(|endpoint| endpoint.network.as_str()) {
+            Some("host") => Mode::Host,
+            Some(network) => match network.strip_prefix(CONTAINER) {
+                Some(who) => Mode::Container(who.into()),
+                None => Mode::Own,
+            },
+            None => Mode::Own,
+        }
+    }
+
+    fn wanted(&self) -> Vec<EndpointSpec> {
+        let mut endpoints = self.endpoints.clone();
+        if endpoints.is_empty() {
+            endpoints.push(EndpointSpec::default());
+        }
+        for endpoint in &mut endpoints {
+            if ["", "default"].contains(&endpoint.network.as_str()) {
+                endpoint.network = DEFAULT.into();
+            }
+        }
+        endpoints
+    }
+}
+
+/// Checks what can be checked without knowing the networks. Docker's rules.
+///
+/// # Errors
+/// Names the option.
+pub fn validate(config: &Config) -> Result<(), Error> {
+    let network = &config.network;
+    network.dns.check()?;
+    for endpoint in &network.endpoints {
+        if !endpoint.mac.is_empty() {
+            endpoint.mac.parse::<Mac>()?;
+        }
+    }
+    let alone = |name: &str| ["host", "none"].contains(&name) || name.starts_with(CONTAINER);
+    if network.endpoints.len() > 1 && network.endpoints.iter().any(|e| alone(&e.network)) {
+        let why = "host, none and container:ID cannot be combined with other networks";
+        return Err(Error::invalid("--network", why));
+    }
+    let mode = network.mode();
+    if mode == Mode::Own && network.endpoints.iter().all(|e| e.network != "none") {
+        return Ok(());
+    }
+    let Some(endpoint) = network.endpoints.first() else { return Ok(()) };
+    let conflict = |option: &'static str| {
+        let why = format!("it has no meaning with --network {}", endpoint.network);
+        Err(Error::invalid(option, why))
+    };
+    if !endpoint.mac.is_empty() {
+        return conflict("--mac-address");
+    }
+    if endpoint.ipv4.is_some() {
+        return conflict("--ip");
+    }
+    if endpoint.ipv6.is_some() {
+        return conflict("--ip6");
+    }
+    if !endpoint.aliases.is_empty() {
+        return conflict("--network-alias");
+    }
+    if let Mode::Container(who) = mode {
+        if who.is_empty() {
+            return Err(Error::invalid("--network", "container: needs a name or an id"));
+        }
+        if !config.hostname.is_empty() {
+            return conflict("--hostname");
+        }
+        if !network.dns.servers.is_empty() {
+            return conflict("--dns");
+        }
+        if !network.dns.extra_hosts.is_empty() {
+            return conflict("--add-host");
+        }
+    }
+    Ok(())
+}
+
+/// Knows networks. Every function blocks.
+pub trait Networks: Send + Sync + 'static {
+    /// Takes a container's places, all or none.
+    ///
+    /// # Errors
+    /// When a network or an address cannot be had.
+    fn reserve(&self, member: &Member, wanted: &[EndpointSpec]) -> Result<Vec<Endpoint>, NetError>;
+
+    /// Makes the interfaces of the places that have none yet, and with `names` a name server.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn plug(
+        &self,
+        container: &str,
+        namespace: BorrowedFd<'_>,
+        names: Option<&DnsSpec>,
+    ) -> Result<(), NetError>;
+
+    /// A container's places.
+    fn endpoints(&self, container: &str) -> Vec<Endpoint>;
+
+    /// Gives up all places of a container at once; what it had is cleaned up afterwards.
+    fn leave(&self, container: &str) -> Vec<Endpoint>;
+
+    /// Cleans up after [`Networks::leave`].
+    fn clean(&self, left: Vec<Endpoint>);
+
+    /// Takes a container that runs out of a network.
+    ///
+    /// # Errors
+    /// When it is not in it, or the kernel refuses.
+    fn disconnect(
+        &self,
+        container: &str,
+        network: &str,
+        namespace: BorrowedFd<'_>,
+    ) -> Result<(), NetError>;
+
+    /// The full name and the driver of a network.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn find(&self, network: &str) -> Result<(String, Driver), NetError>;
+
+    /// How the VM resolves names.
+    fn resolver(&self) -> Resolver;
+
+    /// Where the VM sees the host.
+    fn host(&self) -> Option<HostAddress>;
+}
+
+/// A container's network before its process exists.
+pub(crate) enum Prepared {
+    /// Its places are reserved.
+    Own { names: bool },
+    /// It uses the VM's.
+    Host,
+    /// It uses another container's, whose files are in this folder.
+    Join { namespace: OwnedFd, folder: PathBuf, hostname: String },
+}
+
+/// Reserves what a start needs and writes the files. [`give_up`] undoes it.
+pub(crate) fn prepare(container: &Container, shared: &Arc<Shared>) -> Result<Prepared, Error> {
+    let config = &container.record.config;
+    match config.network.mode() {
+        Mode::Container(who) => join(container, shared, &who),
+        mode => {
+            let wanted = wanted(container)?;
+            shared.networks.reserve(&member(container), &wanted)?;
+            let names = write_files(container, shared).inspect_err(|_| give_up(container, shared));
+            names.map(
+                |names| if mode == Mode::Host { Prepared::Host } else { Prepared::Own { names } },
+            )
+        }
+    }
+}
+
+fn join(container: &Container, shared: &Arc<Shared>, who: &str) -> Result<Prepared, Error> {
+    let all = Containers { shared: Arc::clone(shared) };
+    let other = all.find(who)?;
+    let refused = |why: &str| Error::WrongState {
+        action: "join the network of",
+        name: other.name().into(),
+        why: why.into(),
+    };
+    if other.record.id == container.record.id {
+        return Err(refused("it is the same container"));
+    }
+    let target = other.target.lock().clone().ok_or_else(|| refused("it is not running"))?;
+    let namespace = shared.launcher.network_namespace(&target).map_err(|source| {
+        Error::Process { action: "join the network of", name: other.name().into(), source }
+    })?;
+    Ok(Prepared::Join {
+        namespace,
+        folder: other.folder.path().into(),
+        hostname: other.record.resolved.hostname.clone(),
+    })
+}
+
+impl Prepared {
+    /// What differs from a container with a network of its own.
+    pub(crate) fn change(&self, plan: &mut Plan) {
+        if let Self::Own { .. } = self {
+            return;
+        }
+        plan.namespaces.network = false;
+        // Those of a namespace that is not the container's stay as they are.
+        plan.sysctls.retain(|(name, _)| !name.starts_with("net."));
+        let Self::Join { folder, hostname, .. } = self else { return };
+        plan.hostname.clone_from(hostname);
+        for name in FILES {
+            let at = Path::new("/etc").join(name);
+            if let Some(mount) = plan.mounts.iter_mut().find(|mount| mount.destination == at)
+                && let MountKind::Bind { source, .. } = &mut mount.kind
+            {
+                *source = folder.join(name);
+            }
+        }
+    }
+
+    /// Hands it to `start`.
+    pub(crate) fn with<T>(
+        &self,
+        container: &Container,
+        shared: &Shared,
+        start: impl FnOnce(LaunchNetwork<'_>) -> T,
+    ) -> T {
+        match self {
+            Self::Host => start(LaunchNetwork::Plain),
+            Self::Join { namespace, .. } => start(LaunchNetwork::Join(namespace.as_fd())),
+            Self::Own { names } => {
+                let dns = &container.record.config.network.dns;
+                start(LaunchNetwork::Prepare(&|namespace| {
+                    let id = container.record.id.as_str();
+                    let plugged = shared.networks.plug(id, namespace, names.then_some(dns));
+                    plugged.map_err(|error| error.to_string())
+                }))
+            }
+        }
+    }
+}
+
+/// Undoes [`prepare`] after a start that failed.
+pub(crate) fn give_up(container: &Container, shared: &Shared) {
+    shared.networks.clean(shared.networks.leave(container.record.id.as_str()));
+}
+
+fn member(container: &Container) -> Member {
+    Member {
+        id: container.record.id.to_string(),
+        name: container.name().into(),
+        hostname: container.record.config.hostname.clone(),
+    }
+}
+
+/// Writes /etc/hosts and /etc/resolv.conf for the places that the container has now. They are
+/// mounted in a container that runs, so they are written in place. Says whether there are names.
+fn write_files(container: &Container, shared: &Shared) -> Result<bool, Error> {
+    let (config, resolved) = (&container.record.config, &container.record.resolved);
+    let endpoints = shared.networks.endpoints(container.record.id.as_str());
+    let named = endpoints.iter().any(|endpoint| !endpoint.names.is_empty());
+    let own: Vec<IpAddr> = endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.wire.as_ref())
+        .flat_map(|wire| wire.addresses.iter().map(|address| address.net.addr()))
+        .collect();
+    let reaches_host = config.network.mode() == Mode::Host
+        || endpoints.iter().any(|e| e.wire.as_ref().is_some_and(|wire| wire.default_route));
+    let host = shared.networks.host().filter(|_| reaches_host);
+    let dns = &config.network.dns;
+    let hosts = files::hosts(&own, &resolved.hostname, &config.domainname, dns, host)?;
+    let resolver = shared.networks.resolver().with(dns).render(named);
+    for (name, text) in [("hosts", hosts), ("resolv.conf", resolver)] {
+        let path = container.folder.path().join(name);
+        fs::write(&path, text).map_err(Error::file("write", &path))?;
+    }
+    Ok(named)
+}
+
+/// What was connected since `create`, with the version of its format.
+#[derive(Serialize, Deserialize)]
+struct Changed {
+    format: u32,
+    endpoints: Vec<EndpointSpec>,
+}
+
+const FORMAT: u32 = 1;
+
+fn changed_path(container: &Container) -> PathBuf {
+    container.folder.path().join("networks.json")
+}
+
+/// The networks that the container starts in.
+fn wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
+    let path = changed_path(container);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(container.record.config.network.wanted());
+        }
+        Err(error) => return Err(Error::file("read", path)(error)),
+    };
+    let bad = |why: String| Error::Record { path: path.clone(), why };
+    let changed: Changed = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+    if changed.format != FORMAT {
+        return Err(bad(format!("its format is {}, and this program knows 1", changed.format)));
+    }
+    Ok(changed.endpoints)
+}
+
+fn remember(container: &Container, endpoints: Vec<EndpointSpec>) -> Result<(), Error> {
+    let path = changed_path(container);
+    let durable = !container.record.config.auto_remove;
+    crate::store::replace(&path, &Changed { format: FORMAT, endpoints }, durable)
+        .map_err(Error::file("write", &path))
+}
+
+impl Containers {
+    /// Connects a container to one more network, now if it runs and whenever it starts.
+    ///
+    /// # Errors
+    /// When it is in it, or its network is the VM's or another container's.
+    pub async fn connect(&self, who: &str, spec: EndpointSpec) -> Result<(), Error> {
+        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
+        blocking(move || connect(&container, &shared, spec)).await
+    }
+
+    /// Disconnects a container from a network, now if it runs and for its next starts.
+    ///
+    /// # Errors
+    /// When it is not in it.
+    pub async fn disconnect(&self, who: &str, network: &str) -> Result<(), Error> {
+        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
+        let network = network.to_owned();
+        blocking(move || disconnect(&container, &shared, &network)).await
+    }
+}
+
+fn own_network(container: &Container) -> Result<(), Error> {
+    match container.record.config.network.mode() {
+        Mode::Own => Ok(()),
+        Mode::Host => Err(NetError::Invalid {
+            option: "network".into(),
+            why: "container sharing the machine's network cannot be connected to others".into(),
+        }
+        .into()),
+        Mode::Container(who) => Err(NetError::Invalid {
+            option: "network".into(),
+            why: format!("container sharing network namespace with {who} cannot be connected to any other network"),
+        }
+        .into()),
+    }
+}
+
+fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Result<(), Error> {
+    own_network(container)?;
+    let _turn = container.networking.lock();
+    let (name, driver) = shared.networks.find(&spec.network)?;
+    if driver != Driver::Bridge {
+        let why = format!("a container is in network {name} from its creation or not at all");
+        return Err(Error::invalid("network", why));
+    }
+    spec.network = name;
+    let mut all = wanted(container)?;
+    // A container that leaves `none` for a network is no longer in it.
+    all.retain(|known| known.network != "none");
+    if all.iter().any(|known| known.network == spec.network) {
+        return Err(NetError::AlreadyConnected {
+            container: container.name().into(),
+            network: spec.network,
+        }
+        .into());
+    }
+    if runs(container) {
+        let id = container.record.id.as_str();
+        let had_names = shared.networks.endpoints(id).iter().any(|e| !e.names.is_empty());
+        shared.networks.reserve(&member(container), std::slice::from_ref(&spec))?;
+        let plugged = plug_running(container, shared, had_names);
+        if plugged.is_err() {
+            undo(container, shared, &spec.network);
+        }
+        plugged?;
+    }
+    all.push(spec);
+    remember(container, all)
+}
+
+fn plug_running(container: &Container, shared: &Shared, had_names: bool) -> Result<(), Error> {
+    let namespace = namespace(container, shared)?;
+    let names = write_files(container, shared)? && !had_names;
+    let dns = &container.record.config.network.dns;
+    let id = container.record.id.as_str();
+    Ok(shared.networks.plug(id, namespace.as_fd(), names.then_some(dns))?)
+}
+
+/// Gives up one place that could not be made. When the container has ended meanwhile, all.
+fn undo(container: &Container, shared: &Shared, network: &str) {
+    let result = match namespace(container, shared) {
+        Ok(namespace) => {
+            let id = container.record.id.as_str();
+            shared.networks.disconnect(id, network, namespace.as_fd()).map_err(Error::from)
+        }
+        Err(_) => {
+            give_up(container, shared);
+            Ok(())
+        }
+    };
+    if let Err(error) = result {
+        tracing::warn!(%error, "a place in a network was not given back");
+    }
+}
+
+fn disconnect(container: &Container, shared: &Shared, network: &str) -> Result<(), Error> {
+    own_network(container)?;
+    let _turn = container.networking.lock();
+    let (name, _) = shared.networks.find(network)?;
+    let mut all = wanted(container)?;
+    let before = all.len();
+    all.retain(|known| known.network != name);
+    if all.len() == before {
+        let (container, network) = (container.name().into(), name);
+        return Err(NetError::NotConnected { container, network }.into());
+    }
+    if runs(container) {
+        let namespace = namespace(container, shared)?;
+        let id = container.record.id.as_str();
+        shared.networks.disconnect(id, &name, namespace.as_fd())?;
+        write_files(container, shared)?;
+    }
+    if all.is_empty() {
+        all.push(EndpointSpec { network: "none".into(), ..EndpointSpec::default() });
+    }
+    remember(container, all)
+}
+
+fn runs(container: &Container) -> bool {
+    container.status.borrow().state.kind() == Kind::Running
+}
+
+fn namespace(container: &Container, shared: &Shared) -> Result<OwnedFd, Error> {
+    let target = container.target.lock().clone();
+    let target = target.ok_or_else(|| {
+        Error::Launch(LaunchError {
+            kind: LaunchKind::Engine,
+            message: format!("container `{}` has just ended", container.name()),
+        })
+    })?;
+    shared.launcher.network_namespace(&target).map_err(|source| Error::Process {
+        action: "enter the network of",
+        name: container.name().into(),
+        source,
+    })
+}

@@ -1,0 +1,54 @@
+//! `network inspect`.
+
+use clap::Args;
+use linkspan_proto::v1::InspectNetworkRequest;
+
+use crate::context::Context;
+use crate::error::{Error, Outcome};
+use crate::render::format::{Format, json_line, json_pretty, to_value};
+use crate::render::{self, network};
+
+/// Show all that is known of networks, as JSON
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// `json` (one line each) or a Go template such as '{{.Driver}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// More detail, for Docker's sake: there is no cluster that could have it
+    #[arg(short, long)]
+    verbose: bool,
+    /// Names or ids
+    #[arg(required = true, value_name = "NETWORK")]
+    networks: Vec<String>,
+}
+
+impl Inspect {
+    pub(crate) async fn run(self, context: Context) -> Outcome {
+        let format = Format::parse(self.format.as_deref())?;
+        let client = context.running().await?;
+        let mut calls = client.networks(context.machine());
+        let (mut found, mut code, mut failures) = (Vec::new(), 0, Vec::new());
+        for network in self.networks {
+            match calls.inspect(InspectNetworkRequest { network }).await {
+                Ok(answer) => {
+                    let network = answer.into_inner().network.unwrap_or_default();
+                    found.push(network::Detail::from(&network));
+                }
+                Err(status) => failures.push(Error::from(status)),
+            }
+        }
+        let text = match &format {
+            Format::Table => json_pretty(&found)?,
+            Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
+            Format::Columns(template) | Format::Template(template) => found
+                .iter()
+                .map(|one| Ok(template.render(&to_value(one)?)? + "\n"))
+                .collect::<Result<String, Error>>()?,
+        };
+        render::print(&text)?;
+        for failure in failures {
+            code = failure.report(&mut std::io::stderr(), false);
+        }
+        Ok(code)
+    }
+}
