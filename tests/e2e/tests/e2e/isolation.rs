@@ -97,14 +97,16 @@ pub(crate) const TESTS: &[Shared] = &[
     ("no_file_descriptor_leaks_in", |host| {
         assert_eq!(report(host, &[])["open_files"], Value::Array(Vec::new()));
     }),
-    ("only_loopback_and_it_is_up", |host| {
+    ("a_container_has_loopback_and_an_interface_of_its_own", |host| {
         let seen = report(host, &[]);
         assert_eq!(seen["loopback_up"], true);
-        assert!(
-            seen["interfaces"].as_array().unwrap().contains(&"lo".into()),
-            "{}",
-            seen["interfaces"]
-        );
+        let has = |seen: &Value, name: &str| {
+            seen["interfaces"].as_array().unwrap().contains(&name.into())
+        };
+        assert!(has(&seen, "lo") && has(&seen, "eth0"), "{}", seen["interfaces"]);
+        let alone = report(host, &["--network", "none"]);
+        assert_eq!(alone["loopback_up"], true);
+        assert!(has(&alone, "lo") && !has(&alone, "eth0"), "{}", alone["interfaces"]);
     }),
     ("rlimits_are_sane_and_settable", |host| {
         let seen = report(host, &["--ulimit", "nofile=123:456"]);
