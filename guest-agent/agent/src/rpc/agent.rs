@@ -21,7 +21,7 @@ use super::{
     Guest, ShellSpec, blocking,
     stdio::{self, Output},
 };
-use crate::{boot::DATA, boot::timeline::since_kernel_us};
+use crate::{boot::DATA, boot::timeline::since_kernel_us, console};
 
 /// What this agent can do beyond the protocol's version.
 const FEATURES: &[&str] = &["byte-streams", "start-trace", "shell"];
@@ -134,7 +134,9 @@ impl AgentService for Face {
                 match live.recv().await {
                     Ok(record) => return Some((Ok(record), live)),
                     // A slow reader misses records rather than holding the agent up.
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        return Some((Ok(console::gap(missed)), live));
+                    }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 }
             }

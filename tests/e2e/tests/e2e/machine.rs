@@ -38,6 +38,13 @@ pub(crate) const SHARED: &[Shared] = &[
         assert!(log.contains("linkspan"), "{log}");
         assert_eq!(host.run(&["machine", "logs", "--tail", "2"]).ok().text().lines().count(), 2);
     }),
+    ("the_agents_log_is_in_the_daemons_too", |host| {
+        let log = host.home().join("linkspand.log");
+        let read = || std::fs::read_to_string(&log).unwrap_or_default();
+        let ready = |line: &str| line.contains(" agent: ready version=");
+        assert!(wait_until(SOON, || read().lines().any(ready)), "{}", read());
+        assert_eq!(read().lines().filter(|line| ready(line)).count(), 1, "{}", read());
+    }),
     ("the_shell_is_outside_every_container", |host| {
         let done = host.run(&["machine", "shell", "--", "cat", "/proc/1/comm"]).ok();
         assert_eq!(done.text(), "linkspan-agent");
