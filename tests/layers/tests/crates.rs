@@ -154,6 +154,17 @@ fn drivers_know_neither_engine_nor_agent_protocol_nor_each_other() {
 }
 
 #[test]
+fn the_vsock_device_knows_nothing_of_ours_and_only_the_daemon_knows_it() {
+    let graph = Graph::load();
+    for other in graph.members.keys().filter(|name| *name != "linkspan-vsock-device") {
+        graph.forbid("linkspan-vsock-device", other, "it is a process beside QEMU");
+        if other != "linkspan-daemon" {
+            graph.forbid(other, "linkspan-vsock-device", "only the daemon's program is it");
+        }
+    }
+}
+
+#[test]
 fn the_machine_knows_no_protocol() {
     let graph = Graph::load();
     for foreign in ["linkspan-proto", "tonic", "linkspan-agent-client"] {

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
-use linkspan_test_e2e::{Host, finish, wait_until};
+use linkspan_test_e2e::{Host, finish, is_daemon, wait_until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -127,8 +127,7 @@ pub(crate) const OWN: &[Own] = &[
         let vms =
             host.processes().iter().filter(|(_, command)| command.contains("qemu-system")).count();
         assert_eq!(vms, 1);
-        let daemons =
-            host.processes().iter().filter(|(_, command)| command.contains("linkspand")).count();
+        let daemons = host.processes().iter().filter(|(_, command)| is_daemon(command)).count();
         assert_eq!(daemons, 1);
     }),
     ("what_was_made_survives_a_restart_and_the_disk_grows", || {

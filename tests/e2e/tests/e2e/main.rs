@@ -9,6 +9,7 @@ mod limits;
 mod machine;
 mod run;
 mod terminal;
+mod vsock;
 
 use std::{
     process::ExitCode,
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
         ("machine", machine::SHARED),
+        ("vsock", vsock::SHARED),
     ] {
         for &(name, test) in tests {
             let shared = Arc::clone(&shared);
@@ -52,7 +54,9 @@ fn main() -> ExitCode {
     }
     // VMs of their own, one at a time: they are heavy.
     let turn = Arc::new(Mutex::new(()));
-    for (room, tests) in [("machine", machine::OWN), ("faults", faults::TESTS)] {
+    for (room, tests) in
+        [("machine", machine::OWN), ("vsock", vsock::OWN), ("faults", faults::TESTS)]
+    {
         for &(name, test) in tests {
             let turn = Arc::clone(&turn);
             trials.push(Trial::test(format!("{room}::{name}"), move || {
