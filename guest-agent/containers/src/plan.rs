@@ -95,6 +95,7 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
             rlimits: rlimits(config),
             seccomp: if permissions.seccomp { around.seccomp } else { Vec::new() },
             oom_score_adj: config.oom_score_adj,
+            init: config.init,
         },
         mounts: mounts(config.privileged, folder),
         rootfs: Rootfs {
@@ -148,6 +149,7 @@ pub fn exec(
         rlimits: rlimits(config),
         seccomp: if permissions.seccomp { seccomp } else { Vec::new() },
         oom_score_adj: config.oom_score_adj,
+        init: false,
     })
 }
 

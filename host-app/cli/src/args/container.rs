@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, RestartPolicy, Ulimit};
 
@@ -131,6 +131,11 @@ pub(crate) struct ContainerFlags {
     /// What follows its end: no, on-failure[:N], always or unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = restart::policy, help_heading = PROCESS)]
     restart: Option<RestartPolicy>,
+    /// Run a small init as the first process, which passes signals on and reaps
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        help_heading = PROCESS)]
+    init: bool,
     /// How readily it is killed when memory is short, -1000 to 1000
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, help_heading = LIMITS)]
     oom_score_adj: Option<i32>,
@@ -262,7 +267,7 @@ impl ContainerFlags {
             group_add: self.group_add.clone(),
             restart_policy: self.restart.clone(),
             healthcheck: self.health.check()?,
-            init: false,
+            init: self.init,
             oom_score_adj: self.oom_score_adj,
         })
     }

@@ -75,7 +75,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "pid", None, NAMESPACES),
     value(NEW, "userns", None, NAMESPACES),
     value(NEW, "uts", None, NAMESPACES),
-    switch(NEW, "init", None, "an init process in the container is not supported yet"),
     value(NEW, "annotation", None, "annotations are not supported: use --label"),
     switch(NEW, "disable-content-trust", None, "content trust is not supported"),
     value(NEW, "isolation", None, "isolation is a matter of Windows containers"),

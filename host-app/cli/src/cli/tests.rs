@@ -97,6 +97,8 @@ fn every_flag_of_run_reaches_its_field() {
         }),
         (&["--health-retries", "5"], |c| c.healthcheck.as_ref().is_some_and(|h| h.retries == 5)),
         (&["--no-healthcheck"], |c| c.healthcheck.as_ref().is_some_and(|h| h.test == ["NONE"])),
+        (&["--init"], |c| c.init),
+        (&["--init=false"], |c| !c.init),
         (&["--oom-score-adj", "-500"], |c| c.oom_score_adj == Some(-500)),
         (&["--network", "none"], |c| c.image == "busybox"),
         (&["--pull", "never"], |c| c.image == "busybox"),
@@ -173,12 +175,12 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
         &["run", "-itp", "80:80", "busybox"],
         &["container", "run", "-v", "/a:/b", "busybox"],
         &["ps", "-as"],
-        &["run", "--init", "busybox"],
+        &["run", "--cgroupns", "host", "busybox"],
     ] {
         assert!(matches!(parse(line), Err(Error::Failure(_))), "{line:?}");
     }
     // What is asked for is what is done anyway.
-    assert!(parse(&["run", "--init=false", "busybox"]).is_ok());
+    assert!(parse(&["run", "--disable-content-trust=false", "busybox"]).is_ok());
     // The command's own flags are none of ours.
     assert!(parse(&["run", "busybox", "-p", "80"]).is_ok());
     assert!(parse(&["image", "ls", "--tree"]).is_err());
