@@ -107,7 +107,7 @@ mod tests {
         let stat = "42 (a) b (c) S 7 42 42 34816 42 4194304 1 2 3 4 250 50 0 0 20 0 1 0 1234 0 0";
         let status = "Name:\tx\nUid:\t1000\t0\t0\t0\n";
         let booted = Timestamp::from_second(100).unwrap();
-        let process = parse(42, stat, status, b"sleep\0100\0", booted).unwrap();
+        let process = parse(42, stat, status, b"sleep\x00100\x00", booted).unwrap();
         let expected = ProcessInfo {
             pid: 42,
             parent: 7,

@@ -4,17 +4,18 @@
 //! ended. So a `kill` is not held up by a `stop` that waits for its grace period; whoever wants
 //! to wait, waits on the status.
 //!
-//! Here are the handle, the queue, and a run's beginning and end. What else may be asked is in
-//! [`signals`] (stop, kill, pause), [`again`] (restarts) and [`change`] (rename, update).
+//! Here are the handle, the task, and a run's beginning and end. What is asked comes through
+//! [`command`]; how it is done is in [`signals`] (stop, kill, pause), [`again`] (restarts) and
+//! [`change`] (rename, update).
 
 mod again;
 mod change;
+mod command;
 mod signals;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -28,19 +29,20 @@ use tokio::{
 use crate::{
     Error, Shared,
     error::{LaunchError, LaunchKind},
-    health::{self, Health, ProbeResult},
+    health::{self, Health},
     id::ContainerId,
     io::Streams,
     launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
     restart::Backoff,
-    signal::Signal,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record, Saved},
 };
 
 pub use change::Changes;
+pub(crate) use command::Command;
+use command::Reply;
 pub(crate) use signals::By;
 
 /// What others see of a container.
@@ -71,55 +73,6 @@ pub(crate) struct Container {
     pub(crate) hub: Arc<Hub>,
     /// Set while it runs: what exec and signals go to.
     pub(crate) target: Mutex<Option<Target>>,
-}
-
-type Reply = oneshot::Sender<Result<(), Error>>;
-
-/// What the task is asked. Each is answered as soon as it is under way, not when it is over;
-/// except a restart, which is over when the next run has begun.
-pub(crate) enum Command {
-    Start {
-        size: Option<(u16, u16)>,
-        reply: Reply,
-    },
-    Stop {
-        signal: Signal,
-        grace: Duration,
-        by: By,
-        reply: Reply,
-    },
-    Kill {
-        signal: Signal,
-        reply: Reply,
-    },
-    Pause {
-        reply: Reply,
-    },
-    Unpause {
-        reply: Reply,
-    },
-    Restart {
-        signal: Signal,
-        grace: Duration,
-        reply: Reply,
-    },
-    Rename {
-        name: String,
-        reply: Reply,
-    },
-    Update {
-        changes: Box<Changes>,
-        reply: Reply,
-    },
-    Remove {
-        force: bool,
-        reply: Reply,
-    },
-    /// A probe of the run that began then has ended.
-    Probed {
-        run_began: Timestamp,
-        result: ProbeResult,
-    },
 }
 
 impl Container {
@@ -276,75 +229,6 @@ impl Task {
         }
     }
 
-    async fn obey(&mut self, command: Command) {
-        // The caller may have gone; what was begun goes on all the same.
-        match command {
-            Command::Start { size, reply } => self.obey_start(size, reply).await,
-            Command::Stop { signal, grace, by, reply } => {
-                let _ = reply.send(self.stop(signal, grace, by).await);
-            }
-            Command::Kill { signal, reply } => {
-                let _ = reply.send(self.kill(signal).await);
-            }
-            Command::Pause { reply } => {
-                let _ = reply.send(self.pause().await);
-                self.persist().await;
-            }
-            Command::Unpause { reply } => {
-                let _ = reply.send(self.unpause().await);
-                self.persist().await;
-            }
-            Command::Restart { signal, grace, reply } => self.restart(signal, grace, reply).await,
-            Command::Rename { name, reply } => {
-                let _ = reply.send(self.rename(name).await);
-            }
-            Command::Update { changes, reply } => {
-                let _ = reply.send(self.update(&changes).await);
-            }
-            Command::Remove { force, reply } => self.obey_remove(force, reply).await,
-            Command::Probed { run_began, result } => self.probed(run_began, result),
-        }
-    }
-
-    async fn obey_start(&mut self, size: Option<(u16, u16)>, reply: Reply) {
-        let result = match self.container.permit(Action::Start) {
-            Ok(Verdict::Go) => {
-                self.by_hand_from_here();
-                self.start(size).await
-            }
-            other => other.map(drop),
-        };
-        let removes =
-            result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
-        if removes {
-            // Before the caller hears of it, as at the end of a run.
-            self.shared.forget(&self.container.id);
-        }
-        let _ = reply.send(result);
-        // After the answer: a start need not wait for the disk. A crash in between loses no more
-        // than that it ran.
-        self.persist().await;
-        if removes {
-            self.remove().await;
-        }
-    }
-
-    async fn obey_remove(&mut self, force: bool, reply: Reply) {
-        let result = self.container.permit(Action::Remove { force });
-        let go = result.is_ok();
-        let _ = reply.send(result.map(drop));
-        if !go {
-            return;
-        }
-        let Some(run) = &mut self.run else { return self.remove().await };
-        run.last = true;
-        refuse_restart(run.restart.take(), &self.container, "it is being removed");
-        self.remove_when_ended = true;
-        if let Err(error) = self.kill_all().await {
-            tracing::error!(%error, "a container that is to be removed was not killed");
-        }
-    }
-
     async fn start(&mut self, size: Option<(u16, u16)>) -> Result<(), Error> {
         let begun = std::time::Instant::now();
         let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
@@ -483,22 +367,6 @@ impl Task {
         }
     }
 
-    fn probed(&self, run_began: Timestamp, result: ProbeResult) {
-        let Some(check) = self.container.record().resolved.health.clone() else { return };
-        // Of a run that is over, when it came too late.
-        if self.run.as_ref().is_none_or(|run| run.started_at != run_began) {
-            return;
-        }
-        let Some(known) = self.status.borrow().health.clone() else { return };
-        let mut health = Health::clone(&known);
-        health.record(&check, run_began, result);
-        if health.status != known.status {
-            let action = format!("health_status: {}", health.status.word());
-            self.shared.tell(&self.container, action, []);
-        }
-        self.status.send_modify(|status| status.health = Some(Arc::new(health)));
-    }
-
     async fn remove_cgroup(&self) {
         let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
         if let Err(error) = blocking(move || launcher.remove_cgroup(&cgroup)).await {
@@ -511,6 +379,7 @@ impl Task {
         let exit = self.status.borrow().state.exit().cloned();
         let begun = State::Removing { exit: exit.clone() };
         self.status.send_modify(|status| status.state = begun);
+        self.restart_at = None;
         self.container.hub.close();
         self.remove_cgroup().await;
         let folder = self.container.folder.clone();
@@ -546,14 +415,6 @@ impl Task {
         if let Err(error) = blocking(move || folder.save(&saved)).await {
             tracing::warn!(%error, "a container's state was not written");
         }
-    }
-}
-
-/// Tells whoever waits for a restart that there will be none.
-fn refuse_restart(waiting: Option<Reply>, container: &Container, why: &str) {
-    if let Some(reply) = waiting {
-        let (action, name) = (Action::Restart.verb(), container.name());
-        let _ = reply.send(Err(Error::WrongState { action, name, why: why.into() }));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Reply, Task, refuse_restart};
+use super::{Reply, Task, command::refuse_restart};
 use crate::{
     Error,
     restart::{Backoff, RestartPolicy},

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Task, blocking, refuse_restart};
+use super::{Task, blocking, command::refuse_restart};
 use crate::{
     Error,
     signal::Signal,

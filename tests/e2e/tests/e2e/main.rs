@@ -5,6 +5,7 @@ mod faults;
 mod image;
 mod isolation;
 mod life;
+mod lifecycle;
 mod limits;
 mod machine;
 mod run;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ("isolation", isolation::TESTS),
         ("limits", limits::TESTS),
         ("life", life::TESTS),
+        ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
         ("machine", machine::SHARED),
@@ -52,7 +54,9 @@ fn main() -> ExitCode {
     }
     // VMs of their own, one at a time: they are heavy.
     let turn = Arc::new(Mutex::new(()));
-    for (room, tests) in [("machine", machine::OWN), ("faults", faults::TESTS)] {
+    for (room, tests) in
+        [("machine", machine::OWN), ("lifecycle", lifecycle::OWN), ("faults", faults::TESTS)]
+    {
         for &(name, test) in tests {
             let turn = Arc::clone(&turn);
             trials.push(Trial::test(format!("{room}::{name}"), move || {
