@@ -13,6 +13,8 @@ use linkspan_containers::{
     error::{LaunchError, LaunchKind},
     launch::{ExitCode, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep},
     signal::Signal,
+    stats::Usage,
+    top::ProcessInfo,
 };
 use linkspan_runtime::{
     cgroup::{CgroupError, Hierarchy},
@@ -20,7 +22,7 @@ use linkspan_runtime::{
         InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Role,
         SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
     },
-    plan::{CapabilitySets, Plan, Process},
+    plan::{CapabilitySets, Plan, Process, Resources},
     seccomp,
 };
 use linkspan_sys::{Errno, process, spawn::spawn_exec, tty};
@@ -31,10 +33,14 @@ use nix::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::reaper::Reaper;
+use crate::{procfs, reaper::Reaper};
 
 /// How long the last process of a cgroup may take to be gone after SIGKILL.
 const CGROUP_GOES_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long processes may take to freeze: one in an uninterruptible system call does not, and
+/// its container hears nothing else meanwhile.
+const FREEZES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Starts processes through `linkspan-init`.
 #[derive(Debug)]
@@ -167,6 +173,40 @@ impl Launcher for GuestLauncher {
 
     fn kill_all(&self, cgroup: &Path) -> io::Result<()> {
         absent_is_fine(self.runtime.hierarchy().open(cgroup).kill())
+    }
+
+    fn freeze(&self, cgroup: &Path) -> io::Result<()> {
+        let frozen = self.runtime.hierarchy().open(cgroup).freeze(FREEZES_WITHIN);
+        frozen.map_err(io::Error::other)
+    }
+
+    fn thaw(&self, cgroup: &Path) -> io::Result<()> {
+        absent_is_fine(self.runtime.hierarchy().open(cgroup).thaw())
+    }
+
+    fn limit(&self, cgroup: &Path, resources: &Resources) -> io::Result<()> {
+        self.runtime.hierarchy().open(cgroup).apply(resources).map_err(io::Error::other)
+    }
+
+    fn usage(&self, cgroup: &Path) -> io::Result<Usage> {
+        let used = self.runtime.hierarchy().open(cgroup).usage().map_err(io::Error::other)?;
+        let system = procfs::system()?;
+        Ok(Usage {
+            cpu_ns: used.cpu_us * 1000,
+            system_ns: system.cpu_ns,
+            cpus: system.cpus,
+            memory: used.memory,
+            memory_limit: used.memory_max.unwrap_or(u64::MAX).min(system.memory),
+            pids: used.pids,
+            pids_limit: used.pids_max.unwrap_or(0),
+            block_read: used.block_read,
+            block_written: used.block_written,
+        })
+    }
+
+    fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>> {
+        let pids = self.runtime.hierarchy().open(cgroup).processes().map_err(io::Error::other)?;
+        procfs::processes(&pids)
     }
 
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod launcher;
 pub mod pid1;
 pub mod power;
+mod procfs;
 pub mod reaper;
 pub mod rpc;
 pub mod serve;

@@ -104,6 +104,8 @@ fn prepare(
     .map_err(|error| BootError::file("open", &root)(std::io::Error::other(error)))?;
     collect_layers(&images, &containers);
     let listeners = Listeners::bind().map_err(BootError::file("listen on", "vsock"))?;
+    // Last: what is started needs everything above.
+    containers.resume();
     let guest = Guest {
         containers,
         images,

@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, id::ContainerId, launch::ImageView, signal::Signal};
+use crate::{
+    Error, health::Healthcheck, id::ContainerId, launch::ImageView, restart::RestartPolicy,
+    signal::Signal,
+};
 
 /// What a shell finds programs in when neither the image nor the request says.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,6 +68,14 @@ pub struct Config {
     pub security_opts: Vec<String>,
     /// Supplementary groups.
     pub group_add: Vec<String>,
+    /// Whether it starts again when it has ended.
+    pub restart: RestartPolicy,
+    /// None: the image's.
+    pub health: Option<Healthcheck>,
+    /// Our init as its first process: passes signals on and reaps.
+    pub init: bool,
+    /// -1000 to 1000: how readily the OOM killer takes it; None: untouched.
+    pub oom_score_adj: Option<i32>,
 }
 
 /// Limits as Docker's options have them. 0 or empty: no limit.
@@ -151,6 +162,9 @@ pub struct Resolved {
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.
     pub diff_ids: Vec<String>,
+    /// None: nothing is probed.
+    #[serde(default)]
+    pub health: Option<Healthcheck>,
 }
 
 impl Resolved {
@@ -198,6 +212,7 @@ impl Resolved {
             stop_timeout: config.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
             layers: image.layers.clone(),
             diff_ids: image.diff_ids.clone(),
+            health: Healthcheck::resolve(config.health.as_ref(), image.health.as_ref()),
         })
     }
 }

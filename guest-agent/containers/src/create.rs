@@ -12,7 +12,7 @@ use crate::{
     id::ContainerId,
     names,
     plan::Permissions,
-    state::{Kind, State},
+    state::State,
     store::{Folder, Record},
     validate,
 };
@@ -34,8 +34,8 @@ pub struct Created {
 /// A container as it is at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What does not change.
-    pub record: Record,
+    /// What changes only by being asked to.
+    pub record: Arc<Record>,
     /// What does.
     pub status: Status,
     /// Its folder on the data disk.
@@ -83,13 +83,14 @@ impl Containers {
             }
             return Err(error);
         }
-        let container = spawn(&self.shared, record, state);
-        self.shared.table.lock().by_id.insert(id.clone(), container);
+        let container = spawn(&self.shared, record, state.into());
+        self.shared.table.lock().by_id.insert(id.clone(), Arc::clone(&container));
+        self.shared.tell(&container, "create", []);
         Ok(Created { id, name, warnings })
     }
 
     /// Takes a name before the container exists, so that two cannot get the same one.
-    fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
+    pub(crate) fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
         let mut table = self.shared.table.lock();
         if !wanted.is_empty() {
             let name = names::validate(wanted)?;
@@ -121,16 +122,19 @@ impl Containers {
         last: Option<usize>,
         filters: &Filters,
     ) -> Result<Vec<Snapshot>, Error> {
-        let mut found: Vec<Snapshot> = self.all().iter().map(snapshot).collect();
+        let mut found = self.snapshots();
         found.sort_by_key(|container| std::cmp::Reverse(container.record.created_at));
         // Asking for a state by name asks for all states, as with Docker.
         let any_state = all || last.is_some() || filters.names_a_state();
         found.retain(|container| {
-            (any_state || container.status.state.kind() == Kind::Running)
-                && filters.matches(container)
+            (any_state || container.status.state.kind().is_live()) && filters.matches(container)
         });
         found.truncate(last.unwrap_or(usize::MAX));
         Ok(found)
+    }
+
+    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
+        self.all().iter().map(snapshot).collect()
     }
 
     /// One container.
@@ -144,10 +148,11 @@ impl Containers {
 
 fn snapshot(container: &Arc<Container>) -> Snapshot {
     // The configuration was valid when it was made.
-    let capabilities = Permissions::of(&container.record.config)
-        .map_or(0, |permissions| permissions.capabilities.effective);
+    let record = container.record();
+    let capabilities =
+        Permissions::of(&record.config).map_or(0, |permissions| permissions.capabilities.effective);
     Snapshot {
-        record: container.record.clone(),
+        record,
         status: container.status.borrow().clone(),
         folder: container.folder.path().into(),
         log_path: container.folder.log(),

@@ -12,13 +12,16 @@ use std::{
     sync::Arc,
 };
 
-use linkspan_runtime::plan::{CapabilitySets, Plan, Process};
+use linkspan_runtime::plan::{CapabilitySets, Plan, Process, Resources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::{
     error::{ImageError, LaunchError},
+    health::Healthcheck,
     signal::Signal,
+    stats::Usage,
+    top::ProcessInfo,
 };
 
 /// What a new process's standard streams are connected to.
@@ -120,6 +123,37 @@ pub trait Launcher: Send + Sync + 'static {
     /// When the cgroup's files cannot be written.
     fn kill_all(&self, cgroup: &Path) -> io::Result<()>;
 
+    /// Freezes everything in a cgroup; returns when it has stopped. A freeze that fails is taken
+    /// back.
+    ///
+    /// # Errors
+    /// When the processes do not stop in time, or there is no such cgroup.
+    fn freeze(&self, cgroup: &Path) -> io::Result<()>;
+
+    /// Lets everything in a cgroup run on. Succeeds when there is no such cgroup.
+    ///
+    /// # Errors
+    /// When the cgroup's files cannot be written.
+    fn thaw(&self, cgroup: &Path) -> io::Result<()>;
+
+    /// Writes those limits of a cgroup that are given.
+    ///
+    /// # Errors
+    /// Names the file and the value.
+    fn limit(&self, cgroup: &Path, resources: &Resources) -> io::Result<()>;
+
+    /// What a cgroup has used up to now.
+    ///
+    /// # Errors
+    /// When there is no such cgroup, or a file cannot be read.
+    fn usage(&self, cgroup: &Path) -> io::Result<Usage>;
+
+    /// The processes of a cgroup, by pid.
+    ///
+    /// # Errors
+    /// When there is no such cgroup, or a file cannot be read.
+    fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>>;
+
     /// How often the kernel's OOM killer ended a process of this cgroup (memory.events).
     ///
     /// # Errors
@@ -167,6 +201,8 @@ pub struct ImageView {
     pub stop_signal: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// None: nothing is probed.
+    pub health: Option<Healthcheck>,
     /// The folders of its unpacked layers, base first, never empty.
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.

@@ -94,7 +94,8 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
             no_new_privileges: permissions.no_new_privileges,
             rlimits: rlimits(config),
             seccomp: if permissions.seccomp { around.seccomp } else { Vec::new() },
-            oom_score_adj: None,
+            oom_score_adj: config.oom_score_adj,
+            init: config.init,
         },
         mounts: mounts(config.privileged, folder),
         rootfs: Rootfs {
@@ -147,7 +148,8 @@ pub fn exec(
         no_new_privileges: permissions.no_new_privileges,
         rlimits: rlimits(config),
         seccomp: if permissions.seccomp { seccomp } else { Vec::new() },
-        oom_score_adj: None,
+        oom_score_adj: config.oom_score_adj,
+        init: false,
     })
 }
 

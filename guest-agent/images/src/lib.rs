@@ -42,7 +42,7 @@ mod store;
 mod tarball;
 mod unpack;
 
-pub use config::{ExecConfig, HistoryEntry};
+pub use config::{ExecConfig, Healthcheck, HistoryEntry};
 pub use digest::{Digest, DigestError, ImageId};
 pub use error::{Error, Result};
 pub use import::ImportOptions;

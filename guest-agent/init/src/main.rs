@@ -15,6 +15,7 @@ mod mounts;
 mod paths;
 mod process;
 mod program;
+mod reaper;
 mod report;
 mod rootfs;
 mod start;

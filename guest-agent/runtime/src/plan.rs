@@ -64,6 +64,8 @@ pub struct Process {
     pub seccomp: Vec<u64>,
     /// /proc/self/oom_score_adj; None: untouched.
     pub oom_score_adj: Option<i32>,
+    /// `linkspan-init` stays, passes signals on and reaps; the program is its child.
+    pub init: bool,
 }
 
 /// A user as the image or the command line names it.

@@ -345,6 +345,7 @@ mod tests {
                     .collect(),
                 seccomp,
                 oom_score_adj,
+                init: no_new_privileges,
             }
         }
     }

@@ -6,10 +6,12 @@ use clap::{
 
 use crate::args::refused;
 use crate::commands::{
-    attach::Attach, completion::Completion, create::Create, exec::Exec, images::Images,
-    import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
-    machine::MachineCommand, man::Man, ps::Ps, rm::Rm, rmi::Rmi, run::Run, start::Start,
-    stop::Stop, system::System, tag::Tag, tour::Tour, version::Version, wait::Wait,
+    attach::Attach, completion::Completion, create::Create, events::Events, exec::Exec,
+    images::Images, import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load,
+    logs::Logs, machine::MachineCommand, man::Man, pause::Pause, prune::Prune, ps::Ps,
+    rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run, start::Start, stats::Stats,
+    stop::Stop, system::System, tag::Tag, top::Top, tour::Tour, unpause::Unpause, update::Update,
+    version::Version, wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -45,6 +47,14 @@ pub(crate) enum Verb {
     Attach(Attach),
     Wait(Wait),
     Inspect(Inspect),
+    Pause(Pause),
+    Unpause(Unpause),
+    Restart(Restart),
+    Rename(Rename),
+    Update(Update),
+    Top(Top),
+    Stats(Stats),
+    Events(Events),
     Images(Images),
     Rmi(Rmi),
     Tag(Tag),
@@ -86,6 +96,14 @@ pub(crate) enum ContainerVerb {
     Attach(Attach),
     Wait(Wait),
     Inspect(Inspect),
+    Pause(Pause),
+    Unpause(Unpause),
+    Restart(Restart),
+    Rename(Rename),
+    Update(Update),
+    Top(Top),
+    Stats(Stats),
+    Prune(Prune),
 }
 
 #[derive(Debug, Subcommand)]
@@ -106,7 +124,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Containers",
         &[
             "run", "create", "start", "stop", "kill", "rm", "ps", "exec", "logs", "attach", "wait",
-            "inspect",
+            "inspect", "pause", "unpause", "restart", "rename", "update", "top", "stats", "events",
         ],
     ),
     ("Images", &["images", "rmi", "tag", "load", "import"]),
@@ -166,6 +184,14 @@ impl Cli {
             Verb::Attach(verb) => verb.run(context).await,
             Verb::Wait(verb) => verb.run(context).await,
             Verb::Inspect(verb) => verb.run(context).await,
+            Verb::Pause(verb) => verb.run(context).await,
+            Verb::Unpause(verb) => verb.run(context).await,
+            Verb::Restart(verb) => verb.run(context).await,
+            Verb::Rename(verb) => verb.run(context).await,
+            Verb::Update(verb) => verb.run(context).await,
+            Verb::Top(verb) => verb.run(context).await,
+            Verb::Stats(verb) => verb.run(context).await,
+            Verb::Events(verb) => verb.run(context).await,
             Verb::Images(verb) => verb.run(context).await,
             Verb::Rmi(verb) => verb.run(context).await,
             Verb::Tag(verb) => verb.run(context).await,
@@ -199,6 +225,14 @@ impl ContainerVerb {
             Self::Attach(verb) => verb.run(context).await,
             Self::Wait(verb) => verb.run(context).await,
             Self::Inspect(verb) => verb.only(inspect::Kind::Container).run(context).await,
+            Self::Pause(verb) => verb.run(context).await,
+            Self::Unpause(verb) => verb.run(context).await,
+            Self::Restart(verb) => verb.run(context).await,
+            Self::Rename(verb) => verb.run(context).await,
+            Self::Update(verb) => verb.run(context).await,
+            Self::Top(verb) => verb.run(context).await,
+            Self::Stats(verb) => verb.run(context).await,
+            Self::Prune(verb) => verb.run(context).await,
         }
     }
 }

@@ -8,7 +8,7 @@ use linkspan_proto::{
     },
     v1::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-        image_service_client::ImageServiceClient,
+        event_service_client::EventServiceClient, image_service_client::ImageServiceClient,
     },
 };
 use tonic::{
@@ -26,6 +26,8 @@ pub const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 pub type Wire = InterceptedService<Channel, Tag>;
 /// `linkspan.v1.ContainerService` of one machine.
 pub type ContainerCalls = ContainerServiceClient<Wire>;
+/// `linkspan.v1.EventService` of one machine.
+pub type EventCalls = EventServiceClient<Wire>;
 /// `linkspan.v1.ImageService` of one machine.
 pub type ImageCalls = ImageServiceClient<Wire>;
 /// `linkspan.v1.AgentService` of one machine.
@@ -89,6 +91,10 @@ pub(crate) fn machines(channel: Channel) -> MachineCalls {
 
 pub(crate) fn containers(channel: Channel, machine: Option<&str>) -> ContainerCalls {
     limits!(ContainerServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn events(channel: Channel, machine: Option<&str>) -> EventCalls {
+    limits!(EventServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn images(channel: Channel, machine: Option<&str>) -> ImageCalls {

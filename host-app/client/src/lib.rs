@@ -21,7 +21,8 @@ mod start;
 mod upload;
 
 pub use calls::{
-    AgentCalls, ContainerCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES, MachineCalls, Tag, Wire,
+    AgentCalls, ContainerCalls, EventCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES, MachineCalls,
+    Tag, Wire,
 };
 pub use linkspan_proto::{REQUEST_ID_KEY, error::Failure};
 pub use upload::new_stream_id;
@@ -236,6 +237,12 @@ impl Client {
     #[must_use]
     pub fn machines(&self) -> MachineCalls {
         calls::machines(self.channel.clone())
+    }
+
+    /// What happens in a machine (`None`: the default one), which is started first.
+    #[must_use]
+    pub fn events(&self, machine: Option<&str>) -> EventCalls {
+        calls::events(self.channel.clone(), machine)
     }
 
     /// Calls on the containers of a machine (`None`: the default one), which is started first.

@@ -1,11 +1,16 @@
 //! Between the wire's types and those of `containers`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use linkspan_containers::{
-    Error, Snapshot,
+    Changes, Error, Snapshot,
     config::{Config, ExecConfig, Limits, Ulimit},
     error::Error as ContainerError,
+    health::{Health, Healthcheck, ProbeResult},
+    restart::RestartPolicy,
     state::{Kind, State},
+    stats::Sample,
 };
 use linkspan_proto::v1 as wire;
 
@@ -24,9 +29,92 @@ pub(super) fn bound(nanos: i64) -> Result<Option<Timestamp>, Error> {
     })
 }
 
-pub(super) fn config(config: wire::ContainerConfig) -> Config {
+fn policy(policy: &wire::RestartPolicy) -> Result<RestartPolicy, Error> {
+    RestartPolicy::new(&policy.name, policy.maximum_retry_count)
+}
+
+fn policy_to_wire(policy: RestartPolicy) -> wire::RestartPolicy {
+    wire::RestartPolicy { name: policy.name().into(), maximum_retry_count: policy.max_retries() }
+}
+
+fn healthcheck(check: wire::Healthcheck) -> Healthcheck {
+    Healthcheck {
+        test: check.test,
+        interval: Duration::from_nanos(check.interval_nanos),
+        timeout: Duration::from_nanos(check.timeout_nanos),
+        start_period: Duration::from_nanos(check.start_period_nanos),
+        start_interval: Duration::from_nanos(check.start_interval_nanos),
+        retries: check.retries,
+    }
+}
+
+fn healthcheck_to_wire(check: &Healthcheck) -> wire::Healthcheck {
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    wire::Healthcheck {
+        test: check.test.clone(),
+        interval_nanos: nanos(check.interval),
+        timeout_nanos: nanos(check.timeout),
+        start_period_nanos: nanos(check.start_period),
+        start_interval_nanos: nanos(check.start_interval),
+        retries: check.retries,
+    }
+}
+
+fn health_to_wire(health: &Health) -> wire::Health {
+    let result = |result: &ProbeResult| wire::HealthResult {
+        started_unix_nanos: nanos(result.started_at),
+        finished_unix_nanos: nanos(result.finished_at),
+        exit_code: result.exit_code,
+        output: result.output.clone(),
+    };
+    wire::Health {
+        status: health.status.word().into(),
+        failing_streak: health.failing_streak,
+        log: health.log.iter().map(result).collect(),
+    }
+}
+
+/// Which container, and what changes.
+pub(super) fn changes(request: wire::UpdateContainerRequest) -> Result<(String, Changes), Error> {
+    let changes = Changes {
+        memory: request.memory_bytes,
+        memory_swap: request.memory_swap_bytes,
+        memory_reservation: request.memory_reservation_bytes,
+        nano_cpus: request.nano_cpus,
+        cpu_shares: request.cpu_shares,
+        cpuset_cpus: request.cpuset_cpus,
+        cpuset_mems: request.cpuset_mems,
+        pids: request.pids_limit,
+        restart: request.restart_policy.as_ref().map(policy).transpose()?,
+    };
+    Ok((request.container, changes))
+}
+
+pub(super) fn sample(sample: Sample) -> wire::ContainerStats {
+    wire::ContainerStats {
+        id: sample.id.to_string(),
+        name: sample.name,
+        unix_nanos: nanos(sample.time),
+        usage: sample.usage.map(|usage| wire::ContainerUsage {
+            cpu_nanos: usage.cpu_ns,
+            system_cpu_nanos: usage.system_ns,
+            cpus: usage.cpus,
+            memory_bytes: usage.memory,
+            memory_limit_bytes: usage.memory_limit,
+            pids: usage.pids,
+            pids_limit: usage.pids_limit,
+            block_read_bytes: usage.block_read,
+            block_written_bytes: usage.block_written,
+        }),
+        cpu_percent: sample.cpu_percent,
+    }
+}
+
+/// # Errors
+/// A restart policy that does not exist.
+pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Error> {
     let limits = config.resources.unwrap_or_default();
-    Config {
+    Ok(Config {
         image: config.image,
         command: config.command,
         entrypoint: config.entrypoint.map(|entrypoint| entrypoint.args),
@@ -63,7 +151,11 @@ pub(super) fn config(config: wire::ContainerConfig) -> Config {
             .collect(),
         security_opts: config.security_opts,
         group_add: config.group_add,
-    }
+        restart: config.restart_policy.as_ref().map(policy).transpose()?.unwrap_or_default(),
+        health: config.healthcheck.map(healthcheck),
+        init: config.init,
+        oom_score_adj: config.oom_score_adj,
+    })
 }
 
 pub(super) fn exec(open: wire::ExecOpen) -> (String, ExecConfig) {
@@ -124,15 +216,19 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
             .collect(),
         security_opts: config.security_opts.clone(),
         group_add: config.group_add.clone(),
+        restart_policy: Some(policy_to_wire(config.restart)),
+        healthcheck: config.health.as_ref().map(healthcheck_to_wire),
+        init: config.init,
+        oom_score_adj: config.oom_score_adj,
     }
 }
 
 pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
     let (record, state) = (&container.record, &container.status.state);
     let exit = state.exit();
-    let started = match state {
-        State::Running { started_at, .. } => Some(*started_at),
-        _ => exit.map(|exit| exit.started_at),
+    let started = match state.process() {
+        Some((_, started_at)) => Some(started_at),
+        None => exit.map(|exit| exit.started_at),
     };
     wire::ContainerSummary {
         id: record.id.to_string(),
@@ -144,6 +240,8 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
         state: match state.kind() {
             Kind::Created => wire::ContainerState::Created,
             Kind::Running => wire::ContainerState::Running,
+            Kind::Paused => wire::ContainerState::Paused,
+            Kind::Restarting => wire::ContainerState::Restarting,
             Kind::Exited => wire::ContainerState::Exited,
             Kind::Removing | Kind::Removed => wire::ContainerState::Removing,
             Kind::Dead => wire::ContainerState::Dead,
@@ -156,6 +254,7 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
             linkspan_containers::error::LaunchError::exit_code,
         ),
         labels: record.resolved.labels.clone().into_iter().collect(),
+        health: container.status.health.as_ref().map_or("", |h| h.status.word()).into(),
     }
 }
 
@@ -166,10 +265,7 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
     wire::ContainerDetail {
         summary: Some(summary(container)),
         config: Some(config_to_wire(&record.config)),
-        pid: match state {
-            State::Running { pid, .. } => *pid,
-            _ => 0,
-        },
+        pid: state.process().map_or(0, |(pid, _)| pid),
         oom_killed: exit.is_some_and(|exit| exit.oom_killed),
         error: match state {
             State::Dead { error, .. } => error.clone(),
@@ -200,5 +296,8 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
                 duration_us: step.duration_us,
             })
             .collect(),
+        restart_count: container.status.restarts,
+        health: container.status.health.as_deref().map(health_to_wire),
+        healthcheck: resolved.health.as_ref().map(healthcheck_to_wire),
     }
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod containers;
 mod convert;
+mod events;
 mod images;
 mod stdio;
 
@@ -14,7 +15,7 @@ use linkspan_proto::{
     error::Failure,
     v1::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
-        image_service_server::ImageServiceServer,
+        event_service_server::EventServiceServer, image_service_server::ImageServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -81,6 +82,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             ContainerServiceServer::new(containers::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            EventServiceServer::new(events::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

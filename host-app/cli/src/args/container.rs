@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, Ulimit};
+use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, RestartPolicy, Ulimit};
 
-use super::{env, size};
+use super::health::HealthFlags;
+use super::{env, restart, size};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
@@ -127,9 +128,19 @@ pub(crate) struct ContainerFlags {
     /// The network. Only `none` for now: containers have a loopback interface and nothing else
     #[arg(long, alias = "net", value_name = "NETWORK", help_heading = SECURITY)]
     network: Option<String>,
-    /// The restart policy. Only `no` for now
-    #[arg(long, value_name = "POLICY", help_heading = PROCESS)]
-    restart: Option<String>,
+    /// What follows its end: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY", value_parser = restart::policy, help_heading = PROCESS)]
+    restart: Option<RestartPolicy>,
+    /// Run a small init as the first process, which passes signals on and reaps
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        help_heading = PROCESS)]
+    init: bool,
+    /// How readily it is killed when memory is short, -1000 to 1000
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, help_heading = LIMITS)]
+    oom_score_adj: Option<i32>,
+    #[command(flatten)]
+    health: HealthFlags,
 
     /// The image, then the command to run instead of the image's own and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
@@ -193,11 +204,11 @@ impl ContainerFlags {
                 "networks are not supported yet, only `none`",
             );
         }
-        if let Some(policy) = self.restart.as_deref().filter(|policy| *policy != "no") {
-            return refuse(
-                format!("cannot use --restart={policy}"),
-                "restart policies are not supported yet, only `no`",
-            );
+        let restarts = self.restart.as_ref().is_some_and(|policy| policy.name != "no");
+        if restarts && self.rm {
+            return Err(Error::invalid(
+                "conflicting options: cannot specify both --restart and --rm",
+            ));
         }
         Ok(())
     }
@@ -254,6 +265,10 @@ impl ContainerFlags {
             domainname: self.domainname.clone().unwrap_or_default(),
             security_opts: self.security_opt.clone(),
             group_add: self.group_add.clone(),
+            restart_policy: self.restart.clone(),
+            healthcheck: self.health.check()?,
+            init: self.init,
+            oom_score_adj: self.oom_score_adj,
         })
     }
 }

@@ -2,6 +2,8 @@
 
 pub(crate) mod container;
 pub(crate) mod env;
+pub(crate) mod health;
 pub(crate) mod refused;
+pub(crate) mod restart;
 pub(crate) mod size;
 pub(crate) mod time;

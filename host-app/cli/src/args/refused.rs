@@ -16,13 +16,13 @@ pub(crate) struct Refused {
 }
 
 const NEW: &[&str] = &["run", "create"];
+const UPDATE: &[&str] = &["update"];
 
 const PORTS: &str = "ports are not supported yet";
 const NETWORKS: &str = "networks are not supported yet: containers have a loopback interface only";
 const VOLUMES: &str = "volumes and shared folders are not supported yet";
 const DEVICES: &str = "devices are not supported yet";
 const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
-const HEALTH: &str = "health checks are not supported yet";
 const LOGGING: &str = "logs are always kept as Docker's json-file";
 const NAMESPACES: &str = "a container always gets its own namespaces for now";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
@@ -67,15 +67,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     value(NEW, "memory-swappiness", None, "cgroup v2 has no swappiness"),
     switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
-    value(NEW, "oom-score-adj", None, "OOM scores cannot be set yet"),
     value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
-    value(NEW, "health-cmd", None, HEALTH),
-    value(NEW, "health-interval", None, HEALTH),
-    value(NEW, "health-retries", None, HEALTH),
-    value(NEW, "health-start-interval", None, HEALTH),
-    value(NEW, "health-start-period", None, HEALTH),
-    value(NEW, "health-timeout", None, HEALTH),
-    switch(NEW, "no-healthcheck", None, HEALTH),
     value(NEW, "log-driver", None, LOGGING),
     value(NEW, "log-opt", None, LOGGING),
     value(NEW, "cgroupns", None, NAMESPACES),
@@ -83,7 +75,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "pid", None, NAMESPACES),
     value(NEW, "userns", None, NAMESPACES),
     value(NEW, "uts", None, NAMESPACES),
-    switch(NEW, "init", None, "an init process in the container is not supported yet"),
     value(NEW, "annotation", None, "annotations are not supported: use --label"),
     switch(NEW, "disable-content-trust", None, "content trust is not supported"),
     value(NEW, "isolation", None, "isolation is a matter of Windows containers"),
@@ -91,6 +82,12 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "runtime", None, "there is one runtime, our own"),
     value(NEW, "sysctl", None, "kernel parameters cannot be set yet"),
     switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
+    value(UPDATE, "blkio-weight", None, IO_LIMITS),
+    value(UPDATE, "cpu-period", None, "use --cpus, which sets period and quota together"),
+    value(UPDATE, "cpu-quota", None, "use --cpus, which sets period and quota together"),
+    value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
+    value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
+    value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     switch(&["ps"], "size", Some('s'), SIZES),
     switch(&["inspect"], "size", Some('s'), SIZES),
     switch(&["rm"], "link", Some('l'), NETWORKS),

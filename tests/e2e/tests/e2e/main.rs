@@ -5,6 +5,7 @@ mod faults;
 mod image;
 mod isolation;
 mod life;
+mod lifecycle;
 mod limits;
 mod machine;
 mod run;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         ("isolation", isolation::TESTS),
         ("limits", limits::TESTS),
         ("life", life::TESTS),
+        ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
         ("machine", machine::SHARED),
@@ -54,9 +56,12 @@ fn main() -> ExitCode {
     }
     // VMs of their own, one at a time: they are heavy.
     let turn = Arc::new(Mutex::new(()));
-    for (room, tests) in
-        [("machine", machine::OWN), ("vsock", vsock::OWN), ("faults", faults::TESTS)]
-    {
+    for (room, tests) in [
+        ("machine", machine::OWN),
+        ("vsock", vsock::OWN),
+        ("lifecycle", lifecycle::OWN),
+        ("faults", faults::TESTS),
+    ] {
         for &(name, test) in tests {
             let turn = Arc::clone(&turn);
             trials.push(Trial::test(format!("{room}::{name}"), move || {

@@ -19,6 +19,7 @@ mod faults;
 mod host;
 mod images;
 mod life;
+mod lifecycle;
 mod logs;
 mod machines;
 mod run;

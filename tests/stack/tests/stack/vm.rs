@@ -198,8 +198,10 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         capacity: Capacity { cpus: 2, memory_nodes: 1 },
         on_removed: None,
     });
+    let containers = containers.expect("the containers open");
+    containers.resume();
     Guest {
-        containers: containers.expect("the containers open"),
+        containers,
         images,
         shell: Arc::new(NoShell),
         launcher,
