@@ -32,6 +32,7 @@ impl Images for GuestImages {
             user: config.user,
             stop_signal: config.stop_signal.unwrap_or_default(),
             labels: config.labels,
+            volumes: config.volumes,
             layers: image.layers,
             diff_ids: image.diff_ids.iter().map(ToString::to_string).collect(),
         })

@@ -7,7 +7,13 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, id::ContainerId, launch::ImageView, signal::Signal};
+use crate::{
+    Error,
+    id::ContainerId,
+    launch::ImageView,
+    mounts::{MountConfig, MountPoint},
+    signal::Signal,
+};
 
 /// What a shell finds programs in when neither the image nor the request says.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -65,6 +71,14 @@ pub struct Config {
     pub security_opts: Vec<String>,
     /// Supplementary groups.
     pub group_add: Vec<String>,
+    /// What is mounted beside the root.
+    pub mounts: Vec<MountConfig>,
+    /// `CONTAINER[:ro|rw]`: whose mounts it has too.
+    pub volumes_from: Vec<String>,
+    /// For volumes that are made with it. Empty: local.
+    pub volume_driver: String,
+    /// Of /dev/shm, bytes; 0: Docker's 64 MiB.
+    pub shm_size: u64,
 }
 
 /// Limits as Docker's options have them. 0 or empty: no limit.
@@ -151,6 +165,9 @@ pub struct Resolved {
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.
     pub diff_ids: Vec<String>,
+    /// What is mounted beside the root, and what the engine mounts itself.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
 }
 
 impl Resolved {
@@ -198,6 +215,7 @@ impl Resolved {
             stop_timeout: config.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
             layers: image.layers.clone(),
             diff_ids: image.diff_ids.clone(),
+            mounts: Vec::new(),
         })
     }
 }

@@ -23,11 +23,13 @@ use crate::{
     error::{LaunchError, LaunchKind},
     io::Streams,
     launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
+    mounts::{self, MountPoint},
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
     signal::Signal,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record},
+    volumes::Held,
 };
 
 /// What others see of a container.
@@ -52,6 +54,9 @@ pub(crate) struct Container {
     pub(crate) hub: Arc<Hub>,
     /// Set while it runs: what exec and signals go to.
     pub(crate) target: Mutex<Option<Target>>,
+    /// Held, on threads that may block, while a container that does not run is started, removed or
+    /// mounted to work with its files: its overlay is mounted once at most.
+    pub(crate) files: Mutex<()>,
 }
 
 type Reply = oneshot::Sender<Result<(), Error>>;
@@ -61,7 +66,7 @@ pub(crate) enum Command {
     Start { size: Option<(u16, u16)>, reply: Reply },
     Stop { signal: Signal, grace: Duration, reply: Reply },
     Kill { signal: Signal, reply: Reply },
-    Remove { force: bool, reply: Reply },
+    Remove { force: bool, volumes: bool, reply: Reply },
 }
 
 impl Container {
@@ -113,6 +118,8 @@ struct Run {
     pumps: JoinSet<()>,
     /// When SIGKILL follows the stop signal.
     kill_at: Option<Instant>,
+    /// Keeps the content of its volumes of memory.
+    held: Held,
 }
 
 /// Owns a container.
@@ -123,6 +130,8 @@ pub(crate) struct Task {
     commands: mpsc::Receiver<Command>,
     run: Option<Run>,
     remove_when_ended: bool,
+    /// Its anonymous volumes go with it.
+    removes_volumes: bool,
     over: bool,
 }
 
@@ -135,7 +144,8 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, state: State) -> Arc<C
     let folder = Folder::of(&shared.root, &record);
     let hub = Arc::new(Hub::new(&folder.log()));
     let target = Mutex::default();
-    let container = Arc::new(Container { record, folder, commands, status, hub, target });
+    let files = Mutex::default();
+    let container = Arc::new(Container { record, folder, commands, status, hub, target, files });
     let task = Task {
         container: Arc::clone(&container),
         shared: Arc::clone(shared),
@@ -143,6 +153,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, state: State) -> Arc<C
         commands: queue,
         run: None,
         remove_when_ended: false,
+        removes_volumes: container.record.config.auto_remove,
         over: false,
     };
     tokio::spawn(task.live());
@@ -225,10 +236,11 @@ impl Task {
                 };
                 let _ = reply.send(result);
             }
-            Command::Remove { force, reply } => {
+            Command::Remove { force, volumes, reply } => {
                 let result = self.container.permit(Action::Remove { force });
                 let go = result.is_ok();
                 let _ = reply.send(result.map(drop));
+                self.removes_volumes |= go && volumes;
                 if go && self.run.is_some() {
                     self.remove_when_ended = true;
                     if let Err(error) = self.kill_all().await {
@@ -244,15 +256,16 @@ impl Task {
     async fn start(&mut self, size: Option<(u16, u16)>) -> Result<(), Error> {
         let begun = std::time::Instant::now();
         let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
-        let launched =
-            blocking(move || launch(&container, &shared, size)).await.and_then(|launched| {
-                self.connect(launched).map_err(|error| {
+        let launched = blocking(move || launch(&container, &shared, size)).await.and_then(
+            |(launched, held)| {
+                self.connect(launched, held).map_err(|error| {
                     Error::Launch(LaunchError {
                         kind: LaunchKind::Engine,
                         message: format!("the process's streams cannot be used: {error}"),
                     })
                 })
-            });
+            },
+        );
         tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
         let Err(error) = launched else { return Ok(()) };
         self.container.hub.close();
@@ -267,13 +280,14 @@ impl Task {
     }
 
     /// The process runs: connects its streams and says so.
-    fn connect(&mut self, launched: Launched) -> std::io::Result<()> {
+    fn connect(&mut self, launched: Launched, held: Held) -> std::io::Result<()> {
         let container = &self.container;
         let streams = match Streams::new(launched.stdio) {
             Ok(streams) => streams,
             Err(error) => {
                 // Nobody would ever hear of it again; its exit is the reaper's alone.
                 let killed = self.shared.launcher.kill_all(&container.cgroup());
+                container.target.lock().take();
                 tracing::warn!(?killed, "a container without usable streams was killed");
                 return Err(error);
             }
@@ -291,8 +305,8 @@ impl Task {
         }
         let started_at = Timestamp::now();
         let pid = launched.target.pid;
-        *container.target.lock() = Some(launched.target);
-        self.run = Some(Run { started_at, exit: launched.exit, ended, pumps, kill_at: None });
+        let exit = launched.exit;
+        self.run = Some(Run { started_at, exit, ended, pumps, kill_at: None, held });
         self.status.send_modify(|status| {
             status.state = State::Running { pid, started_at };
             status.trace = launched.trace.into();
@@ -334,7 +348,12 @@ impl Task {
         while run.pumps.join_next().await.is_some() {}
         self.container.hub.close();
         let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
-        let oom_killed = blocking(move || launcher.oom_kills(&cgroup).unwrap_or(0) > 0).await;
+        let held = run.held;
+        let oom_killed = blocking(move || {
+            drop(held);
+            launcher.oom_kills(&cgroup).unwrap_or(0) > 0
+        })
+        .await;
         let removes = self.remove_when_ended || self.container.record.config.auto_remove;
         if removes {
             // Before anyone hears of the end: a `run --rm --name x` can follow another at once.
@@ -375,8 +394,9 @@ impl Task {
         self.status.send_modify(|status| status.state = begun);
         self.container.hub.close();
         self.remove_cgroup().await;
-        let folder = self.container.folder.clone();
-        match blocking(move || folder.remove()).await {
+        let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
+        let volumes = self.removes_volumes;
+        match blocking(move || delete(&container, &shared, volumes)).await {
             Ok(()) => {
                 self.shared.forget(&self.container.record.id);
                 self.status.send_modify(|status| status.state = State::Removed { exit });
@@ -406,12 +426,26 @@ impl Task {
     }
 }
 
+/// Deletes the files of a container, and lets go of its volumes. Blocks.
+fn delete(container: &Container, shared: &Shared, anonymous_volumes: bool) -> Result<(), Error> {
+    let _files = container.files.lock();
+    container.folder.remove()?;
+    let record = &container.record;
+    let anonymous: Vec<String> = if anonymous_volumes {
+        let mounts = record.resolved.mounts.iter();
+        mounts.filter_map(MountPoint::anonymous_volume).map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(shared.volumes.release(&record.id, &anonymous)?)
+}
+
 /// Everything from the configuration to the process. Blocks.
 fn launch(
     container: &Container,
     shared: &Shared,
     size: Option<(u16, u16)>,
-) -> Result<Launched, Error> {
+) -> Result<(Launched, Held), Error> {
     let (config, resolved) = (&container.record.config, &container.record.resolved);
     let permissions = Permissions::of(config)?;
     let cgroup = container.cgroup();
@@ -430,16 +464,26 @@ fn launch(
         },
         size,
     };
-    let plan = plan::build(config, resolved, around)?;
+    let mut plan = plan::build(config, resolved, around)?;
+    let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes)?;
+    plan.mounts = mounts::plan::merge(plan.mounts, own);
+    let held = shared.volumes.hold(resolved.mounts.iter().filter_map(MountPoint::volume))?;
     let log = container.folder.log();
     container.hub.open(&log).map_err(Error::file("open", log))?;
     let stdio = StdioSpec { stdin: config.open_stdin, output: true };
-    shared.launcher.start(&plan, stdio).map_err(|failure| {
-        if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
-            tracing::warn!(%error, "the cgroup of a failed start was not removed");
+    let _files = container.files.lock();
+    match shared.launcher.start(&plan, stdio) {
+        Ok(launched) => {
+            *container.target.lock() = Some(launched.target.clone());
+            Ok((launched, held))
         }
-        Error::Launch(failure)
-    })
+        Err(failure) => {
+            if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
+                tracing::warn!(%error, "the cgroup of a failed start was not removed");
+            }
+            Err(Error::Launch(failure))
+        }
+    }
 }
 
 /// Runs `work` where it may block.

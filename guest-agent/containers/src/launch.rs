@@ -7,12 +7,12 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use linkspan_runtime::plan::{CapabilitySets, Plan, Process};
+use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -120,6 +120,31 @@ pub trait Launcher: Send + Sync + 'static {
     /// When the cgroup's files cannot be written.
     fn kill_all(&self, cgroup: &Path) -> io::Result<()>;
 
+    /// Freezes everything in a cgroup; returns when it has stopped. A freeze that fails is taken
+    /// back.
+    ///
+    /// # Errors
+    /// When the processes do not stop in time, or there is no such cgroup.
+    fn freeze(&self, cgroup: &Path) -> io::Result<()>;
+
+    /// Lets everything in a cgroup run on. Succeeds when there is no such cgroup.
+    ///
+    /// # Errors
+    /// When the cgroup's files cannot be written.
+    fn thaw(&self, cgroup: &Path) -> io::Result<()>;
+
+    /// The root of a process, with all that is mounted there, opened O_PATH.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd>;
+
+    /// Mounts the files of a container that does not run, for as long as the answer lives.
+    ///
+    /// # Errors
+    /// Names the failing step and the reason.
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError>;
+
     /// How often the kernel's OOM killer ended a process of this cgroup (memory.events).
     ///
     /// # Errors
@@ -146,6 +171,12 @@ pub trait Launcher: Send + Sync + 'static {
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()>;
 }
 
+/// Files of a container that are mounted only to be worked with.
+pub trait Mounted {
+    /// The container's root, opened O_PATH.
+    fn root(&self) -> BorrowedFd<'_>;
+}
+
 /// What a container takes from an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageView {
@@ -167,6 +198,8 @@ pub struct ImageView {
     pub stop_signal: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Paths that get an anonymous volume when nothing else is mounted there.
+    pub volumes: Vec<String>,
     /// The folders of its unpacked layers, base first, never empty.
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.

@@ -5,8 +5,8 @@
 //! through the trait [`launch::Launcher`], images are found through [`launch::Images`]: with the
 //! fakes behind the feature `fake` everything here runs without namespaces.
 //!
-//! Knows no wire types. Deliberately absent, for now: restart policies, health checks, events,
-//! networks and volumes.
+//! Knows no wire types. Deliberately absent, for now: restart policies, health checks, events and
+//! networks.
 
 mod attach;
 pub mod config;
@@ -15,12 +15,14 @@ mod create;
 pub mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod files;
 pub mod filter;
 pub mod id;
 pub mod io;
 pub mod launch;
 pub mod limits;
 pub mod log;
+pub mod mounts;
 pub mod names;
 mod output;
 pub mod plan;
@@ -31,6 +33,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod validate;
+pub mod volumes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -53,9 +56,11 @@ use crate::{
     id::ContainerId,
     launch::{Images, Launcher},
     limits::Capacity,
+    mounts::MountPoint,
     plan::Permissions,
     signal::Signal,
     state::{Action, Exit, Kind, State, Verdict},
+    volumes::Volumes,
 };
 
 /// How long after SIGKILL a container may take to end before it counts as stuck (in an
@@ -76,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) images: Arc<dyn Images>,
     pub(crate) capacity: Capacity,
+    pub(crate) volumes: Arc<Volumes>,
     table: Mutex<Table>,
     /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
     filters: Mutex<HashMap<u64, Vec<u64>>>,
@@ -104,6 +110,8 @@ pub enum WaitCondition {
 pub struct Setup {
     /// The folder of containers, made when missing.
     pub root: PathBuf,
+    /// The volumes of the VM.
+    pub volumes: Arc<Volumes>,
     /// Starts processes.
     pub launcher: Arc<dyn Launcher>,
     /// Knows images.
@@ -164,15 +172,21 @@ impl Containers {
             launcher: setup.launcher,
             images: setup.images,
             capacity: setup.capacity,
+            volumes: setup.volumes,
             table: Mutex::default(),
             filters: Mutex::default(),
             on_removed: setup.on_removed,
         });
         for (record, state) in found {
+            for name in record.resolved.mounts.iter().filter_map(MountPoint::volume) {
+                shared.volumes.remember(name, &record.id);
+            }
             let container = container::spawn(&shared, record, state);
             shared.remember(&container);
         }
-        Ok(Self { shared })
+        let this = Self { shared };
+        this.shared.volumes.sweep(|id| this.shared.table.lock().by_id.contains_key(id));
+        Ok(this)
     }
 
     /// Finds a container by id, name, or unique beginning of an id, in Docker's order.
@@ -264,13 +278,19 @@ impl Containers {
         }
     }
 
-    /// Deletes a container with everything in it; returns its id. With `force`, kills it first.
+    /// Deletes a container with everything in it; returns its id. With `force`, kills it first;
+    /// with `volumes`, deletes its anonymous volumes too, where no other container has them.
     ///
     /// # Errors
     /// When its state forbids it, or its files cannot be deleted.
-    pub async fn remove(&self, who: &str, force: bool) -> Result<ContainerId, Error> {
+    pub async fn remove(
+        &self,
+        who: &str,
+        force: bool,
+        volumes: bool,
+    ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
-        container.ask(|reply| Command::Remove { force, reply }).await?;
+        container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
         let gone = container.wait_until(|status| {
             matches!(status.state, State::Removed { .. } | State::Dead { .. })
         });

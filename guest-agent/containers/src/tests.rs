@@ -17,6 +17,7 @@ use crate::{
     session::{Event, Session},
     signal::Signal,
     state::Kind,
+    volumes::Volumes,
 };
 
 /// Long enough for a busy machine; only reached by a failure.
@@ -24,6 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Bench {
     folder: tempfile::TempDir,
+    volumes: tempfile::TempDir,
     launcher: FakeLauncher,
     images: FakeImages,
 }
@@ -32,6 +34,7 @@ impl Bench {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            volumes: tempfile::tempdir().unwrap(),
             launcher: FakeLauncher::default(),
             images: FakeImages::with_busybox(),
         }
@@ -41,6 +44,7 @@ impl Bench {
     fn open(&self) -> Containers {
         Containers::open(Setup {
             root: self.root().into(),
+            volumes: Arc::new(Volumes::open(self.volumes.path().into()).unwrap()),
             launcher: Arc::new(self.launcher.clone()),
             images: Arc::new(self.images.clone()),
             capacity: Capacity { cpus: 2, memory_nodes: 1 },
@@ -355,7 +359,7 @@ async fn exec_runs_beside_the_first_process_and_is_not_logged() {
     let error = containers.exec("host", exec(&["nonsense"])).await.err().unwrap();
     assert!(matches!(error, Error::Launch(failure) if failure.exit_code() == 127));
     assert_eq!(log_text(&containers, "host", Select::ALL).await, "");
-    containers.remove("host", true).await.unwrap();
+    containers.remove("host", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -420,7 +424,7 @@ async fn a_detached_process_goes_on_without_its_client() {
     // A round trip through everything, after which a hang-up would have been delivered.
     assert_eq!(hear_session(&mut containers.exec("host", exec).await.unwrap()).await.code, Some(0));
     assert_eq!(bench.launcher.processes(), 3);
-    containers.remove("host", true).await.unwrap();
+    containers.remove("host", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -469,7 +473,7 @@ async fn names_are_unique_and_free_again_after_removal() {
     let error = containers.create("web", config(&["true"])).await.unwrap_err();
     assert!(error.to_string().contains(made.id.short()), "{error}");
     let prefix = &made.id.as_str()[..20];
-    assert_eq!(containers.remove(prefix, false).await.unwrap(), made.id);
+    assert_eq!(containers.remove(prefix, false, false).await.unwrap(), made.id);
     containers.create("/web", config(&["true"])).await.unwrap();
     assert!(matches!(containers.inspect(""), Err(Error::NotFound(_))));
 }
@@ -479,8 +483,8 @@ async fn a_running_container_is_only_removed_by_force() {
     let bench = Bench::new();
     let containers = bench.open();
     started(&containers, "busy", config(&["sleep", "3600"])).await;
-    assert!(matches!(containers.remove("busy", false).await, Err(Error::WrongState { .. })));
-    within(containers.remove("busy", true)).await.unwrap();
+    assert!(matches!(containers.remove("busy", false, false).await, Err(Error::WrongState { .. })));
+    within(containers.remove("busy", true, false)).await.unwrap();
     assert_eq!((bench.folders(), bench.launcher.processes()), (0, 0));
 }
 
@@ -596,7 +600,7 @@ async fn filters_choose_and_unknown_ones_are_refused() {
     assert_eq!(list(true, &["ancestor=busybox", "name=tw"]), ["two"]);
     let error = Filters::parse(&["health=starting".into()]).unwrap_err();
     assert!(error.to_string().starts_with("--filter health is not supported"), "{error}");
-    containers.remove("two", true).await.unwrap();
+    containers.remove("two", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -625,3 +629,5 @@ async fn the_plan_says_what_the_request_said() {
     assert_eq!(plan.rootfs.lower, [Path::new("/fake/busybox")]);
     assert!(plan.rootfs.upper.starts_with(bench.root()));
 }
+
+mod mounts;

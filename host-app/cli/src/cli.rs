@@ -9,7 +9,8 @@ use crate::commands::{
     attach::Attach, completion::Completion, create::Create, exec::Exec, images::Images,
     import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
     machine::MachineCommand, man::Man, ps::Ps, rm::Rm, rmi::Rmi, run::Run, start::Start,
-    stop::Stop, system::System, tag::Tag, tour::Tour, version::Version, wait::Wait,
+    stop::Stop, system::System, tag::Tag, tour::Tour, version::Version, volume::VolumeCommand,
+    wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -60,6 +61,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ImageVerb,
     },
+    Volume(VolumeCommand),
     Machine(MachineCommand),
     System(System),
     Tour(Tour),
@@ -110,6 +112,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Images", &["images", "rmi", "tag", "load", "import"]),
+    ("Volumes", &["volume"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
     ("As nouns", &["container", "image"]),
     ("More", &["tour", "completion"]),
@@ -173,6 +176,7 @@ impl Cli {
             Verb::Import(verb) => verb.run(context).await,
             Verb::Container { verb } => verb.run(context).await,
             Verb::Image { verb } => verb.run(context).await,
+            Verb::Volume(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
             Verb::System(verb) => verb.run(context).await,
             Verb::Tour(verb) => verb.run(context).await,

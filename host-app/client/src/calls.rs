@@ -8,7 +8,7 @@ use linkspan_proto::{
     },
     v1::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-        image_service_client::ImageServiceClient,
+        image_service_client::ImageServiceClient, volume_service_client::VolumeServiceClient,
     },
 };
 use tonic::{
@@ -28,6 +28,8 @@ pub type Wire = InterceptedService<Channel, Tag>;
 pub type ContainerCalls = ContainerServiceClient<Wire>;
 /// `linkspan.v1.ImageService` of one machine.
 pub type ImageCalls = ImageServiceClient<Wire>;
+/// `linkspan.v1.VolumeService` of one machine.
+pub type VolumeCalls = VolumeServiceClient<Wire>;
 /// `linkspan.v1.AgentService` of one machine.
 pub type AgentCalls = AgentServiceClient<Wire>;
 /// `linkspan.host.v1.MachineService`.
@@ -93,6 +95,10 @@ pub(crate) fn containers(channel: Channel, machine: Option<&str>) -> ContainerCa
 
 pub(crate) fn images(channel: Channel, machine: Option<&str>) -> ImageCalls {
     limits!(ImageServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn volumes(channel: Channel, machine: Option<&str>) -> VolumeCalls {
+    limits!(VolumeServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn agent(channel: Channel, machine: Option<&str>) -> AgentCalls {

@@ -9,6 +9,8 @@ use linkspan_containers::{
 };
 use linkspan_proto::v1 as wire;
 
+use super::mounts;
+
 pub(super) fn nanos(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or_default()
 }
@@ -63,6 +65,10 @@ pub(super) fn config(config: wire::ContainerConfig) -> Config {
             .collect(),
         security_opts: config.security_opts,
         group_add: config.group_add,
+        mounts: config.mounts.into_iter().map(mounts::from_wire).collect(),
+        volumes_from: config.volumes_from,
+        volume_driver: config.volume_driver,
+        shm_size: config.shm_size_bytes,
     }
 }
 
@@ -124,6 +130,10 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
             .collect(),
         security_opts: config.security_opts.clone(),
         group_add: config.group_add.clone(),
+        mounts: config.mounts.iter().map(mounts::to_wire).collect(),
+        volumes_from: config.volumes_from.clone(),
+        volume_driver: config.volume_driver.clone(),
+        shm_size_bytes: config.shm_size,
     }
 }
 
@@ -200,5 +210,6 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
                 duration_us: step.duration_us,
             })
             .collect(),
+        mounts: mounts::points(container),
     }
 }

@@ -4,17 +4,19 @@ mod agent;
 mod containers;
 mod convert;
 mod images;
+mod mounts;
 mod stdio;
+mod volumes;
 
 use std::sync::Arc;
 
-use linkspan_containers::{Containers, launch::Launcher};
+use linkspan_containers::{Containers, launch::Launcher, volumes::Volumes};
 use linkspan_images::Store;
 use linkspan_proto::{
     error::Failure,
     v1::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
-        image_service_server::ImageServiceServer,
+        image_service_server::ImageServiceServer, volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -30,6 +32,8 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub struct Guest {
     /// The containers.
     pub containers: Containers,
+    /// The volumes.
+    pub volumes: Arc<Volumes>,
     /// The images.
     pub images: Arc<Store>,
     /// For the machine's own shell.
@@ -81,6 +85,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             ContainerServiceServer::new(containers::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            VolumeServiceServer::new(volumes::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

@@ -2,6 +2,7 @@
 
 pub(crate) mod container;
 pub(crate) mod env;
+pub(crate) mod mount;
 pub(crate) mod refused;
 pub(crate) mod size;
 pub(crate) mod time;

@@ -23,6 +23,7 @@ pub(crate) mod system;
 pub(crate) mod tag;
 pub(crate) mod tour;
 pub(crate) mod version;
+pub(crate) mod volume;
 pub(crate) mod wait;
 
 use std::future::Future;

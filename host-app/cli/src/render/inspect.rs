@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use linkspan_proto::v1::{ContainerDetail, ContainerState, ImageDetail, TraceStep, Ulimit};
+use linkspan_proto::v1::{self, ContainerDetail, ContainerState, ImageDetail, TraceStep, Ulimit};
 use serde::Serialize;
 
 use super::{container, human};
@@ -24,7 +24,7 @@ pub(crate) struct Container {
     platform: &'static str,
     host_config: HostConfig,
     graph_driver: GraphDriver,
-    mounts: Vec<()>,
+    mounts: Vec<MountPoint>,
     config: Config,
     /// The effective capability set.
     capabilities: Vec<String>,
@@ -71,6 +71,9 @@ struct HostConfig {
     cpuset_mems: String,
     pids_limit: Option<i64>,
     ulimits: Vec<UlimitView>,
+    shm_size: u64,
+    volumes_from: Option<Vec<String>>,
+    volume_driver: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,6 +102,50 @@ struct GraphDriver {
 #[serde(rename_all = "PascalCase")]
 struct GraphData {
     upper_dir: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MountPoint {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    source: String,
+    destination: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    driver: String,
+    mode: String,
+    #[serde(rename = "RW")]
+    rw: bool,
+    propagation: &'static str,
+}
+
+impl From<&v1::MountPoint> for MountPoint {
+    fn from(point: &v1::MountPoint) -> Self {
+        use v1::MountPropagation as P;
+        Self {
+            r#type: match point.r#type() {
+                v1::MountType::Bind => "bind",
+                v1::MountType::Tmpfs => "tmpfs",
+                v1::MountType::Volume | v1::MountType::Unspecified => "volume",
+            },
+            name: point.name.clone(),
+            source: point.source.clone(),
+            destination: point.target.clone(),
+            driver: point.driver.clone(),
+            mode: point.mode.clone(),
+            rw: point.read_write,
+            propagation: match point.propagation() {
+                P::Unspecified => "",
+                P::Rprivate => "rprivate",
+                P::Private => "private",
+                P::Rshared => "rshared",
+                P::Shared => "shared",
+                P::Rslave => "rslave",
+                P::Slave => "slave",
+            },
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -176,7 +223,7 @@ impl From<&ContainerDetail> for Container {
                 data: GraphData { upper_dir: detail.rootfs_upper_dir.clone() },
                 name: "overlay2",
             },
-            mounts: Vec::new(),
+            mounts: detail.mounts.iter().map(MountPoint::from).collect(),
             config: Config {
                 hostname: detail.hostname.clone(),
                 domainname: asked.domainname,
@@ -245,6 +292,9 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         cpuset_mems: limits.cpuset_mems,
         pids_limit: Some(limits.pids_limit).filter(|limit| *limit != 0),
         ulimits: asked.ulimits.iter().map(UlimitView::from).collect(),
+        shm_size: if asked.shm_size_bytes == 0 { 64 << 20 } else { asked.shm_size_bytes },
+        volumes_from: some(&asked.volumes_from),
+        volume_driver: asked.volume_driver.clone(),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod table;
+pub(crate) mod volume;
 
 use std::io::Write as _;
 

@@ -9,6 +9,7 @@ mod limits;
 mod machine;
 mod run;
 mod terminal;
+mod volumes;
 
 use std::{
     process::ExitCode,
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
+        ("volumes", volumes::TESTS),
         ("machine", machine::SHARED),
     ] {
         for &(name, test) in tests {

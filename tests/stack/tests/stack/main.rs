@@ -23,3 +23,4 @@ mod logs;
 mod machines;
 mod run;
 mod vm;
+mod volumes;
