@@ -17,10 +17,8 @@ use std::{
     sync::Arc,
 };
 
-use linkspan_files::{
-    Archive, Folder, Leaf, Node,
-    changes::{Change, changes},
-};
+pub use linkspan_files::changes::{Change, Kind as ChangeKind};
+use linkspan_files::{Archive, Folder, Leaf, Node, changes::changes};
 use linkspan_images::{CommitOptions, Limits, copy_in};
 use linkspan_runtime::plan::Look;
 use nix::{fcntl::OFlag, sys::stat::Mode};

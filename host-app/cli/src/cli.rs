@@ -6,11 +6,11 @@ use clap::{
 
 use crate::args::refused;
 use crate::commands::{
-    attach::Attach, completion::Completion, create::Create, exec::Exec, images::Images,
-    import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
-    machine::MachineCommand, man::Man, ps::Ps, rm::Rm, rmi::Rmi, run::Run, start::Start,
-    stop::Stop, system::System, tag::Tag, tour::Tour, version::Version, volume::VolumeCommand,
-    wait::Wait,
+    attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
+    exec::Exec, export::Export, images::Images, import::Import, info::Info, inspect,
+    inspect::Inspect, kill::Kill, load::Load, logs::Logs, machine::MachineCommand, man::Man,
+    ps::Ps, rm::Rm, rmi::Rmi, run::Run, start::Start, stop::Stop, system::System, tag::Tag,
+    tour::Tour, version::Version, volume::VolumeCommand, wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -46,6 +46,10 @@ pub(crate) enum Verb {
     Attach(Attach),
     Wait(Wait),
     Inspect(Inspect),
+    Cp(Cp),
+    Diff(Diff),
+    Export(Export),
+    Commit(Commit),
     Images(Images),
     Rmi(Rmi),
     Tag(Tag),
@@ -88,6 +92,10 @@ pub(crate) enum ContainerVerb {
     Attach(Attach),
     Wait(Wait),
     Inspect(Inspect),
+    Cp(Cp),
+    Diff(Diff),
+    Export(Export),
+    Commit(Commit),
 }
 
 #[derive(Debug, Subcommand)]
@@ -108,7 +116,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "Containers",
         &[
             "run", "create", "start", "stop", "kill", "rm", "ps", "exec", "logs", "attach", "wait",
-            "inspect",
+            "inspect", "cp", "diff", "export", "commit",
         ],
     ),
     ("Images", &["images", "rmi", "tag", "load", "import"]),
@@ -169,6 +177,10 @@ impl Cli {
             Verb::Attach(verb) => verb.run(context).await,
             Verb::Wait(verb) => verb.run(context).await,
             Verb::Inspect(verb) => verb.run(context).await,
+            Verb::Cp(verb) => verb.run(context).await,
+            Verb::Diff(verb) => verb.run(context).await,
+            Verb::Export(verb) => verb.run(context).await,
+            Verb::Commit(verb) => verb.run(context).await,
             Verb::Images(verb) => verb.run(context).await,
             Verb::Rmi(verb) => verb.run(context).await,
             Verb::Tag(verb) => verb.run(context).await,
@@ -203,6 +215,10 @@ impl ContainerVerb {
             Self::Attach(verb) => verb.run(context).await,
             Self::Wait(verb) => verb.run(context).await,
             Self::Inspect(verb) => verb.only(inspect::Kind::Container).run(context).await,
+            Self::Cp(verb) => verb.run(context).await,
+            Self::Diff(verb) => verb.run(context).await,
+            Self::Export(verb) => verb.run(context).await,
+            Self::Commit(verb) => verb.run(context).await,
         }
     }
 }

@@ -8,7 +8,8 @@ use linkspan_proto::{
     },
     v1::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-        image_service_client::ImageServiceClient, volume_service_client::VolumeServiceClient,
+        file_service_client::FileServiceClient, image_service_client::ImageServiceClient,
+        volume_service_client::VolumeServiceClient,
     },
 };
 use tonic::{
@@ -28,6 +29,8 @@ pub type Wire = InterceptedService<Channel, Tag>;
 pub type ContainerCalls = ContainerServiceClient<Wire>;
 /// `linkspan.v1.ImageService` of one machine.
 pub type ImageCalls = ImageServiceClient<Wire>;
+/// `linkspan.v1.FileService` of one machine.
+pub type FileCalls = FileServiceClient<Wire>;
 /// `linkspan.v1.VolumeService` of one machine.
 pub type VolumeCalls = VolumeServiceClient<Wire>;
 /// `linkspan.v1.AgentService` of one machine.
@@ -95,6 +98,10 @@ pub(crate) fn containers(channel: Channel, machine: Option<&str>) -> ContainerCa
 
 pub(crate) fn images(channel: Channel, machine: Option<&str>) -> ImageCalls {
     limits!(ImageServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn files(channel: Channel, machine: Option<&str>) -> FileCalls {
+    limits!(FileServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn volumes(channel: Channel, machine: Option<&str>) -> VolumeCalls {

@@ -3,6 +3,7 @@
 mod agent;
 mod containers;
 mod convert;
+mod files;
 mod images;
 mod mounts;
 mod stdio;
@@ -16,7 +17,8 @@ use linkspan_proto::{
     error::Failure,
     v1::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
-        image_service_server::ImageServiceServer, volume_service_server::VolumeServiceServer,
+        file_service_server::FileServiceServer, image_service_server::ImageServiceServer,
+        volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -85,6 +87,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             ContainerServiceServer::new(containers::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            FileServiceServer::new(files::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

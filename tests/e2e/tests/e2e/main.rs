@@ -2,6 +2,7 @@
 //! machines of their own.
 
 mod faults;
+mod files;
 mod image;
 mod isolation;
 mod life;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
         ("volumes", volumes::TESTS),
+        ("files", files::TESTS),
         ("machine", machine::SHARED),
     ] {
         for &(name, test) in tests {

@@ -16,6 +16,7 @@ mod disconnect;
 mod errors;
 mod exec;
 mod faults;
+mod files;
 mod host;
 mod images;
 mod life;
