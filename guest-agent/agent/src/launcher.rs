@@ -11,7 +11,7 @@ use std::{
 
 use linkspan_containers::{
     error::{LaunchError, LaunchKind},
-    launch::{ExitCode, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep},
+    launch::{ExitCode, Launched, Launcher, Mounted, Stdio, StdioSpec, Target, TraceStep},
     signal::Signal,
     stats::Usage,
     top::ProcessInfo,
@@ -19,15 +19,16 @@ use linkspan_containers::{
 use linkspan_runtime::{
     cgroup::{CgroupError, Hierarchy},
     launch::{
-        InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Role,
-        SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
+        InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Looking,
+        Role, SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
     },
-    plan::{CapabilitySets, Plan, Process, Resources},
+    plan::{CapabilitySets, Look, Plan, Process, Resources},
     seccomp,
 };
 use linkspan_sys::{Errno, process, spawn::spawn_exec, tty};
 use nix::{
-    fcntl::OFlag,
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
     unistd::{Pid, pipe2},
 };
 use parking_lot::Mutex;
@@ -209,6 +210,21 @@ impl Launcher for GuestLauncher {
         procfs::processes(&pids)
     }
 
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let path = format!("/proc/{}/root", target.pid);
+        let root = open(path.as_str(), flags, Mode::empty())?;
+        if let Some(pidfd) = &target.pidfd {
+            // It was the process's own, and not one's that has the number now.
+            process::pidfd_send_signal(pidfd, 0)?;
+        }
+        Ok(root)
+    }
+
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError> {
+        Ok(Box::new(Files(self.runtime.look(look).map_err(in_words)?)))
+    }
+
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
         self.runtime.hierarchy().open(cgroup).oom_kills().map_err(io::Error::other)
     }
@@ -223,6 +239,15 @@ impl Launcher for GuestLauncher {
 
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
         Ok(tty::set_window_size(terminal, rows, columns)?)
+    }
+}
+
+/// Mounted files of a container that does not run.
+struct Files(Looking);
+
+impl Mounted for Files {
+    fn root(&self) -> BorrowedFd<'_> {
+        self.0.root()
     }
 }
 

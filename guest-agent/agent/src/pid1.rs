@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use linkspan_containers::{Containers, Setup, limits::Capacity};
+use linkspan_containers::{Containers, Setup, limits::Capacity, volumes::Volumes};
 use linkspan_images::{Digest, Store};
 use linkspan_sys::boot::{BootCalls, Kernel, PowerAction};
 
@@ -94,8 +94,13 @@ fn prepare(
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
     let images = Arc::new(images);
     let root = Path::new(DATA).join("containers");
+    let path = Path::new(DATA).join("volumes");
+    let volumes = Volumes::open(path.clone())
+        .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
+    let volumes = Arc::new(volumes);
     let containers = Containers::open(Setup {
         root: root.clone(),
+        volumes: Arc::clone(&volumes),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
         capacity: capacity(),
@@ -108,6 +113,7 @@ fn prepare(
     containers.resume();
     let guest = Guest {
         containers,
+        volumes,
         images,
         shell: Arc::new(MachineShell { reaper }),
         launcher,

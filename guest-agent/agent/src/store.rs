@@ -41,6 +41,7 @@ impl Images for GuestImages {
                 start_interval: check.start_interval,
                 retries: check.retries,
             }),
+            volumes: config.volumes,
             layers: image.layers,
             diff_ids: image.diff_ids.iter().map(ToString::to_string).collect(),
         })

@@ -8,7 +8,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, health::Healthcheck, id::ContainerId, launch::ImageView, restart::RestartPolicy,
+    Error,
+    health::Healthcheck,
+    id::ContainerId,
+    launch::ImageView,
+    mounts::{MountConfig, MountPoint},
+    restart::RestartPolicy,
     signal::Signal,
 };
 
@@ -76,6 +81,14 @@ pub struct Config {
     pub init: bool,
     /// -1000 to 1000: how readily the OOM killer takes it; None: untouched.
     pub oom_score_adj: Option<i32>,
+    /// What is mounted beside the root.
+    pub mounts: Vec<MountConfig>,
+    /// `CONTAINER[:ro|rw]`: whose mounts it has too.
+    pub volumes_from: Vec<String>,
+    /// For volumes that are made with it. Empty: local.
+    pub volume_driver: String,
+    /// Of /dev/shm, bytes; 0: Docker's 64 MiB.
+    pub shm_size: u64,
 }
 
 /// Limits as Docker's options have them. 0 or empty: no limit.
@@ -165,6 +178,9 @@ pub struct Resolved {
     /// None: nothing is probed.
     #[serde(default)]
     pub health: Option<Healthcheck>,
+    /// What is mounted beside the root, and what the engine mounts itself.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
 }
 
 impl Resolved {
@@ -213,6 +229,7 @@ impl Resolved {
             layers: image.layers.clone(),
             diff_ids: image.diff_ids.clone(),
             health: Healthcheck::resolve(config.health.as_ref(), image.health.as_ref()),
+            mounts: Vec::new(),
         })
     }
 }

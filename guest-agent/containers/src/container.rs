@@ -33,11 +33,13 @@ use crate::{
     id::ContainerId,
     io::Streams,
     launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
+    mounts::{self, MountPoint},
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
     restart::Backoff,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record, Saved},
+    volumes::Held,
 };
 
 pub use change::Changes;
@@ -73,6 +75,9 @@ pub(crate) struct Container {
     pub(crate) hub: Arc<Hub>,
     /// Set while it runs: what exec and signals go to.
     pub(crate) target: Mutex<Option<Target>>,
+    /// Held, on threads that may block, while a container that does not run is started, removed or
+    /// mounted to work with its files: its overlay is mounted once at most.
+    pub(crate) files: Mutex<()>,
 }
 
 impl Container {
@@ -135,6 +140,8 @@ struct Run {
     restart: Option<Reply>,
     /// Ends the probes with the run.
     _health: Option<health::Watch>,
+    /// Keeps the content of its volumes of memory.
+    held: Held,
 }
 
 /// Owns a container.
@@ -150,6 +157,8 @@ pub(crate) struct Task {
     backoff: Backoff,
     /// In Restarting: when the next run begins.
     restart_at: Option<Instant>,
+    /// Its anonymous volumes go with it.
+    removes_volumes: bool,
     over: bool,
 }
 
@@ -171,6 +180,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         status,
         hub,
         target: Mutex::default(),
+        files: Mutex::default(),
     });
     let task = Task {
         container: Arc::clone(&container),
@@ -179,6 +189,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         commands: queue,
         run: None,
         remove_when_ended: false,
+        removes_volumes: container.record().config.auto_remove,
         stopped_by_hand,
         backoff: Backoff::default(),
         restart_at: None,
@@ -232,15 +243,16 @@ impl Task {
     async fn start(&mut self, size: Option<(u16, u16)>) -> Result<(), Error> {
         let begun = std::time::Instant::now();
         let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
-        let launched =
-            blocking(move || launch(&container, &shared, size)).await.and_then(|launched| {
-                self.connect(launched).map_err(|error| {
+        let launched = blocking(move || launch(&container, &shared, size)).await.and_then(
+            |(launched, held)| {
+                self.connect(launched, held).map_err(|error| {
                     Error::Launch(LaunchError {
                         kind: LaunchKind::Engine,
                         message: format!("the process's streams cannot be used: {error}"),
                     })
                 })
-            });
+            },
+        );
         tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
         let Err(error) = launched else { return Ok(()) };
         self.container.hub.close();
@@ -260,13 +272,14 @@ impl Task {
     }
 
     /// The process runs: connects its streams and says so.
-    fn connect(&mut self, launched: Launched) -> std::io::Result<()> {
+    fn connect(&mut self, launched: Launched, held: Held) -> std::io::Result<()> {
         let container = &self.container;
         let streams = match Streams::new(launched.stdio) {
             Ok(streams) => streams,
             Err(error) => {
                 // Nobody would ever hear of it again; its exit is the reaper's alone.
                 let killed = self.shared.launcher.kill_all(&container.cgroup());
+                container.target.lock().take();
                 tracing::warn!(?killed, "a container without usable streams was killed");
                 return Err(error);
             }
@@ -302,6 +315,7 @@ impl Task {
             ended,
             pumps,
             kill_at: None,
+            held,
             last: false,
             stopping: false,
             restart: None,
@@ -321,7 +335,12 @@ impl Task {
         while run.pumps.join_next().await.is_some() {}
         self.container.hub.close();
         let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
-        let oom_killed = blocking(move || launcher.oom_kills(&cgroup).unwrap_or(0) > 0).await;
+        let held = run.held;
+        let oom_killed = blocking(move || {
+            drop(held);
+            launcher.oom_kills(&cgroup).unwrap_or(0) > 0
+        })
+        .await;
         let config = &self.container.record().config;
         let removes = self.remove_when_ended || config.auto_remove && run.restart.is_none();
         if removes {
@@ -382,8 +401,9 @@ impl Task {
         self.restart_at = None;
         self.container.hub.close();
         self.remove_cgroup().await;
-        let folder = self.container.folder.clone();
-        match blocking(move || folder.remove()).await {
+        let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
+        let volumes = self.removes_volumes;
+        match blocking(move || delete(&container, &shared, volumes)).await {
             Ok(()) => {
                 self.shared.forget(&self.container.id);
                 self.shared.tell(&self.container, "destroy", []);
@@ -418,12 +438,26 @@ impl Task {
     }
 }
 
+/// Deletes the files of a container, and lets go of its volumes. Blocks.
+fn delete(container: &Container, shared: &Shared, anonymous_volumes: bool) -> Result<(), Error> {
+    let _files = container.files.lock();
+    container.folder.remove()?;
+    let record = container.record();
+    let anonymous: Vec<String> = if anonymous_volumes {
+        let mounts = record.resolved.mounts.iter();
+        mounts.filter_map(MountPoint::anonymous_volume).map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(shared.volumes.release(&record.id, &anonymous)?)
+}
+
 /// Everything from the configuration to the process. Blocks.
 fn launch(
     container: &Container,
     shared: &Shared,
     size: Option<(u16, u16)>,
-) -> Result<Launched, Error> {
+) -> Result<(Launched, Held), Error> {
     let record = container.record();
     let (config, resolved) = (&record.config, &record.resolved);
     let permissions = Permissions::of(config)?;
@@ -443,16 +477,26 @@ fn launch(
         },
         size,
     };
-    let plan = plan::build(config, resolved, around)?;
+    let mut plan = plan::build(config, resolved, around)?;
+    let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes)?;
+    plan.mounts = mounts::plan::merge(plan.mounts, own);
+    let held = shared.volumes.hold(resolved.mounts.iter().filter_map(MountPoint::volume))?;
     let log = container.folder.log();
     container.hub.open(&log).map_err(Error::file("open", log))?;
     let stdio = StdioSpec { stdin: config.open_stdin, output: true };
-    shared.launcher.start(&plan, stdio).map_err(|failure| {
-        if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
-            tracing::warn!(%error, "the cgroup of a failed start was not removed");
+    let _files = container.files.lock();
+    match shared.launcher.start(&plan, stdio) {
+        Ok(launched) => {
+            *container.target.lock() = Some(launched.target.clone());
+            Ok((launched, held))
         }
-        Error::Launch(failure)
-    })
+        Err(failure) => {
+            if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
+                tracing::warn!(%error, "the cgroup of a failed start was not removed");
+            }
+            Err(Error::Launch(failure))
+        }
+    }
 }
 
 /// Runs `work` where it may block.

@@ -10,6 +10,8 @@ use crate::{
     container::{Container, blocking, spawn},
     filter::Filters,
     id::ContainerId,
+    launch::ImageView,
+    mounts::{MountPoint, Source, resolve::resolve},
     names,
     plan::Permissions,
     state::State,
@@ -46,6 +48,8 @@ pub struct Snapshot {
     pub cgroup: PathBuf,
     /// Bits by capability number.
     pub capabilities: u64,
+    /// Where in the VM each of its mounts comes from; empty: from nowhere.
+    pub mount_sources: Vec<PathBuf>,
 }
 
 impl Containers {
@@ -68,9 +72,16 @@ impl Containers {
     fn create_blocking(&self, name: &str, config: Config) -> Result<Created, Error> {
         let image = self.shared.images.resolve(&config.image)?;
         let id = ContainerId::generate();
-        let resolved = Resolved::new(&id, &config, &image)?;
+        let mut resolved = Resolved::new(&id, &config, &image)?;
         let warnings = warnings(&config);
         let name = self.reserve(name, &id)?;
+        match self.mounts(&id, &config, &image) {
+            Ok(mounts) => resolved.mounts = mounts,
+            Err(error) => {
+                self.shared.table.lock().names.remove(&name);
+                return Err(error);
+            }
+        }
         let created_at = Timestamp::now();
         let record = Record { id: id.clone(), name, created_at, config, resolved };
         let name = record.name.clone();
@@ -81,12 +92,36 @@ impl Containers {
             if let Err(leftover) = folder.remove() {
                 tracing::warn!(%leftover, "a half-made container's files are left");
             }
+            let made = record.resolved.mounts.iter().filter_map(MountPoint::anonymous_volume);
+            self.give_volumes_back(&id, &made.map(str::to_owned).collect::<Vec<_>>());
             return Err(error);
         }
         let container = spawn(&self.shared, record, state.into());
         self.shared.table.lock().by_id.insert(id.clone(), Arc::clone(&container));
         self.shared.tell(&container, "create", []);
         Ok(Created { id, name, warnings })
+    }
+
+    /// Works out what is mounted. Nothing is left of it when that fails.
+    fn mounts(
+        &self,
+        id: &ContainerId,
+        config: &Config,
+        image: &ImageView,
+    ) -> Result<Vec<MountPoint>, Error> {
+        let others = |who: &str| Ok(self.find(who)?.record().resolved.mounts.clone());
+        let mut made = Vec::new();
+        let resolved = resolve(id, config, image, &self.shared.volumes, others, &mut made);
+        if resolved.is_err() {
+            self.give_volumes_back(id, &made);
+        }
+        resolved
+    }
+
+    fn give_volumes_back(&self, id: &ContainerId, made: &[String]) {
+        if let Err(error) = self.shared.volumes.release(id, made) {
+            tracing::warn!(%error, "volumes of a container that was not made are left");
+        }
     }
 
     /// Takes a name before the container exists, so that two cannot get the same one.
@@ -134,7 +169,7 @@ impl Containers {
     }
 
     pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
-        self.all().iter().map(snapshot).collect()
+        self.all().iter().map(|container| self.snapshot(container)).collect()
     }
 
     /// One container.
@@ -142,22 +177,31 @@ impl Containers {
     /// # Errors
     /// When there is no such container.
     pub fn inspect(&self, who: &str) -> Result<Snapshot, Error> {
-        Ok(snapshot(&self.find(who)?))
+        let container = self.find(who)?;
+        Ok(self.snapshot(&container))
     }
-}
 
-fn snapshot(container: &Arc<Container>) -> Snapshot {
-    // The configuration was valid when it was made.
-    let record = container.record();
-    let capabilities =
-        Permissions::of(&record.config).map_or(0, |permissions| permissions.capabilities.effective);
-    Snapshot {
-        record,
-        status: container.status.borrow().clone(),
-        folder: container.folder.path().into(),
-        log_path: container.folder.log(),
-        cgroup: container.cgroup(),
-        capabilities,
+    fn snapshot(&self, container: &Container) -> Snapshot {
+        // The configuration was valid when it was made.
+        let record = container.record();
+        let capabilities = Permissions::of(&record.config)
+            .map_or(0, |permissions| permissions.capabilities.effective);
+        let source = |mount: &MountPoint| match &mount.source {
+            Source::Volume { name, subpath, .. } => {
+                self.shared.volumes.mountpoint(name).join(subpath)
+            }
+            Source::Bind { path, .. } => path.clone(),
+            Source::Tmpfs(_) => PathBuf::new(),
+        };
+        Snapshot {
+            status: container.status.borrow().clone(),
+            folder: container.folder.path().into(),
+            log_path: container.folder.log(),
+            cgroup: container.cgroup(),
+            capabilities,
+            mount_sources: record.resolved.mounts.iter().map(source).collect(),
+            record,
+        }
     }
 }
 

@@ -7,12 +7,12 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use linkspan_runtime::plan::{CapabilitySets, Plan, Process, Resources};
+use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process, Resources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -153,6 +153,17 @@ pub trait Launcher: Send + Sync + 'static {
     /// # Errors
     /// When there is no such cgroup, or a file cannot be read.
     fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>>;
+    /// The root of a process, with all that is mounted there, opened O_PATH.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd>;
+
+    /// Mounts the files of a container that does not run, for as long as the answer lives.
+    ///
+    /// # Errors
+    /// Names the failing step and the reason.
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError>;
 
     /// How often the kernel's OOM killer ended a process of this cgroup (memory.events).
     ///
@@ -180,6 +191,12 @@ pub trait Launcher: Send + Sync + 'static {
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()>;
 }
 
+/// Files of a container that are mounted only to be worked with.
+pub trait Mounted {
+    /// The container's root, opened O_PATH.
+    fn root(&self) -> BorrowedFd<'_>;
+}
+
 /// What a container takes from an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageView {
@@ -203,6 +220,8 @@ pub struct ImageView {
     pub labels: BTreeMap<String, String>,
     /// None: nothing is probed.
     pub health: Option<Healthcheck>,
+    /// Paths that get an anonymous volume when nothing else is mounted there.
+    pub volumes: Vec<String>,
     /// The folders of its unpacked layers, base first, never empty.
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.

@@ -5,7 +5,7 @@
 //! through the trait [`launch::Launcher`], images are found through [`launch::Images`]: with the
 //! fakes behind the feature `fake` everything here runs without namespaces.
 //!
-//! Knows no wire types. Deliberately absent, for now: networks and volumes.
+//! Knows no wire types. Deliberately absent, for now: networks.
 
 mod actions;
 mod attach;
@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod files;
 pub mod filter;
 pub mod health;
 pub mod id;
@@ -23,6 +24,7 @@ pub mod io;
 pub mod launch;
 pub mod limits;
 pub mod log;
+pub mod mounts;
 pub mod names;
 mod output;
 pub mod plan;
@@ -37,6 +39,7 @@ pub mod store;
 mod tests;
 pub mod top;
 pub mod validate;
+pub mod volumes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -61,10 +64,12 @@ use crate::{
     id::ContainerId,
     launch::{Images, Launcher},
     limits::Capacity,
+    mounts::MountPoint,
     plan::Permissions,
     signal::Signal,
     state::{Action, Exit, Kind, State, Verdict},
     store::Saved,
+    volumes::Volumes,
 };
 
 /// How long after SIGKILL a container may take to end before it counts as stuck (in an
@@ -85,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) images: Arc<dyn Images>,
     pub(crate) capacity: Capacity,
+    pub(crate) volumes: Arc<Volumes>,
     table: Mutex<Table>,
     /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
     filters: Mutex<HashMap<u64, Vec<u64>>>,
@@ -116,6 +122,8 @@ pub enum WaitCondition {
 pub struct Setup {
     /// The folder of containers, made when missing.
     pub root: PathBuf,
+    /// The volumes of the VM.
+    pub volumes: Arc<Volumes>,
     /// Starts processes.
     pub launcher: Arc<dyn Launcher>,
     /// Knows images.
@@ -190,6 +198,7 @@ impl Containers {
             launcher: setup.launcher,
             images: setup.images,
             capacity: setup.capacity,
+            volumes: setup.volumes,
             table: Mutex::default(),
             filters: Mutex::default(),
             on_removed: setup.on_removed,
@@ -197,6 +206,9 @@ impl Containers {
             at_boot: Mutex::default(),
         });
         for (record, saved) in found {
+            for name in record.resolved.mounts.iter().filter_map(MountPoint::volume) {
+                shared.volumes.remember(name, &record.id);
+            }
             let Saved { state, stopped_by_hand, .. } = &saved;
             let starts = record.config.restart.starts_at_boot(state, *stopped_by_hand);
             let container = container::spawn(&shared, record, saved);
@@ -205,7 +217,9 @@ impl Containers {
                 shared.at_boot.lock().push(container);
             }
         }
-        Ok(Self { shared })
+        let this = Self { shared };
+        this.shared.volumes.sweep(|id| this.shared.table.lock().by_id.contains_key(id));
+        Ok(this)
     }
 
     /// Where everything that happens is told. Others publish here what is theirs: images,
@@ -308,13 +322,19 @@ impl Containers {
         }
     }
 
-    /// Deletes a container with everything in it; returns its id. With `force`, kills it first.
+    /// Deletes a container with everything in it; returns its id. With `force`, kills it first;
+    /// with `volumes`, deletes its anonymous volumes too, where no other container has them.
     ///
     /// # Errors
     /// When its state forbids it, or its files cannot be deleted.
-    pub async fn remove(&self, who: &str, force: bool) -> Result<ContainerId, Error> {
+    pub async fn remove(
+        &self,
+        who: &str,
+        force: bool,
+        volumes: bool,
+    ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
-        container.ask(|reply| Command::Remove { force, reply }).await?;
+        container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
         let gone = container.wait_until(|status| {
             matches!(status.state, State::Removed { .. } | State::Dead { .. })
         });

@@ -87,7 +87,7 @@ impl Containers {
             }
             let folder = container.folder.clone();
             let bytes = blocking(move || used(&folder)).await;
-            match self.remove(container.record.id.as_str(), false).await {
+            match self.remove(container.record.id.as_str(), false, true).await {
                 Ok(id) => {
                     pruned.ids.push(id);
                     pruned.bytes += bytes;

@@ -187,7 +187,7 @@ fn hosts(hostname: &str, domainname: &str) -> String {
     )
 }
 
-fn replace(path: &Path, value: &impl Serialize, durable: bool) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, value: &impl Serialize, durable: bool) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     let mut file = File::create(&temporary)?;
     file.write_all(&serde_json::to_vec(value)?)?;

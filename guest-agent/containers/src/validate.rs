@@ -8,6 +8,7 @@ use crate::{
     Error,
     config::{Config, ExecConfig},
     limits::{self, Capacity},
+    mounts,
     restart::RestartPolicy,
     signal::Signal,
 };
@@ -29,6 +30,7 @@ pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     limits::validate(&config.limits, capacity)?;
     capabilities(config)?;
     security(&config.security_opts)?;
+    mounts::check::check(config)?;
     hostname("--hostname", &config.hostname)?;
     hostname("--domainname", &config.domainname)?;
     environment(&config.env)?;

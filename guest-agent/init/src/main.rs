@@ -11,6 +11,7 @@
 mod cwd;
 mod devices;
 mod exec;
+mod look;
 mod mounts;
 mod paths;
 mod process;
@@ -58,10 +59,11 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Ok: this process was only the messenger of an exec.
+/// Ok: this process was only the messenger of an exec, or the keeper of mounts.
 fn run(report: &mut Report) -> Result<(), Failure> {
     match report.order()? {
         Order::Start { plan, .. } => start::run(report, &plan),
         Order::Exec { process, .. } => exec::run(report, *process),
+        Order::Look(look) => look::run(report, &look),
     }
 }

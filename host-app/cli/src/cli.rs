@@ -6,12 +6,13 @@ use clap::{
 
 use crate::args::refused;
 use crate::commands::{
-    attach::Attach, completion::Completion, create::Create, events::Events, exec::Exec,
-    images::Images, import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load,
-    logs::Logs, machine::MachineCommand, man::Man, pause::Pause, prune::Prune, ps::Ps,
-    rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run, start::Start, stats::Stats,
-    stop::Stop, system::System, tag::Tag, top::Top, tour::Tour, unpause::Unpause, update::Update,
-    version::Version, wait::Wait,
+    attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
+    events::Events, exec::Exec, export::Export, images::Images, import::Import, info::Info,
+    inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs, machine::MachineCommand,
+    man::Man, pause::Pause, prune::Prune, ps::Ps, rename::Rename, restart::Restart, rm::Rm,
+    rmi::Rmi, run::Run, start::Start, stats::Stats, stop::Stop, system::System, tag::Tag, top::Top,
+    tour::Tour, unpause::Unpause, update::Update, version::Version, volume::VolumeCommand,
+    wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -55,6 +56,10 @@ pub(crate) enum Verb {
     Top(Top),
     Stats(Stats),
     Events(Events),
+    Cp(Cp),
+    Diff(Diff),
+    Export(Export),
+    Commit(Commit),
     Images(Images),
     Rmi(Rmi),
     Tag(Tag),
@@ -70,6 +75,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ImageVerb,
     },
+    Volume(VolumeCommand),
     Machine(MachineCommand),
     System(System),
     Tour(Tour),
@@ -104,6 +110,10 @@ pub(crate) enum ContainerVerb {
     Top(Top),
     Stats(Stats),
     Prune(Prune),
+    Cp(Cp),
+    Diff(Diff),
+    Export(Export),
+    Commit(Commit),
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,9 +135,11 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "run", "create", "start", "stop", "kill", "rm", "ps", "exec", "logs", "attach", "wait",
             "inspect", "pause", "unpause", "restart", "rename", "update", "top", "stats", "events",
+            "cp", "diff", "export", "commit",
         ],
     ),
     ("Images", &["images", "rmi", "tag", "load", "import"]),
+    ("Volumes", &["volume"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
     ("As nouns", &["container", "image"]),
     ("More", &["tour", "completion"]),
@@ -192,6 +204,10 @@ impl Cli {
             Verb::Top(verb) => verb.run(context).await,
             Verb::Stats(verb) => verb.run(context).await,
             Verb::Events(verb) => verb.run(context).await,
+            Verb::Cp(verb) => verb.run(context).await,
+            Verb::Diff(verb) => verb.run(context).await,
+            Verb::Export(verb) => verb.run(context).await,
+            Verb::Commit(verb) => verb.run(context).await,
             Verb::Images(verb) => verb.run(context).await,
             Verb::Rmi(verb) => verb.run(context).await,
             Verb::Tag(verb) => verb.run(context).await,
@@ -199,6 +215,7 @@ impl Cli {
             Verb::Import(verb) => verb.run(context).await,
             Verb::Container { verb } => verb.run(context).await,
             Verb::Image { verb } => verb.run(context).await,
+            Verb::Volume(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
             Verb::System(verb) => verb.run(context).await,
             Verb::Tour(verb) => verb.run(context).await,
@@ -233,6 +250,10 @@ impl ContainerVerb {
             Self::Top(verb) => verb.run(context).await,
             Self::Stats(verb) => verb.run(context).await,
             Self::Prune(verb) => verb.run(context).await,
+            Self::Cp(verb) => verb.run(context).await,
+            Self::Diff(verb) => verb.run(context).await,
+            Self::Export(verb) => verb.run(context).await,
+            Self::Commit(verb) => verb.run(context).await,
         }
     }
 }

@@ -8,7 +8,8 @@ use linkspan_proto::{
     },
     v1::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-        event_service_client::EventServiceClient, image_service_client::ImageServiceClient,
+        event_service_client::EventServiceClient, file_service_client::FileServiceClient,
+        image_service_client::ImageServiceClient, volume_service_client::VolumeServiceClient,
     },
 };
 use tonic::{
@@ -30,6 +31,10 @@ pub type ContainerCalls = ContainerServiceClient<Wire>;
 pub type EventCalls = EventServiceClient<Wire>;
 /// `linkspan.v1.ImageService` of one machine.
 pub type ImageCalls = ImageServiceClient<Wire>;
+/// `linkspan.v1.FileService` of one machine.
+pub type FileCalls = FileServiceClient<Wire>;
+/// `linkspan.v1.VolumeService` of one machine.
+pub type VolumeCalls = VolumeServiceClient<Wire>;
 /// `linkspan.v1.AgentService` of one machine.
 pub type AgentCalls = AgentServiceClient<Wire>;
 /// `linkspan.host.v1.MachineService`.
@@ -99,6 +104,14 @@ pub(crate) fn events(channel: Channel, machine: Option<&str>) -> EventCalls {
 
 pub(crate) fn images(channel: Channel, machine: Option<&str>) -> ImageCalls {
     limits!(ImageServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn files(channel: Channel, machine: Option<&str>) -> FileCalls {
+    limits!(FileServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn volumes(channel: Channel, machine: Option<&str>) -> VolumeCalls {
+    limits!(VolumeServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn agent(channel: Channel, machine: Option<&str>) -> AgentCalls {

@@ -121,7 +121,9 @@ fn root() -> PathBuf {
 #[test]
 fn the_runtime_is_synchronous_and_knows_no_wire_types() {
     let graph = Graph::load();
-    for crate_ in ["linkspan-runtime", "linkspan-init", "linkspan-sys", "linkspan-images"] {
+    for crate_ in
+        ["linkspan-runtime", "linkspan-init", "linkspan-sys", "linkspan-images", "linkspan-files"]
+    {
         for foreign in ["tokio", "tonic", "linkspan-proto"] {
             graph.forbid(crate_, foreign, "it is on the synchronous side");
         }

@@ -98,8 +98,8 @@ impl ContainerService for Face {
         request: Request<wire::RemoveContainerRequest>,
     ) -> Answer<wire::RemoveContainerResponse> {
         let request = request.into_inner();
-        let id =
-            self.0.containers.remove(&request.container, request.force).await.map_err(refuse)?;
+        let wire::RemoveContainerRequest { container, force, volumes } = request;
+        let id = self.0.containers.remove(&container, force, volumes).await.map_err(refuse)?;
         Ok(Response::new(wire::RemoveContainerResponse { id: id.to_string() }))
     }
 

@@ -14,6 +14,8 @@ use linkspan_containers::{
 };
 use linkspan_proto::v1 as wire;
 
+use super::mounts;
+
 pub(super) fn nanos(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or_default()
 }
@@ -155,6 +157,10 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Error> {
         health: config.healthcheck.map(healthcheck),
         init: config.init,
         oom_score_adj: config.oom_score_adj,
+        mounts: config.mounts.into_iter().map(mounts::from_wire).collect(),
+        volumes_from: config.volumes_from,
+        volume_driver: config.volume_driver,
+        shm_size: config.shm_size_bytes,
     })
 }
 
@@ -220,6 +226,10 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         healthcheck: config.health.as_ref().map(healthcheck_to_wire),
         init: config.init,
         oom_score_adj: config.oom_score_adj,
+        mounts: config.mounts.iter().map(mounts::to_wire).collect(),
+        volumes_from: config.volumes_from.clone(),
+        volume_driver: config.volume_driver.clone(),
+        shm_size_bytes: config.shm_size,
     }
 }
 
@@ -299,5 +309,6 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
         restart_count: container.status.restarts,
         health: container.status.health.as_deref().map(health_to_wire),
         healthcheck: resolved.health.as_ref().map(healthcheck_to_wire),
+        mounts: mounts::points(container),
     }
 }

@@ -54,6 +54,8 @@ pub(crate) enum Command {
     },
     Remove {
         force: bool,
+        /// Its anonymous volumes too.
+        volumes: bool,
         reply: Reply,
     },
     /// A probe of the run that began then has ended.
@@ -89,7 +91,9 @@ impl Task {
             Command::Update { changes, reply } => {
                 let _ = reply.send(self.update(&changes).await);
             }
-            Command::Remove { force, reply } => self.obey_remove(force, reply).await,
+            Command::Remove { force, volumes, reply } => {
+                self.obey_remove(force, volumes, reply).await;
+            }
             Command::Probed { run_began, result } => self.probed(run_began, result),
         }
     }
@@ -117,13 +121,14 @@ impl Task {
         }
     }
 
-    async fn obey_remove(&mut self, force: bool, reply: Reply) {
+    async fn obey_remove(&mut self, force: bool, volumes: bool, reply: Reply) {
         let result = self.container.permit(Action::Remove { force });
         let go = result.is_ok();
         let _ = reply.send(result.map(drop));
         if !go {
             return;
         }
+        self.removes_volumes |= volumes;
         let Some(run) = &mut self.run else { return self.remove().await };
         run.last = true;
         refuse_restart(run.restart.take(), &self.container, "it is being removed");

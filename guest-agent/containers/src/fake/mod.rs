@@ -9,21 +9,22 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::{self, Write as _},
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use linkspan_runtime::plan::{CapabilitySets, Plan, Process, Resources};
+use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process, Resources};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::{
     error::{ImageError, LaunchError, LaunchKind},
     launch::{
-        ExitCode, ImageView, Images, Launched, Launcher, Stdio, StdioSpec, Target, TraceStep,
+        ExitCode, ImageView, Images, Launched, Launcher, Mounted, Stdio, StdioSpec, Target,
+        TraceStep,
     },
     signal::Signal,
     stats::Usage,
@@ -315,6 +316,16 @@ impl Launcher for FakeLauncher {
         Ok(())
     }
 
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd> {
+        let inner = self.table.inner.lock();
+        let plan = inner.plans.iter().rfind(|plan| plan.cgroup == target.cgroup);
+        open(&plan.ok_or(io::ErrorKind::NotFound)?.rootfs.upper)
+    }
+
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError> {
+        Ok(Box::new(Upper(open(&look.rootfs.upper).map_err(engine)?)))
+    }
+
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
         let inner = self.table.inner.lock();
         inner.cgroups.get(cgroup).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -340,6 +351,19 @@ impl Launcher for FakeLauncher {
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
         Ok(linkspan_sys::tty::set_window_size(terminal, rows, columns)?)
     }
+}
+
+/// A container's own layer stands for all of its files: nothing is mounted here.
+struct Upper(OwnedFd);
+
+impl Mounted for Upper {
+    fn root(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn open(folder: &Path) -> io::Result<OwnedFd> {
+    File::open(folder).map(OwnedFd::from)
 }
 
 /// Images that exist by being named.

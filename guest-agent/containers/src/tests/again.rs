@@ -43,7 +43,7 @@ async fn the_pause_before_a_restart_doubles() {
     for (wait, goal) in waits.iter().zip([100, 200, 400]) {
         assert!((goal..goal + 90).contains(wait), "{waits:?}");
     }
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn restart_kills_what_does_not_stop_and_starts_what_does_not_run() {
     within(containers.restart("box", None, Some(Duration::from_millis(20)))).await.unwrap();
     let status = containers.inspect("box").unwrap().status;
     assert_eq!((status.state.kind(), status.last_exit.unwrap().code), (Kind::Running, 137));
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn an_update_reaches_the_running_container_and_the_next_boot() {
     assert_eq!(written.pids_max, None, "what stays is not written");
     let config = bench.open().inspect("box").unwrap().record.config.clone();
     assert_eq!((config.limits.memory, config.restart), (64 << 20, RestartPolicy::Always));
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -80,7 +80,7 @@ async fn an_update_that_fails_changes_nothing() {
     let pids: Vec<_> = written.iter().map(|limits| limits.pids_max).collect();
     assert_eq!(pids, [Some(5), Some(u64::MAX)], "set, and taken back");
     assert_eq!(containers.inspect("box").unwrap().record, before);
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -91,7 +91,7 @@ async fn an_update_gives_no_policy_to_what_is_removed_at_its_end() {
     let changes = Changes { restart: Some(RestartPolicy::Always), ..Changes::default() };
     let error = containers.update("box", changes).await.unwrap_err();
     assert!(error.to_string().starts_with("--restart: "), "{error}");
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ async fn each_change_is_told() {
     within(containers.restart("box2", None, Some(Duration::from_millis(10)))).await.unwrap();
     logged(&containers, "box2", "ready").await;
     within(containers.stop("box2", None, Some(Duration::from_millis(10)))).await.unwrap();
-    containers.remove("box2", false).await.unwrap();
+    containers.remove("box2", false, false).await.unwrap();
     let events = heard_until(&mut listen(&containers, "box"), "destroy").await;
     assert_eq!(
         actions(&events),
@@ -110,7 +110,7 @@ async fn oom_detach_and_resize_are_told() {
     let events = heard_until(&mut listen(&containers, "tty"), "detach").await;
     assert_eq!(actions(&events), ["create", "attach", "start", "resize", "detach"]);
     assert_eq!(events[3].attributes["height"], "33");
-    containers.remove("tty", true).await.unwrap();
+    containers.remove("tty", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_listener_that_never_listens_holds_nobody_up_and_is_told() {
         within(containers.unpause("box")).await.unwrap();
     }
     assert!(matches!(slow.next().await, Some(Next::Missed(100..))));
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ async fn exec_runs_beside_the_first_process_and_is_not_logged() {
     let error = containers.exec("host", exec(&["nonsense"])).await.err().unwrap();
     assert!(matches!(error, Error::Launch(failure) if failure.exit_code() == 127));
     assert_eq!(log_text(&containers, "host", Select::ALL).await, "");
-    containers.remove("host", true).await.unwrap();
+    containers.remove("host", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -88,5 +88,5 @@ async fn a_detached_process_goes_on_without_its_client() {
     // A round trip through everything, after which a hang-up would have been delivered.
     assert_eq!(hear_session(&mut containers.exec("host", exec).await.unwrap()).await.code, Some(0));
     assert_eq!(bench.launcher.processes(), 3);
-    containers.remove("host", true).await.unwrap();
+    containers.remove("host", true, false).await.unwrap();
 }

@@ -27,7 +27,7 @@ async fn a_probe_that_succeeds_makes_it_healthy_and_one_that_fails_unhealthy() {
     started(&containers, "box", checked(&["CMD", "echo", "fine"])).await;
     let health = until(&containers, |h| h.status == HealthStatus::Healthy).await;
     assert_eq!(health.log[0].output, "fine\n");
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
     started(&containers, "box", checked(&["CMD-SHELL", "exit 3"])).await;
     let health = until(&containers, |h| h.status == HealthStatus::Unhealthy).await;
     assert_eq!((health.failing_streak, health.log.len()), (3, 3));
@@ -42,7 +42,7 @@ async fn a_probe_that_succeeds_makes_it_healthy_and_one_that_fails_unhealthy() {
         assert_eq!(event.action, word);
     }
     until(&containers, |h| h.log.len() == 5).await;
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -55,11 +55,11 @@ async fn a_probe_is_killed_at_its_time_out_and_its_output_is_cut() {
     let health = until(&containers, |h| !h.log.is_empty()).await;
     assert_eq!(health.log[0].exit_code, -1);
     assert!(health.log[0].output.starts_with("Health check exceeded timeout (30ms)"));
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
     started(&containers, "box", checked(&["CMD", "bytes", "500000"])).await;
     let health = until(&containers, |h| h.status == HealthStatus::Healthy).await;
     assert_eq!(health.log[0].output.len(), 4096);
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
     assert_eq!(bench.launcher.processes(), 0);
 }
 
@@ -70,7 +70,7 @@ async fn a_probe_that_cannot_run_has_failed() {
     let health = until(&containers, |h| !h.log.is_empty()).await;
     assert_eq!(health.log[0].exit_code, -1);
     assert!(health.log[0].output.contains("nonsense"), "{}", health.log[0].output);
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,9 +99,9 @@ async fn the_images_check_is_taken_and_none_turns_it_off() {
     let from = || Config { image: "probed".into(), ..Config::default() };
     started(&containers, "box", from()).await;
     until(&containers, |h| h.status == HealthStatus::Healthy).await;
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
     let none = Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() };
     started(&containers, "box", Config { health: Some(none), ..from() }).await;
     assert_eq!(containers.inspect("box").unwrap().status.health, None);
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }

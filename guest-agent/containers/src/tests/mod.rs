@@ -7,6 +7,7 @@ mod ends;
 mod events;
 mod exec;
 mod health;
+mod mounts;
 mod pause;
 mod records;
 mod streams;
@@ -28,6 +29,7 @@ use crate::{
     session::{Event, Session},
     signal::Signal,
     state::Kind,
+    volumes::Volumes,
 };
 
 /// Long enough for a busy machine; only reached by a failure.
@@ -35,6 +37,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Bench {
     folder: tempfile::TempDir,
+    volumes: tempfile::TempDir,
     launcher: FakeLauncher,
     images: FakeImages,
 }
@@ -43,6 +46,7 @@ impl Bench {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            volumes: tempfile::tempdir().unwrap(),
             launcher: FakeLauncher::default(),
             images: FakeImages::with_busybox(),
         }
@@ -52,6 +56,7 @@ impl Bench {
     fn open(&self) -> Containers {
         Containers::open(Setup {
             root: self.root().into(),
+            volumes: Arc::new(Volumes::open(self.volumes.path().into()).unwrap()),
             launcher: Arc::new(self.launcher.clone()),
             images: Arc::new(self.images.clone()),
             capacity: Capacity { cpus: 2, memory_nodes: 1 },

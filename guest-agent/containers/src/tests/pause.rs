@@ -22,7 +22,7 @@ async fn a_paused_container_keeps_its_process_and_goes_on() {
     assert_eq!(names.len(), 1, "ps shows it");
     containers.unpause("box").await.unwrap();
     assert_eq!((bench.launcher.frozen(), kind(&containers, "box")), (0, Kind::Running));
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -34,13 +34,13 @@ async fn what_a_paused_container_cannot_do_is_refused_in_dockers_words() {
         (containers.exec("box", exec).await.map(drop), "unpause the container before exec"),
         (containers.start("box").await, "try unpause instead"),
         (containers.pause("box").await, "already paused"),
-        (containers.remove("box", false).await.map(drop), "paused"),
+        (containers.remove("box", false, false).await.map(drop), "paused"),
     ] {
         let error = result.unwrap_err();
         assert!(matches!(error, Error::WrongState { .. }), "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }
 
 #[tokio::test]
@@ -73,5 +73,5 @@ async fn only_what_runs_is_paused_and_only_what_is_paused_unpaused() {
     containers.start("box").await.unwrap();
     let error = containers.unpause("box").await.unwrap_err();
     assert!(error.to_string().ends_with("it is not paused"), "{error}");
-    containers.remove("box", true).await.unwrap();
+    containers.remove("box", true, false).await.unwrap();
 }

@@ -38,7 +38,7 @@ async fn names_are_unique_and_free_again_after_removal() {
     let error = containers.create("web", config(&["true"])).await.unwrap_err();
     assert!(error.to_string().contains(made.id.short()), "{error}");
     let prefix = &made.id.as_str()[..20];
-    assert_eq!(containers.remove(prefix, false).await.unwrap(), made.id);
+    assert_eq!(containers.remove(prefix, false, false).await.unwrap(), made.id);
     containers.create("/web", config(&["true"])).await.unwrap();
     assert!(matches!(containers.inspect(""), Err(Error::NotFound(_))));
 }
@@ -48,8 +48,8 @@ async fn a_running_container_is_only_removed_by_force() {
     let bench = Bench::new();
     let containers = bench.open();
     started(&containers, "busy", config(&["sleep", "3600"])).await;
-    assert!(matches!(containers.remove("busy", false).await, Err(Error::WrongState { .. })));
-    within(containers.remove("busy", true)).await.unwrap();
+    assert!(matches!(containers.remove("busy", false, false).await, Err(Error::WrongState { .. })));
+    within(containers.remove("busy", true, false)).await.unwrap();
     assert_eq!((bench.folders(), bench.launcher.processes()), (0, 0));
 }
 
@@ -132,7 +132,7 @@ async fn filters_choose_and_unknown_ones_are_refused() {
     assert_eq!(list(true, &["ancestor=busybox", "name=tw"]), ["two"]);
     let error = Filters::parse(&["before=x".into()]).unwrap_err();
     assert!(error.to_string().starts_with("--filter before is not supported"), "{error}");
-    containers.remove("two", true).await.unwrap();
+    containers.remove("two", true, false).await.unwrap();
 }
 
 #[tokio::test]

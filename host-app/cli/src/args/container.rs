@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, RestartPolicy, Ulimit};
+use linkspan_proto::v1::{ContainerConfig, Entrypoint, Mount, Resources, RestartPolicy, Ulimit};
 
 use super::health::HealthFlags;
-use super::{env, restart, size};
+use super::{env, mount, restart, size};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
 const LIMITS: &str = "Limits";
+const MOUNTS: &str = "Volumes and mounts";
 const SECURITY: &str = "Security";
 const IDENTITY: &str = "Name and labels";
 
@@ -108,6 +109,27 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = size::ulimit,
         help_heading = LIMITS)]
     ulimit: Vec<Ulimit>,
+
+    /// Mount a volume: NAME:/path[:ro,nocopy], or /path for an anonymous one
+    #[arg(short, long, value_name = "[NAME:]PATH[:OPTIONS]", value_parser = mount::volume,
+        help_heading = MOUNTS)]
+    volume: Vec<Mount>,
+    /// Mount something: type=volume|tmpfs|bind,src=...,dst=...
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = mount::mount, help_heading = MOUNTS)]
+    mount: Vec<Mount>,
+    /// Mount memory: /path[:size=64m,mode=1777,exec]
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = mount::tmpfs,
+        help_heading = MOUNTS)]
+    tmpfs: Vec<Mount>,
+    /// Mount all that another container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]", help_heading = MOUNTS)]
+    volumes_from: Vec<String>,
+    /// The driver of volumes that are made with the container. There is one, `local`
+    #[arg(long, value_name = "DRIVER", help_heading = MOUNTS)]
+    volume_driver: Option<String>,
+    /// The size of /dev/shm, such as `1g`
+    #[arg(long, value_name = "BYTES", value_parser = size::bytes, help_heading = MOUNTS)]
+    shm_size: Option<u64>,
 
     /// Mount the root file system read-only
     #[arg(long, help_heading = SECURITY)]
@@ -269,6 +291,14 @@ impl ContainerFlags {
             healthcheck: self.health.check()?,
             init: self.init,
             oom_score_adj: self.oom_score_adj,
+            mounts: [&self.volume, &self.mount, &self.tmpfs]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+            volumes_from: self.volumes_from.clone(),
+            volume_driver: self.volume_driver.clone().unwrap_or_default(),
+            shm_size_bytes: self.shm_size.unwrap_or(0),
         })
     }
 }

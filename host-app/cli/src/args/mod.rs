@@ -3,6 +3,7 @@
 pub(crate) mod container;
 pub(crate) mod env;
 pub(crate) mod health;
+pub(crate) mod mount;
 pub(crate) mod refused;
 pub(crate) mod restart;
 pub(crate) mod size;

@@ -20,7 +20,6 @@ const UPDATE: &[&str] = &["update"];
 
 const PORTS: &str = "ports are not supported yet";
 const NETWORKS: &str = "networks are not supported yet: containers have a loopback interface only";
-const VOLUMES: &str = "volumes and shared folders are not supported yet";
 const DEVICES: &str = "devices are not supported yet";
 const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
 const LOGGING: &str = "logs are always kept as Docker's json-file";
@@ -44,12 +43,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "link-local-ip", None, NETWORKS),
     value(NEW, "mac-address", None, NETWORKS),
     value(NEW, "network-alias", None, NETWORKS),
-    value(NEW, "volume", Some('v'), VOLUMES),
-    value(NEW, "volume-driver", None, VOLUMES),
-    value(NEW, "volumes-from", None, VOLUMES),
-    value(NEW, "mount", None, VOLUMES),
-    value(NEW, "tmpfs", None, VOLUMES),
-    value(NEW, "shm-size", None, "the size of /dev/shm cannot be set yet"),
     value(NEW, "storage-opt", None, "storage options are not supported"),
     value(NEW, "device", None, DEVICES),
     value(NEW, "device-cgroup-rule", None, DEVICES),
@@ -162,7 +155,7 @@ pub(crate) fn augment(command: Command) -> Command {
         .to_owned();
         command.mut_subcommand(name, |verb| match verb.get_name() {
             // The verbs of machines and the daemon are not Docker's.
-            "machine" | "system" => verb,
+            "machine" | "system" | "volume" => verb,
             "container" | "image" => augment(verb),
             _ => add(verb, &known_as),
         })

@@ -66,6 +66,12 @@ fn every_flag_of_run_reaches_its_field() {
         }),
         (&["--entrypoint", ""], |c| c.entrypoint.as_ref().is_some_and(|e| e.args.is_empty())),
         (&["--read-only"], |c| c.read_only_rootfs),
+        (&["-v", "data:/data:ro"], |c| c.mounts[0].source == "data" && c.mounts[0].read_only),
+        (&["--mount", "type=volume,dst=/x"], |c| c.mounts[0].target == "/x"),
+        (&["--tmpfs", "/run:size=1m"], |c| c.mounts[0].tmpfs_options == "size=1m"),
+        (&["--volumes-from", "web:ro"], |c| c.volumes_from == ["web:ro"]),
+        (&["--volume-driver", "local"], |c| c.volume_driver == "local"),
+        (&["--shm-size", "1m"], |c| c.shm_size_bytes == 1 << 20),
         (&["--cap-add", "NET_ADMIN", "--cap-add", "ALL"], |c| c.cap_add == ["NET_ADMIN", "ALL"]),
         (&["--cap-drop", "ALL"], |c| c.cap_drop == ["ALL"]),
         (&["--privileged"], |c| c.privileged),
@@ -173,7 +179,7 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
     for line in [
         &["run", "-p", "80:80", "busybox"][..],
         &["run", "-itp", "80:80", "busybox"],
-        &["container", "run", "-v", "/a:/b", "busybox"],
+        &["container", "run", "-p", "80", "busybox"],
         &["ps", "-as"],
         &["run", "--cgroupns", "host", "busybox"],
     ] {

@@ -25,7 +25,7 @@ pub(crate) struct Container {
     platform: &'static str,
     host_config: HostConfig,
     graph_driver: GraphDriver,
-    mounts: Vec<()>,
+    mounts: Vec<MountPoint>,
     config: Config,
     /// The effective capability set.
     capabilities: Vec<String>,
@@ -134,6 +134,9 @@ struct HostConfig {
     ulimits: Vec<UlimitView>,
     init: bool,
     oom_score_adj: i32,
+    shm_size: u64,
+    volumes_from: Option<Vec<String>>,
+    volume_driver: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -162,6 +165,50 @@ struct GraphDriver {
 #[serde(rename_all = "PascalCase")]
 struct GraphData {
     upper_dir: String,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct MountPoint {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    source: String,
+    destination: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    driver: String,
+    mode: String,
+    #[serde(rename = "RW")]
+    rw: bool,
+    propagation: &'static str,
+}
+
+impl From<&wire::MountPoint> for MountPoint {
+    fn from(point: &wire::MountPoint) -> Self {
+        use wire::MountPropagation as P;
+        Self {
+            r#type: match point.r#type() {
+                wire::MountType::Bind => "bind",
+                wire::MountType::Tmpfs => "tmpfs",
+                wire::MountType::Volume | wire::MountType::Unspecified => "volume",
+            },
+            name: point.name.clone(),
+            source: point.source.clone(),
+            destination: point.target.clone(),
+            driver: point.driver.clone(),
+            mode: point.mode.clone(),
+            rw: point.read_write,
+            propagation: match point.propagation() {
+                P::Unspecified => "",
+                P::Rprivate => "rprivate",
+                P::Private => "private",
+                P::Rshared => "rshared",
+                P::Shared => "shared",
+                P::Rslave => "rslave",
+                P::Slave => "slave",
+            },
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -241,7 +288,7 @@ impl From<&ContainerDetail> for Container {
                 data: GraphData { upper_dir: detail.rootfs_upper_dir.clone() },
                 name: "overlay2",
             },
-            mounts: Vec::new(),
+            mounts: detail.mounts.iter().map(MountPoint::from).collect(),
             config: Config {
                 hostname: detail.hostname.clone(),
                 domainname: asked.domainname,
@@ -320,6 +367,9 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         ulimits: asked.ulimits.iter().map(UlimitView::from).collect(),
         init: asked.init,
         oom_score_adj: asked.oom_score_adj.unwrap_or(0),
+        shm_size: if asked.shm_size_bytes == 0 { 64 << 20 } else { asked.shm_size_bytes },
+        volumes_from: some(&asked.volumes_from),
+        volume_driver: asked.volume_driver.clone(),
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod volume;
 
 use std::io::Write as _;
 

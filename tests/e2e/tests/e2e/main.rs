@@ -2,6 +2,7 @@
 //! machines of their own.
 
 mod faults;
+mod files;
 mod image;
 mod isolation;
 mod life;
@@ -10,6 +11,7 @@ mod limits;
 mod machine;
 mod run;
 mod terminal;
+mod volumes;
 mod vsock;
 
 use std::{
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
+        ("volumes", volumes::TESTS),
+        ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
     ] {

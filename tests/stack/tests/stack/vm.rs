@@ -20,7 +20,7 @@ use linkspan_agent::{
     streams::Streams,
 };
 use linkspan_containers::{
-    Containers, Setup, fake::FakeLauncher, launch::Launched, limits::Capacity,
+    Containers, Setup, fake::FakeLauncher, launch::Launched, limits::Capacity, volumes::Volumes,
 };
 use linkspan_images::Store;
 use linkspan_machine::{driver::VmExit, fake::FakeBoot};
@@ -191,8 +191,10 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     let Parts { folder, seen, name, .. } = parts;
     let images = Arc::new(Store::open(folder.join("images")).expect("the store opens"));
     let launcher = Arc::new(seen.launcher);
+    let volumes = Arc::new(Volumes::open(folder.join("volumes")).expect("the volumes open"));
     let containers = Containers::open(Setup {
         root: folder.join("containers"),
+        volumes: Arc::clone(&volumes),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
         capacity: Capacity { cpus: 2, memory_nodes: 1 },
@@ -202,6 +204,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     containers.resume();
     Guest {
         containers,
+        volumes,
         images,
         shell: Arc::new(NoShell),
         launcher,
