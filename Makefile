@@ -7,7 +7,6 @@ GUEST_TRIPLE := $(shell uname -m)-unknown-linux-gnu
 GUEST := $(TARGET)/guest/$(GUEST_TRIPLE)/guest
 GUEST_CARGO := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile guest --target $(GUEST_TRIPLE) --target-dir $(TARGET)/guest
 IMAGE := $(TARGET)/vm-image
-VSOCK_VERSION := 0.3.0
 export LINKSPAN_CACHE := $(CACHE)
 
 .PHONY: help run test check check-hosts build image kernel bench man clean-vms install-run install-test
@@ -30,10 +29,9 @@ check-hosts: ## type-check every host crate for Windows and macOS
 	@.ci/install hosts
 	@.ci/check-hosts
 
-build: $(CACHE)/tools/bin/vhost-device-vsock ## the host programs, in target/release
+build: ## the host programs, in target/release
 	@echo "==> building the host programs"
 	@cargo build --locked --release -p linkspan-cli -p linkspan-daemon -p linkspan-vm-image
-	@ln -sfn $(CACHE)/tools $(TARGET)/tools
 
 image: build ## the VM image: kernel, initramfs, built-in container images, in target/vm-image
 	@echo "==> building the guest programs"
@@ -53,9 +51,3 @@ man: build ## man pages and shell completions, in target/man and target/completi
 
 install-run install-test:
 	@.ci/install $(@:install-%=%)
-
-# A released program of the rust-vmm project: the vsock device where the kernel has no vhost-vsock.
-$(CACHE)/tools/bin/vhost-device-vsock:
-	@echo "==> building vhost-device-vsock $(VSOCK_VERSION) (once, into $(CACHE)/tools)"
-	@cargo install -q --locked vhost-device-vsock --version $(VSOCK_VERSION) --root $(CACHE)/tools --target-dir $(CACHE)/build/vhost-device-vsock
-	@rm -rf $(CACHE)/build/vhost-device-vsock

@@ -8,9 +8,13 @@ const FILES: &[&str] = &[
     "linkspan/v1/agent.proto",
     "linkspan/v1/container.proto",
     "linkspan/v1/error.proto",
+    "linkspan/v1/event.proto",
+    "linkspan/v1/files.proto",
     "linkspan/v1/image.proto",
+    "linkspan/v1/mount.proto",
     "linkspan/v1/network.proto",
     "linkspan/v1/stdio.proto",
+    "linkspan/v1/volume.proto",
     "linkspan/host/v1/host.proto",
     "linkspan/host/v1/machine.proto",
 ];

@@ -21,8 +21,11 @@ const MAGIC: [u8; 4] = *b"LSPN";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// From the client to the agent: an archive for `ImageService.Load` or `.Import`.
+    /// From the client to the agent: an archive for `ImageService.Load` or `.Import`, or for
+    /// `FileService.CopyIn`.
     Upload,
+    /// From the agent to the client: an archive of `FileService.CopyOut` or `.Export`.
+    Download,
 }
 
 /// The first bytes of a stream.
@@ -57,6 +60,7 @@ impl Preface {
         out[4] = VERSION;
         out[5] = match self.kind {
             Kind::Upload => 1,
+            Kind::Download => 2,
         };
         out[6..].copy_from_slice(&self.id);
         out
@@ -77,6 +81,7 @@ impl Preface {
         }
         let kind = match kind {
             1 => Kind::Upload,
+            2 => Kind::Download,
             other => return Err(PrefaceError::Kind(other)),
         };
         Ok(Self { kind, id })
@@ -91,8 +96,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_preface_survives_the_wire(id in any::<[u8; 16]>()) {
-            let preface = Preface { kind: Kind::Upload, id };
-            prop_assert_eq!(Preface::decode(&preface.encode()), Ok(preface));
+            for kind in [Kind::Upload, Kind::Download] {
+                let preface = Preface { kind, id };
+                prop_assert_eq!(Preface::decode(&preface.encode()), Ok(preface));
+            }
         }
 
         #[test]

@@ -69,6 +69,23 @@ impl Journal {
     }
 }
 
+/// What a listener that was too slow reads instead of the `missed` records.
+#[must_use]
+pub fn gap(missed: u64) -> AgentLogRecord {
+    AgentLogRecord {
+        unix_nanos: now(),
+        level: "warn".into(),
+        target: module_path!().into(),
+        message: format!("{missed} records were missed by a slow listener"),
+    }
+}
+
+/// Nanoseconds since the Unix epoch.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
 /// Sends every record to the journal and, when there is one, the console.
 struct Output {
     journal: Journal,
@@ -111,11 +128,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Output {
             let _ = console.write_all(line.as_bytes());
         }
         self.journal.record(AgentLogRecord {
-            unix_nanos: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .ok()
-                .and_then(|since| i64::try_from(since.as_nanos()).ok())
-                .unwrap_or_default(),
+            unix_nanos: now(),
             level: meta.level().as_str().to_lowercase(),
             target: meta.target().into(),
             message: text,

@@ -1,6 +1,8 @@
 //! The one place where errors of the guest get the code that they have on the wire.
 
 use linkspan_containers::error::{Error as ContainerError, ImageError, LaunchKind};
+use linkspan_containers::volumes::VolumeError;
+use linkspan_files::Error as FileError;
 use linkspan_images::Error as StoreError;
 use linkspan_net::Error as NetError;
 use linkspan_proto::error::{ErrorCode, Failure};
@@ -15,6 +17,7 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::NameConflict { .. } => ErrorCode::NameConflict,
         E::WrongState { .. } => ErrorCode::WrongState,
         E::Unsupported { .. } => ErrorCode::Unsupported,
+        E::Volume(error) => return of_volume(error),
         E::Image(ImageError::NotFound(_)) => ErrorCode::NotFound,
         E::Image(ImageError::Invalid { .. }) => ErrorCode::InvalidArgument,
         E::Image(ImageError::Unusable { .. }) => ErrorCode::Internal,
@@ -25,6 +28,11 @@ pub fn of_container(error: &ContainerError) -> Failure {
             LaunchKind::Engine => ErrorCode::Internal,
         },
         E::Network(network) => code_of_network(network),
+        E::NoSuchPath { .. } => ErrorCode::NotFound,
+        E::NotAFolder(_) | E::Files(FileError::Loop { .. }) => ErrorCode::InvalidArgument,
+        E::Files(FileError::Io { source, .. }) => of_io(source),
+        E::Files(_) => ErrorCode::Cancelled,
+        E::Unpack(error) => return of_store(error),
         E::TimedOut { .. } | E::SlowReader(_) => ErrorCode::TimedOut,
         E::File { source, .. } | E::Process { source, .. } => of_io(source),
         E::Record { .. } => ErrorCode::DataCorrupt,
@@ -74,6 +82,32 @@ fn with_network_hint(failure: Failure, error: &NetError) -> Failure {
         NetError::NoSubnetLeft => {
             failure.hint("remove a network, or name a subnet: `linkspan network create --subnet`")
         }
+        _ => failure,
+    }
+}
+
+/// An error of the volumes.
+#[must_use]
+pub fn of_volume(error: &VolumeError) -> Failure {
+    use VolumeError as E;
+    let code = match error {
+        E::NotFound(_) => ErrorCode::NotFound,
+        E::Name(_) | E::NameLength(_) | E::Option(_) | E::Filter(_) => ErrorCode::InvalidArgument,
+        E::InUse { .. } => ErrorCode::InUse,
+        E::Conflict(_) => ErrorCode::NameConflict,
+        E::Driver(_) | E::Unsupported { .. } | E::HostPath(_) => ErrorCode::Unsupported,
+        E::File { source, .. } => of_io(source),
+        E::Record { .. } => ErrorCode::DataCorrupt,
+        E::Copy(FileError::Io { source, .. }) => of_io(source),
+        E::Copy(_) => ErrorCode::InvalidArgument,
+    };
+    let failure = Failure::new(code, chain(error));
+    match error {
+        E::NotFound(_) => failure.hint("`linkspan volume ls` lists all volumes"),
+        E::InUse { .. } => failure.hint("remove these containers first"),
+        E::HostPath(_) => failure.hint(
+            "use a volume (`-v NAME:/path`), or bring files with `linkspan cp` or in an image",
+        ),
         _ => failure,
     }
 }

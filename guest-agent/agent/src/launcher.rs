@@ -12,30 +12,37 @@ use std::{
 
 use linkspan_containers::{
     error::{LaunchError, LaunchKind},
-    launch::{ExitCode, Launched, Launcher, Network, Stdio, StdioSpec, Target, TraceStep},
+    launch::{ExitCode, Launched, Launcher, Mounted, Network, Stdio, StdioSpec, Target, TraceStep},
     signal::Signal,
+    stats::Usage,
+    top::ProcessInfo,
 };
 use linkspan_runtime::{
     cgroup::{CgroupError, Hierarchy},
     launch::{
-        InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Role,
-        SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
+        InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Looking,
+        Role, SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
     },
-    plan::{CapabilitySets, Plan, Process},
+    plan::{CapabilitySets, Look, Plan, Process, Resources},
     seccomp,
 };
 use linkspan_sys::{Errno, process, spawn::spawn_exec, tty};
 use nix::{
-    fcntl::OFlag,
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
     unistd::{Pid, pipe2},
 };
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::reaper::Reaper;
+use crate::{procfs, reaper::Reaper};
 
 /// How long the last process of a cgroup may take to be gone after SIGKILL.
 const CGROUP_GOES_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long processes may take to freeze: one in an uninterruptible system call does not, and
+/// its container hears nothing else meanwhile.
+const FREEZES_WITHIN: Duration = Duration::from_secs(10);
 
 /// Starts processes through `linkspan-init`.
 #[derive(Debug)]
@@ -184,6 +191,55 @@ impl Launcher for GuestLauncher {
         absent_is_fine(self.runtime.hierarchy().open(cgroup).kill())
     }
 
+    fn freeze(&self, cgroup: &Path) -> io::Result<()> {
+        let frozen = self.runtime.hierarchy().open(cgroup).freeze(FREEZES_WITHIN);
+        frozen.map_err(io::Error::other)
+    }
+
+    fn thaw(&self, cgroup: &Path) -> io::Result<()> {
+        absent_is_fine(self.runtime.hierarchy().open(cgroup).thaw())
+    }
+
+    fn limit(&self, cgroup: &Path, resources: &Resources) -> io::Result<()> {
+        self.runtime.hierarchy().open(cgroup).apply(resources).map_err(io::Error::other)
+    }
+
+    fn usage(&self, cgroup: &Path) -> io::Result<Usage> {
+        let used = self.runtime.hierarchy().open(cgroup).usage().map_err(io::Error::other)?;
+        let system = procfs::system()?;
+        Ok(Usage {
+            cpu_ns: used.cpu_us * 1000,
+            system_ns: system.cpu_ns,
+            cpus: system.cpus,
+            memory: used.memory,
+            memory_limit: used.memory_max.unwrap_or(u64::MAX).min(system.memory),
+            pids: used.pids,
+            pids_limit: used.pids_max.unwrap_or(0),
+            block_read: used.block_read,
+            block_written: used.block_written,
+        })
+    }
+
+    fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>> {
+        let pids = self.runtime.hierarchy().open(cgroup).processes().map_err(io::Error::other)?;
+        procfs::processes(&pids)
+    }
+
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let path = format!("/proc/{}/root", target.pid);
+        let root = open(path.as_str(), flags, Mode::empty())?;
+        if let Some(pidfd) = &target.pidfd {
+            // It was the process's own, and not one's that has the number now.
+            process::pidfd_send_signal(pidfd, 0)?;
+        }
+        Ok(root)
+    }
+
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError> {
+        Ok(Box::new(Files(self.runtime.look(look).map_err(in_words)?)))
+    }
+
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
         self.runtime.hierarchy().open(cgroup).oom_kills().map_err(io::Error::other)
     }
@@ -198,6 +254,15 @@ impl Launcher for GuestLauncher {
 
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
         Ok(tty::set_window_size(terminal, rows, columns)?)
+    }
+}
+
+/// Mounted files of a container that does not run.
+struct Files(Looking);
+
+impl Mounted for Files {
+    fn root(&self) -> BorrowedFd<'_> {
+        self.0.root()
     }
 }
 

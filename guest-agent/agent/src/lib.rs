@@ -16,6 +16,7 @@ pub mod names;
 pub mod networks;
 pub mod pid1;
 pub mod power;
+mod procfs;
 pub mod reaper;
 pub mod rpc;
 pub mod serve;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use linkspan_containers::{Containers, Setup, limits::Capacity};
+use linkspan_containers::{Containers, Setup, limits::Capacity, volumes::Volumes};
 use linkspan_images::{Digest, Store};
 use linkspan_sys::boot::{BootCalls, Kernel, PowerAction};
 
@@ -98,8 +98,13 @@ fn prepare(
     let networks = GuestNetworks::open(&path)
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
     let root = Path::new(DATA).join("containers");
+    let path = Path::new(DATA).join("volumes");
+    let volumes = Volumes::open(path.clone())
+        .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
+    let volumes = Arc::new(volumes);
     let containers = Containers::open(Setup {
         root: root.clone(),
+        volumes: Arc::clone(&volumes),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
         networks: networks.clone(),
@@ -109,8 +114,11 @@ fn prepare(
     .map_err(|error| BootError::file("open", &root)(std::io::Error::other(error)))?;
     collect_layers(&images, &containers);
     let listeners = Listeners::bind().map_err(BootError::file("listen on", "vsock"))?;
+    // Last: what is started needs everything above.
+    containers.resume();
     let guest = Guest {
         containers,
+        volumes,
         images,
         networks: networks.networks(),
         shell: Arc::new(MachineShell { reaper }),

@@ -141,7 +141,7 @@ fn from_host(listener: VsockListener) -> impl Stream<Item = io::Result<VsockStre
 
 async fn accept_streams<S>(incoming: impl Stream<Item = io::Result<S>>, streams: Streams)
 where
-    S: AsyncRead + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut incoming = std::pin::pin!(incoming);
     while let Some(Ok(stream)) = incoming.next().await {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use linkspan_containers::{
     error::ImageError,
+    health::Healthcheck,
     launch::{ImageView, Images},
 };
 use linkspan_images::{Error, Store};
@@ -32,6 +33,15 @@ impl Images for GuestImages {
             user: config.user,
             stop_signal: config.stop_signal.unwrap_or_default(),
             labels: config.labels,
+            health: config.healthcheck.map(|check| Healthcheck {
+                test: check.test,
+                interval: check.interval,
+                timeout: check.timeout,
+                start_period: check.start_period,
+                start_interval: check.start_interval,
+                retries: check.retries,
+            }),
+            volumes: config.volumes,
             layers: image.layers,
             diff_ids: image.diff_ids.iter().map(ToString::to_string).collect(),
         })

@@ -9,7 +9,7 @@ use linkspan_proto::{
 };
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     sync::oneshot,
     time::timeout,
 };
@@ -19,16 +19,24 @@ const PAIRED_WITHIN: Duration = Duration::from_secs(30);
 /// Streams and calls that wait for their other half. A host has no reason for more.
 const MOST: usize = 256;
 
-/// A stream after its preface.
+/// A stream after its preface, whose bytes come from the client.
 pub type Incoming = Box<dyn AsyncRead + Send + Unpin>;
+/// A stream after its preface, whose bytes go to the client.
+pub type Outgoing = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Either, as its preface says.
+enum Directed {
+    Up(Incoming),
+    Down(Outgoing),
+}
 
 /// Streams that wait for their call, and calls that wait for their stream. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Streams(Arc<Mutex<HashMap<[u8; 16], Half>>>);
 
 enum Half {
-    Stream(Incoming),
-    Call(oneshot::Sender<Incoming>),
+    Stream(Directed),
+    Call(oneshot::Sender<Directed>),
 }
 
 impl Streams {
@@ -38,7 +46,7 @@ impl Streams {
     /// When what connected is not one of our streams, or its call never comes.
     pub async fn accept(
         &self,
-        mut stream: impl AsyncRead + Send + Unpin + 'static,
+        mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> io::Result<()> {
         let mut head = [0; preface::LEN];
         timeout(PAIRED_WITHIN, stream.read_exact(&mut head))
@@ -46,8 +54,14 @@ impl Streams {
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no preface came"))??;
         let preface = Preface::decode(&head)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        debug_assert_eq!(preface.kind, Kind::Upload);
-        let stream: Incoming = Box::new(stream);
+        let stream = match preface.kind {
+            Kind::Upload => Directed::Up(Box::new(stream)),
+            Kind::Download => Directed::Down(Box::new(stream)),
+            other => {
+                let why = format!("streams of the kind {other:?} are not taken here");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+        };
         {
             let mut waiting = self.0.lock();
             match waiting.remove(&preface.id) {
@@ -81,11 +95,35 @@ impl Streams {
         Ok(())
     }
 
-    /// The stream that a call names.
+    /// The upload that a call names.
     ///
     /// # Errors
     /// `InvalidArgument` for an id that is none, `TimedOut` when the stream does not come.
     pub async fn take(&self, id: &str) -> Result<Incoming, Failure> {
+        match self.find(id).await? {
+            Directed::Up(stream) => Ok(stream),
+            Directed::Down(_) => Err(Failure::new(
+                ErrorCode::InvalidArgument,
+                "this call reads its byte stream, and a download was opened for it",
+            )),
+        }
+    }
+
+    /// The download that a call names.
+    ///
+    /// # Errors
+    /// As [`Streams::take`].
+    pub async fn take_download(&self, id: &str) -> Result<Outgoing, Failure> {
+        match self.find(id).await? {
+            Directed::Down(stream) => Ok(stream),
+            Directed::Up(_) => Err(Failure::new(
+                ErrorCode::InvalidArgument,
+                "this call writes its byte stream, and an upload was opened for it",
+            )),
+        }
+    }
+
+    async fn find(&self, id: &str) -> Result<Directed, Failure> {
         let id = uuid::Uuid::parse_str(id)
             .map_err(|_| {
                 Failure::new(ErrorCode::InvalidArgument, format!("`{id}` is not a stream id"))

@@ -9,14 +9,15 @@ use crate::{
     Containers, Error, Shared, Status,
     config::ExecConfig,
     container::{Command, Container, blocking},
+    id::ContainerId,
     io::Channel,
-    launch::{Launcher, StdioSpec},
+    launch::StdioSpec,
     log::{self, Reader, Record, Select},
     output::{Attached, Backlog, LogEnd},
     plan::{self, Permissions},
     session::{Event, OomBase, Session},
     signal::Signal,
-    state::{Action, Kind, State},
+    state::{Action, Kind},
     validate,
 };
 
@@ -43,7 +44,7 @@ pub struct AttachOptions {
 /// A client's side of a container's own streams.
 pub struct Attachment {
     container: Arc<Container>,
-    launcher: Arc<dyn Launcher>,
+    shared: Arc<Shared>,
     output: Attached,
     replay: Option<Replay>,
     progress: Progress,
@@ -54,22 +55,33 @@ pub struct Attachment {
 /// The input half of an [`Attachment`]. Dropping it is leaving.
 pub struct AttachedInput {
     container: Arc<Container>,
-    launcher: Arc<dyn Launcher>,
+    shared: Arc<Shared>,
     stdin: bool,
     /// Held by every clone: when the last is dropped, this client has left.
     leave: Arc<LeaveGuard>,
 }
 
-struct LeaveGuard(Option<Arc<Container>>);
+struct LeaveGuard {
+    container: Arc<Container>,
+    shared: Arc<Shared>,
+    stdin: bool,
+    exits_before: u64,
+}
 
 impl Drop for LeaveGuard {
     fn drop(&mut self) {
+        let container = &self.container;
+        let left_early = {
+            let status = container.status.borrow();
+            status.exits == self.exits_before && status.state.process().is_some()
+        };
+        if left_early {
+            self.shared.tell(container, "detach", []);
+        }
         // `stdin_once`: the first client that leaves takes the input with it. A terminal stays.
-        if let Some(container) = &self.0 {
-            let config = &container.record.config;
-            if config.stdin_once && !config.tty {
-                container.hub.close_stdin();
-            }
+        let config = &container.record().config;
+        if self.stdin && config.stdin_once && !config.tty {
+            container.hub.close_stdin();
         }
     }
 }
@@ -102,10 +114,10 @@ impl Containers {
         }
         let exits_before = container.status.borrow().exits;
         let (output, backlog) = container.hub.attach(options.stdout, options.stderr);
+        self.shared.tell(&container, "attach", []);
         if options.start {
             container.ask(|reply| Command::Start { size: options.size, reply }).await?;
         }
-        let launcher = Arc::clone(&self.shared.launcher);
         let replay = if options.logs {
             let path = container.folder.log();
             let select = Select { stdout: options.stdout, stderr: options.stderr, ..Select::ALL };
@@ -125,16 +137,21 @@ impl Containers {
         } else {
             None
         };
-        let leave = Arc::new(LeaveGuard(options.stdin.then(|| Arc::clone(&container))));
+        let leave = Arc::new(LeaveGuard {
+            container: Arc::clone(&container),
+            shared: Arc::clone(&self.shared),
+            stdin: options.stdin,
+            exits_before,
+        });
         let input = AttachedInput {
             container: Arc::clone(&container),
-            launcher: Arc::clone(&launcher),
+            shared: Arc::clone(&self.shared),
             stdin: options.stdin,
             leave,
         };
         let attachment = Attachment {
             container,
-            launcher,
+            shared: Arc::clone(&self.shared),
             output,
             replay,
             progress: Progress::NotStarted,
@@ -159,11 +176,8 @@ impl Containers {
     pub async fn exec(&self, who: &str, config: ExecConfig) -> Result<Session, Error> {
         validate::exec(&config)?;
         let container = self.find(who)?;
-        container.permit(Action::Exec)?;
-        let (shared, detach) = (Arc::clone(&self.shared), config.detach);
-        let (launched, base) = blocking(move || launch_exec(&container, &shared, &config)).await?;
-        let session = Session::with_oom(launched, Arc::clone(&self.shared.launcher), Some(base))
-            .map_err(|source| Error::Process { action: "connect to", name: who.into(), source })?;
+        let detach = config.detach;
+        let session = open_session(&container, &self.shared, config).await?;
         Ok(if detach { session.detached() } else { session })
     }
 
@@ -181,20 +195,47 @@ impl Containers {
     }
 }
 
+/// One more process in a container, valid as it is, with its events.
+pub(crate) async fn open_session(
+    container: &Arc<Container>,
+    shared: &Arc<Shared>,
+    config: ExecConfig,
+) -> Result<Session, Error> {
+    container.permit(Action::Exec)?;
+    // Of the same shape as a container's.
+    let exec_id = ContainerId::generate().to_string();
+    let command = config.args.join(" ");
+    let tell = |what: &str| {
+        let action = format!("{what}: {command}");
+        shared.tell(container, action, [("execID", exec_id.clone())]);
+    };
+    tell("exec_create");
+    let (its, ours) = (Arc::clone(container), Arc::clone(shared));
+    let (launched, base) = blocking(move || launch_exec(&its, &ours, &config)).await?;
+    tell("exec_start");
+    let (its, ours, id) = (Arc::clone(container), Arc::clone(shared), exec_id.clone());
+    let ended = move |code: i32| {
+        ours.tell(&its, "exec_die", [("execID", id), ("exitCode", code.to_string())]);
+    };
+    Session::watched(launched, Arc::clone(&shared.launcher), Some(base), ended)
+        .map_err(|source| Error::Process { action: "connect to", name: container.name(), source })
+}
+
 fn launch_exec(
     container: &Container,
     shared: &Shared,
     config: &ExecConfig,
 ) -> Result<(crate::launch::Launched, OomBase), Error> {
-    let own = &container.record.config;
+    let record = container.record();
+    let own = &record.config;
     let permissions = Permissions::of_exec(own, config)?;
     let seccomp =
         if permissions.seccomp { shared.default_seccomp(&permissions)? } else { Vec::new() };
-    let process = plan::exec(own, &container.record.resolved, config, seccomp)?;
+    let process = plan::exec(own, &record.resolved, config, seccomp)?;
     let Some(target) = container.target.lock().clone() else {
         return Err(Error::WrongState {
             action: Action::Exec.verb(),
-            name: container.name().into(),
+            name: container.name(),
             why: "it has just ended".into(),
         });
     };
@@ -210,7 +251,7 @@ impl Attachment {
     pub fn input(&self) -> AttachedInput {
         AttachedInput {
             container: Arc::clone(&self.container),
-            launcher: Arc::clone(&self.launcher),
+            shared: Arc::clone(&self.shared),
             stdin: self.input.stdin,
             leave: Arc::clone(&self.input.leave),
         }
@@ -245,10 +286,7 @@ impl Attachment {
             .wait_until(|status| status.exits > before || status.state.kind() != Kind::Created)
             .await;
         self.progress = Progress::Streaming;
-        let pid = match status.state {
-            State::Running { pid, .. } => pid,
-            _ => 0,
-        };
+        let pid = status.state.process().map_or(0, |(pid, _)| pid);
         if pid == 0 && status.exits == before {
             // It does not run and will not: nothing but the replay comes.
             self.output.finish();
@@ -280,14 +318,14 @@ impl Attachment {
 
     async fn exited(&self) -> Result<Event, Error> {
         let before = self.exits_before;
-        let over = |s: &Status| s.exits > before || s.state.kind() != Kind::Running;
+        let over = |s: &Status| s.exits > before || !s.state.kind().is_live();
         match self.container.wait_until(over).await.last_exit {
             Some(exit) => Ok(Event::Exited {
                 code: exit.code,
                 oom_killed: exit.oom_killed,
                 error: exit.error,
             }),
-            None => Err(Error::Gone(self.container.name().into())),
+            None => Err(Error::Gone(self.container.name())),
         }
     }
 }
@@ -308,7 +346,7 @@ impl AttachedInput {
 
     /// End of file, where the container was created so that a client may give one.
     pub async fn close_stdin(&self) {
-        let config = &self.container.record.config;
+        let config = &self.container.record().config;
         if self.stdin && config.stdin_once && !config.tty {
             self.container.wait_until(|status| status.state.kind() != Kind::Created).await;
             self.container.hub.close_stdin();
@@ -321,7 +359,12 @@ impl AttachedInput {
     /// As ioctl(TIOCSWINSZ); `Unsupported` without a terminal.
     pub fn resize(&self, rows: u16, columns: u16) -> std::io::Result<()> {
         match self.container.hub.terminal() {
-            Some(terminal) => self.launcher.resize(terminal.fd(), rows, columns),
+            Some(terminal) => {
+                self.shared.launcher.resize(terminal.fd(), rows, columns)?;
+                let size = [("height", rows.to_string()), ("width", columns.to_string())];
+                self.shared.tell(&self.container, "resize", size);
+                Ok(())
+            }
             None => Err(std::io::ErrorKind::Unsupported.into()),
         }
     }
@@ -332,7 +375,7 @@ impl AttachedInput {
     /// As kill(2).
     pub fn signal(&self, signal: Signal) -> std::io::Result<()> {
         let target = self.container.target.lock().clone();
-        target.map_or(Ok(()), |target| self.launcher.signal(&target, signal))
+        target.map_or(Ok(()), |target| self.shared.launcher.signal(&target, signal))
     }
 
     /// The container's status.

@@ -7,7 +7,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, id::ContainerId, launch::ImageView, network::NetworkConfig, signal::Signal};
+use crate::{
+    Error,
+    health::Healthcheck,
+    id::ContainerId,
+    launch::ImageView,
+    mounts::{MountConfig, MountPoint},
+    network::NetworkConfig,
+    restart::RestartPolicy,
+    signal::Signal,
+};
 
 /// What a shell finds programs in when neither the image nor the request says.
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -67,6 +76,22 @@ pub struct Config {
     pub group_add: Vec<String>,
     /// Networks and names.
     pub network: NetworkConfig,
+    /// Whether it starts again when it has ended.
+    pub restart: RestartPolicy,
+    /// None: the image's.
+    pub health: Option<Healthcheck>,
+    /// Our init as its first process: passes signals on and reaps.
+    pub init: bool,
+    /// -1000 to 1000: how readily the OOM killer takes it; None: untouched.
+    pub oom_score_adj: Option<i32>,
+    /// What is mounted beside the root.
+    pub mounts: Vec<MountConfig>,
+    /// `CONTAINER[:ro|rw]`: whose mounts it has too.
+    pub volumes_from: Vec<String>,
+    /// For volumes that are made with it. Empty: local.
+    pub volume_driver: String,
+    /// Of /dev/shm, bytes; 0: Docker's 64 MiB.
+    pub shm_size: u64,
 }
 
 /// Limits as Docker's options have them. 0 or empty: no limit.
@@ -153,6 +178,12 @@ pub struct Resolved {
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.
     pub diff_ids: Vec<String>,
+    /// None: nothing is probed.
+    #[serde(default)]
+    pub health: Option<Healthcheck>,
+    /// What is mounted beside the root, and what the engine mounts itself.
+    #[serde(default)]
+    pub mounts: Vec<MountPoint>,
 }
 
 impl Resolved {
@@ -200,6 +231,8 @@ impl Resolved {
             stop_timeout: config.stop_timeout.unwrap_or(DEFAULT_STOP_TIMEOUT),
             layers: image.layers.clone(),
             diff_ids: image.diff_ids.clone(),
+            health: Healthcheck::resolve(config.health.as_ref(), image.health.as_ref()),
+            mounts: Vec::new(),
         })
     }
 }

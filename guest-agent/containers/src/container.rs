@@ -3,11 +3,19 @@
 //! The task never waits for the container's process: it starts it, signals it and is told when it
 //! ended. So a `kill` is not held up by a `stop` that waits for its grace period; whoever wants
 //! to wait, waits on the status.
+//!
+//! Here are the handle, the task, and a run's beginning and end. What is asked comes through
+//! [`command`]; how it is done is in [`signals`] (stop, kill, pause), [`again`] (restarts) and
+//! [`change`] (rename, update).
+
+mod again;
+mod change;
+mod command;
+mod signals;
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -21,15 +29,24 @@ use tokio::{
 use crate::{
     Error, Shared,
     error::{LaunchError, LaunchKind},
+    health::{self, Health},
+    id::ContainerId,
     io::Streams,
     launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
+    mounts::{self, MountPoint},
     network,
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
-    signal::Signal,
+    restart::Backoff,
     state::{Action, Exit, State, Verdict, judge},
-    store::{Folder, Record},
+    store::{Folder, Record, Saved},
+    volumes::Held,
 };
+
+pub use change::Changes;
+pub(crate) use command::Command;
+use command::Reply;
+pub(crate) use signals::By;
 
 /// What others see of a container.
 #[derive(Debug, Clone)]
@@ -42,11 +59,17 @@ pub struct Status {
     pub last_exit: Option<Exit>,
     /// Steps of the last start.
     pub trace: Arc<[TraceStep]>,
+    /// Restarts by the policy since the last start by hand.
+    pub restarts: u32,
+    /// What the probes of this or the last run came to; None: nothing is probed.
+    pub health: Option<Arc<Health>>,
 }
 
 /// The handle that everyone but the task has.
 pub(crate) struct Container {
-    pub(crate) record: Record,
+    pub(crate) id: ContainerId,
+    /// Replaced by the task alone.
+    record: Mutex<Arc<Record>>,
     pub(crate) folder: Folder,
     pub(crate) commands: mpsc::Sender<Command>,
     pub(crate) status: watch::Receiver<Status>,
@@ -55,36 +78,32 @@ pub(crate) struct Container {
     pub(crate) target: Mutex<Option<Target>>,
     /// Held while its networks change.
     pub(crate) networking: Mutex<()>,
-}
-
-type Reply = oneshot::Sender<Result<(), Error>>;
-
-/// What the task is asked. Each is answered as soon as it is under way, not when it is over.
-pub(crate) enum Command {
-    Start { size: Option<(u16, u16)>, reply: Reply },
-    Stop { signal: Signal, grace: Duration, reply: Reply },
-    Kill { signal: Signal, reply: Reply },
-    Remove { force: bool, reply: Reply },
+    /// Held, on threads that may block, while a container that does not run is started, removed or
+    /// mounted to work with its files: its overlay is mounted once at most.
+    pub(crate) files: Mutex<()>,
 }
 
 impl Container {
     pub(crate) fn cgroup(&self) -> PathBuf {
-        Path::new(CGROUP_PARENT).join(self.record.id.as_str())
+        Path::new(CGROUP_PARENT).join(self.id.as_str())
     }
 
-    pub(crate) fn name(&self) -> &str {
-        &self.record.name
+    /// What it is now: a rename or an update replaces it.
+    pub(crate) fn record(&self) -> Arc<Record> {
+        Arc::clone(&self.record.lock())
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.record.lock().name.clone()
     }
 
     /// The legality table's answer as an error.
     pub(crate) fn permit(&self, action: Action) -> Result<Verdict, Error> {
         let verdict = judge(self.status.borrow().state.kind(), action);
         match verdict {
-            Verdict::Refuse(why) => Err(Error::WrongState {
-                action: action.verb(),
-                name: self.name().into(),
-                why: why.into(),
-            }),
+            Verdict::Refuse(why) => {
+                Err(Error::WrongState { action: action.verb(), name: self.name(), why: why.into() })
+            }
             other => Ok(other),
         }
     }
@@ -101,7 +120,7 @@ impl Container {
     /// Hands a command over and waits for its answer.
     pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        let gone = || Error::Gone(self.name().into());
+        let gone = || Error::Gone(self.name());
         self.commands.send(command(reply)).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -116,6 +135,16 @@ struct Run {
     pumps: JoinSet<()>,
     /// When SIGKILL follows the stop signal.
     kill_at: Option<Instant>,
+    /// Its end is wanted: no policy starts another after it.
+    last: bool,
+    /// A `stop` is under way; its event follows the end.
+    stopping: bool,
+    /// Who asked for a restart, which follows the end.
+    restart: Option<Reply>,
+    /// Ends the probes with the run.
+    _health: Option<health::Watch>,
+    /// Keeps the content of its volumes of memory.
+    held: Held,
 }
 
 /// Owns a container.
@@ -126,20 +155,37 @@ pub(crate) struct Task {
     commands: mpsc::Receiver<Command>,
     run: Option<Run>,
     remove_when_ended: bool,
+    /// Somebody stopped it; kept over a boot.
+    stopped_by_hand: bool,
+    backoff: Backoff,
+    /// In Restarting: when the next run begins.
+    restart_at: Option<Instant>,
+    /// Its anonymous volumes go with it.
+    removes_volumes: bool,
     over: bool,
 }
 
 /// Makes a container's handle and starts its task.
-pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, state: State) -> Arc<Container> {
+pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<Container> {
+    let Saved { state, restarts, stopped_by_hand } = saved;
     let (commands, queue) = mpsc::channel(32);
     let last_exit = state.exit().cloned();
+    let trace = Arc::from([]);
     let (sender, status) =
-        watch::channel(Status { state, exits: 0, last_exit, trace: Arc::from([]) });
+        watch::channel(Status { state, exits: 0, last_exit, trace, restarts, health: None });
     let folder = Folder::of(&shared.root, &record);
     let hub = Arc::new(Hub::new(&folder.log()));
-    let (target, networking) = (Mutex::default(), Mutex::default());
-    let container =
-        Arc::new(Container { record, folder, commands, status, hub, target, networking });
+    let container = Arc::new(Container {
+        id: record.id.clone(),
+        record: Mutex::new(Arc::new(record)),
+        folder,
+        commands,
+        status,
+        hub,
+        target: Mutex::default(),
+        networking: Mutex::default(),
+        files: Mutex::default(),
+    });
     let task = Task {
         container: Arc::clone(&container),
         shared: Arc::clone(shared),
@@ -147,6 +193,10 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, state: State) -> Arc<C
         commands: queue,
         run: None,
         remove_when_ended: false,
+        removes_volumes: container.record().config.auto_remove,
+        stopped_by_hand,
+        backoff: Backoff::default(),
+        restart_at: None,
         over: false,
     };
     tokio::spawn(task.live());
@@ -157,23 +207,31 @@ enum Happening {
     Asked(Option<Command>),
     Ended(i32),
     GraceOver,
+    RestartDue,
+}
+
+/// Never, when there is no such moment.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Task {
-    #[tracing::instrument(skip_all, fields(container = self.container.record.id.short()))]
+    #[tracing::instrument(skip_all, fields(container = self.container.id.short()))]
     async fn live(mut self) {
         while !self.over {
             let happening = match &mut self.run {
-                None => Happening::Asked(self.commands.recv().await),
-                Some(run) => {
-                    let kill_at = run.kill_at;
-                    tokio::select! {
-                        command = self.commands.recv() => Happening::Asked(command),
-                        code = &mut run.exit => Happening::Ended(code.map_or(255, |code| code.0)),
-                        () = sleep_until(kill_at.unwrap_or_else(Instant::now)),
-                            if kill_at.is_some() => Happening::GraceOver,
-                    }
-                }
+                None => tokio::select! {
+                    command = self.commands.recv() => Happening::Asked(command),
+                    () = at(self.restart_at) => Happening::RestartDue,
+                },
+                Some(run) => tokio::select! {
+                    command = self.commands.recv() => Happening::Asked(command),
+                    code = &mut run.exit => Happening::Ended(code.map_or(255, |code| code.0)),
+                    () = at(run.kill_at) => Happening::GraceOver,
+                },
             };
             match happening {
                 Happening::Asked(Some(command)) => self.obey(command).await,
@@ -181,66 +239,7 @@ impl Task {
                 Happening::Asked(None) => return,
                 Happening::Ended(code) => self.ended(code).await,
                 Happening::GraceOver => self.grace_over().await,
-            }
-        }
-    }
-
-    async fn obey(&mut self, command: Command) {
-        match command {
-            Command::Start { size, reply } => {
-                let result = match self.container.permit(Action::Start) {
-                    Ok(Verdict::Go) => self.start(size).await,
-                    other => other.map(drop),
-                };
-                let removes = result.is_err()
-                    && self.run.is_none()
-                    && self.container.record.config.auto_remove;
-                if removes {
-                    // Before the caller hears of it, as at the end of a run.
-                    self.shared.forget(&self.container.record.id);
-                }
-                // The caller may have gone; the container runs all the same.
-                let _ = reply.send(result);
-                // After the answer: a start need not wait for the disk. A crash in between loses
-                // no more than that it ran.
-                self.persist().await;
-                if removes {
-                    self.remove().await;
-                }
-            }
-            Command::Stop { signal, grace, reply } => {
-                let result = match self.container.permit(Action::Stop) {
-                    Ok(Verdict::Go) => {
-                        if let Some(run) = &mut self.run {
-                            let at = Instant::now() + grace;
-                            run.kill_at = Some(run.kill_at.map_or(at, |known| known.min(at)));
-                        }
-                        self.signal(signal).await
-                    }
-                    other => other.map(drop),
-                };
-                let _ = reply.send(result);
-            }
-            Command::Kill { signal, reply } => {
-                let result = match self.container.permit(Action::Kill) {
-                    Ok(_) if signal == Signal::KILL => self.kill_all().await,
-                    Ok(_) => self.signal(signal).await,
-                    Err(error) => Err(error),
-                };
-                let _ = reply.send(result);
-            }
-            Command::Remove { force, reply } => {
-                let result = self.container.permit(Action::Remove { force });
-                let go = result.is_ok();
-                let _ = reply.send(result.map(drop));
-                if go && self.run.is_some() {
-                    self.remove_when_ended = true;
-                    if let Err(error) = self.kill_all().await {
-                        tracing::error!(%error, "a container that is to be removed was not killed");
-                    }
-                } else if go {
-                    self.remove().await;
-                }
+                Happening::RestartDue => self.restart_due().await,
             }
         }
     }
@@ -248,36 +247,43 @@ impl Task {
     async fn start(&mut self, size: Option<(u16, u16)>) -> Result<(), Error> {
         let begun = std::time::Instant::now();
         let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
-        let launched =
-            blocking(move || launch(&container, &shared, size)).await.and_then(|launched| {
-                self.connect(launched).map_err(|error| {
+        let launched = blocking(move || launch(&container, &shared, size)).await.and_then(
+            |(launched, held)| {
+                self.connect(launched, held).map_err(|error| {
                     Error::Launch(LaunchError {
                         kind: LaunchKind::Engine,
                         message: format!("the process's streams cannot be used: {error}"),
                     })
                 })
-            });
+            },
+        );
         tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
         let Err(error) = launched else { return Ok(()) };
         self.container.hub.close();
-        if let Error::Launch(failure) = &error {
-            let failure = failure.clone();
-            self.status.send_modify(|status| match &mut status.state {
-                State::Created { failed } | State::Exited { failed, .. } => *failed = Some(failure),
-                _ => {}
-            });
-        }
+        let failure = match &error {
+            Error::Launch(failure) => Some(failure.clone()),
+            _ => None,
+        };
+        self.status.send_modify(|status| match &mut status.state {
+            State::Created { failed } | State::Exited { failed, .. } => *failed = failure,
+            // A policy does not try again what cannot be started.
+            State::Restarting { exit, .. } => {
+                status.state = State::Exited { exit: exit.clone(), failed: failure };
+            }
+            _ => {}
+        });
         Err(error)
     }
 
     /// The process runs: connects its streams and says so.
-    fn connect(&mut self, launched: Launched) -> std::io::Result<()> {
+    fn connect(&mut self, launched: Launched, held: Held) -> std::io::Result<()> {
         let container = &self.container;
         let streams = match Streams::new(launched.stdio) {
             Ok(streams) => streams,
             Err(error) => {
                 // Nobody would ever hear of it again; its exit is the reaper's alone.
                 let killed = self.shared.launcher.kill_all(&container.cgroup());
+                container.target.lock().take();
                 tracing::warn!(?killed, "a container without usable streams was killed");
                 return Err(error);
             }
@@ -296,39 +302,34 @@ impl Task {
         let started_at = Timestamp::now();
         let pid = launched.target.pid;
         *container.target.lock() = Some(launched.target);
-        self.run = Some(Run { started_at, exit: launched.exit, ended, pumps, kill_at: None });
+        let check = container.record().resolved.health.clone();
+        let health = check.as_ref().map(|_| Arc::new(Health::default()));
+        self.shared.tell(container, "start", []);
         self.status.send_modify(|status| {
             status.state = State::Running { pid, started_at };
             status.trace = launched.trace.into();
+            status.health = health;
+        });
+        let watch = |check| {
+            health::watch(Arc::clone(container), Arc::clone(&self.shared), check, started_at)
+        };
+        self.run = Some(Run {
+            started_at,
+            exit: launched.exit,
+            ended,
+            pumps,
+            kill_at: None,
+            held,
+            last: false,
+            stopping: false,
+            restart: None,
+            _health: check.map(watch),
         });
         Ok(())
     }
 
-    async fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let Some(target) = self.container.target.lock().clone() else { return Ok(()) };
-        let launcher = Arc::clone(&self.shared.launcher);
-        let result = blocking(move || launcher.signal(&target, signal)).await;
-        result.map_err(|source| self.process_error("signal", source))
-    }
-
-    async fn kill_all(&self) -> Result<(), Error> {
-        let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
-        let result = blocking(move || launcher.kill_all(&cgroup)).await;
-        result.map_err(|source| self.process_error("kill", source))
-    }
-
     fn process_error(&self, action: &'static str, source: std::io::Error) -> Error {
-        Error::Process { action, name: self.container.name().into(), source }
-    }
-
-    async fn grace_over(&mut self) {
-        if let Some(run) = &mut self.run {
-            run.kill_at = None;
-        }
-        if let Err(error) = self.kill_all().await {
-            // Whoever waits for the stop is told by the time-out.
-            tracing::error!(%error, "SIGKILL after the grace period failed");
-        }
+        Error::Process { action, name: self.container.name(), source }
     }
 
     async fn ended(&mut self, code: i32) {
@@ -338,11 +339,17 @@ impl Task {
         while run.pumps.join_next().await.is_some() {}
         self.container.hub.close();
         let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
-        let oom_killed = blocking(move || launcher.oom_kills(&cgroup).unwrap_or(0) > 0).await;
-        let removes = self.remove_when_ended || self.container.record.config.auto_remove;
+        let held = run.held;
+        let oom_killed = blocking(move || {
+            drop(held);
+            launcher.oom_kills(&cgroup).unwrap_or(0) > 0
+        })
+        .await;
+        let config = &self.container.record().config;
+        let removes = self.remove_when_ended || config.auto_remove && run.restart.is_none();
         if removes {
             // Before anyone hears of the end: a `run --rm --name x` can follow another at once.
-            self.shared.forget(&self.container.record.id);
+            self.shared.forget(&self.container.id);
         }
         let exit = Exit {
             code,
@@ -353,19 +360,37 @@ impl Task {
         };
         tracing::debug!(code, oom_killed, "ended");
         // Before anyone hears of the end, its networks can be removed.
-        let left = self.shared.networks.leave(self.container.record.id.as_str());
+        let left = self.shared.networks.leave(self.container.id.as_str());
+        self.tell_end(&exit, run.stopping);
+        let again = !removes && !run.last && run.restart.is_none();
+        let state = self.after(exit.clone(), again.then_some(config.restart));
         self.status.send_modify(|status| {
-            status.last_exit = Some(exit.clone());
-            status.state = State::Exited { exit, failed: None };
+            status.last_exit = Some(exit);
+            status.restarts += u32::from(matches!(state, State::Restarting { .. }));
+            status.state = state;
             status.exits += 1;
         });
         let networks = Arc::clone(&self.shared.networks);
         blocking(move || networks.clean(left)).await;
         if removes {
-            self.remove().await;
-        } else {
-            self.remove_cgroup().await;
-            self.persist().await;
+            return self.remove().await;
+        }
+        self.remove_cgroup().await;
+        if let Some(reply) = run.restart {
+            self.start_again(reply).await;
+        }
+        self.persist().await;
+    }
+
+    fn tell_end(&self, exit: &Exit, stopped: bool) {
+        if exit.oom_killed {
+            self.shared.tell(&self.container, "oom", []);
+        }
+        let ran = exit.started_at.duration_until(exit.finished_at).as_secs().to_string();
+        let details = [("exitCode", exit.code.to_string()), ("execDuration", ran)];
+        self.shared.tell(&self.container, "die", details);
+        if stopped {
+            self.shared.tell(&self.container, "stop", []);
         }
     }
 
@@ -381,12 +406,15 @@ impl Task {
         let exit = self.status.borrow().state.exit().cloned();
         let begun = State::Removing { exit: exit.clone() };
         self.status.send_modify(|status| status.state = begun);
+        self.restart_at = None;
         self.container.hub.close();
         self.remove_cgroup().await;
-        let folder = self.container.folder.clone();
-        match blocking(move || folder.remove()).await {
+        let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
+        let volumes = self.removes_volumes;
+        match blocking(move || delete(&container, &shared, volumes)).await {
             Ok(()) => {
-                self.shared.forget(&self.container.record.id);
+                self.shared.forget(&self.container.id);
+                self.shared.tell(&self.container, "destroy", []);
                 self.status.send_modify(|status| status.state = State::Removed { exit });
                 self.shared.removed();
                 self.over = true;
@@ -402,16 +430,34 @@ impl Task {
 
     /// Writes state.json. A disk that cannot be written must not stop the container.
     async fn persist(&self) {
-        if self.container.record.config.auto_remove {
+        if self.container.record().config.auto_remove {
             // Never read: such a container is deleted, not restored, when the machine starts.
             return;
         }
-        let state = self.status.borrow().state.clone();
+        let (state, restarts) = {
+            let status = self.status.borrow();
+            (status.state.clone(), status.restarts)
+        };
+        let saved = Saved { state, restarts, stopped_by_hand: self.stopped_by_hand };
         let folder = self.container.folder.clone();
-        if let Err(error) = blocking(move || folder.save(&state)).await {
+        if let Err(error) = blocking(move || folder.save(&saved)).await {
             tracing::warn!(%error, "a container's state was not written");
         }
     }
+}
+
+/// Deletes the files of a container, and lets go of its volumes. Blocks.
+fn delete(container: &Container, shared: &Shared, anonymous_volumes: bool) -> Result<(), Error> {
+    let _files = container.files.lock();
+    container.folder.remove()?;
+    let record = container.record();
+    let anonymous: Vec<String> = if anonymous_volumes {
+        let mounts = record.resolved.mounts.iter();
+        mounts.filter_map(MountPoint::anonymous_volume).map(str::to_owned).collect()
+    } else {
+        Vec::new()
+    };
+    Ok(shared.volumes.release(&record.id, &anonymous)?)
 }
 
 /// Everything from the configuration to the process. Blocks.
@@ -419,8 +465,9 @@ fn launch(
     container: &Container,
     shared: &Arc<Shared>,
     size: Option<(u16, u16)>,
-) -> Result<Launched, Error> {
-    let (config, resolved) = (&container.record.config, &container.record.resolved);
+) -> Result<(Launched, Held), Error> {
+    let record = container.record();
+    let (config, resolved) = (&record.config, &record.resolved);
     let permissions = Permissions::of(config)?;
     let cgroup = container.cgroup();
     let around = Surroundings {
@@ -439,21 +486,31 @@ fn launch(
         size,
     };
     let mut plan = plan::build(config, resolved, around)?;
+    let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes)?;
+    plan.mounts = mounts::plan::merge(plan.mounts, own);
+    let held = shared.volumes.hold(resolved.mounts.iter().filter_map(MountPoint::volume))?;
     let log = container.folder.log();
     container.hub.open(&log).map_err(Error::file("open", log))?;
     let stdio = StdioSpec { stdin: config.open_stdin, output: true };
+    let _files = container.files.lock();
     let _turn = container.networking.lock();
     let prepared = network::prepare(container, shared)?;
     prepared.change(&mut plan);
     let launched =
         prepared.with(container, shared, |network| shared.launcher.start(&plan, stdio, network));
-    launched.map_err(|failure| {
-        network::give_up(container, shared);
-        if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
-            tracing::warn!(%error, "the cgroup of a failed start was not removed");
+    match launched {
+        Ok(launched) => {
+            *container.target.lock() = Some(launched.target.clone());
+            Ok((launched, held))
         }
-        Error::Launch(failure)
-    })
+        Err(failure) => {
+            network::give_up(container, shared);
+            if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
+                tracing::warn!(%error, "the cgroup of a failed start was not removed");
+            }
+            Err(Error::Launch(failure))
+        }
+    }
 }
 
 /// Runs `work` where it may block.

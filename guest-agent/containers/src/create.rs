@@ -11,9 +11,11 @@ use crate::{
     container::{Container, blocking, spawn},
     filter::Filters,
     id::ContainerId,
+    launch::ImageView,
+    mounts::{MountPoint, Source, resolve::resolve},
     names,
     plan::Permissions,
-    state::{Kind, State},
+    state::State,
     store::{Folder, Record},
     validate,
 };
@@ -35,8 +37,8 @@ pub struct Created {
 /// A container as it is at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    /// What does not change.
-    pub record: Record,
+    /// What changes only by being asked to.
+    pub record: Arc<Record>,
     /// What does.
     pub status: Status,
     /// Its folder on the data disk.
@@ -49,6 +51,8 @@ pub struct Snapshot {
     pub capabilities: u64,
     /// Its places in networks, while it runs.
     pub endpoints: Vec<Endpoint>,
+    /// Where in the VM each of its mounts comes from; empty: from nowhere.
+    pub mount_sources: Vec<PathBuf>,
 }
 
 impl Containers {
@@ -71,9 +75,16 @@ impl Containers {
     fn create_blocking(&self, name: &str, config: Config) -> Result<Created, Error> {
         let image = self.shared.images.resolve(&config.image)?;
         let id = ContainerId::generate();
-        let resolved = Resolved::new(&id, &config, &image)?;
+        let mut resolved = Resolved::new(&id, &config, &image)?;
         let warnings = warnings(&config);
         let name = self.reserve(name, &id)?;
+        match self.mounts(&id, &config, &image) {
+            Ok(mounts) => resolved.mounts = mounts,
+            Err(error) => {
+                self.shared.table.lock().names.remove(&name);
+                return Err(error);
+            }
+        }
         let created_at = Timestamp::now();
         let record = Record { id: id.clone(), name, created_at, config, resolved };
         let name = record.name.clone();
@@ -84,15 +95,40 @@ impl Containers {
             if let Err(leftover) = folder.remove() {
                 tracing::warn!(%leftover, "a half-made container's files are left");
             }
+            let made = record.resolved.mounts.iter().filter_map(MountPoint::anonymous_volume);
+            self.give_volumes_back(&id, &made.map(str::to_owned).collect::<Vec<_>>());
             return Err(error);
         }
-        let container = spawn(&self.shared, record, state);
-        self.shared.table.lock().by_id.insert(id.clone(), container);
+        let container = spawn(&self.shared, record, state.into());
+        self.shared.table.lock().by_id.insert(id.clone(), Arc::clone(&container));
+        self.shared.tell(&container, "create", []);
         Ok(Created { id, name, warnings })
     }
 
+    /// Works out what is mounted. Nothing is left of it when that fails.
+    fn mounts(
+        &self,
+        id: &ContainerId,
+        config: &Config,
+        image: &ImageView,
+    ) -> Result<Vec<MountPoint>, Error> {
+        let others = |who: &str| Ok(self.find(who)?.record().resolved.mounts.clone());
+        let mut made = Vec::new();
+        let resolved = resolve(id, config, image, &self.shared.volumes, others, &mut made);
+        if resolved.is_err() {
+            self.give_volumes_back(id, &made);
+        }
+        resolved
+    }
+
+    fn give_volumes_back(&self, id: &ContainerId, made: &[String]) {
+        if let Err(error) = self.shared.volumes.release(id, made) {
+            tracing::warn!(%error, "volumes of a container that was not made are left");
+        }
+    }
+
     /// Takes a name before the container exists, so that two cannot get the same one.
-    fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
+    pub(crate) fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
         let mut table = self.shared.table.lock();
         if !wanted.is_empty() {
             let name = names::validate(wanted)?;
@@ -124,16 +160,19 @@ impl Containers {
         last: Option<usize>,
         filters: &Filters,
     ) -> Result<Vec<Snapshot>, Error> {
-        let mut found: Vec<Snapshot> = self.all().iter().map(|c| self.snapshot(c)).collect();
+        let mut found = self.snapshots();
         found.sort_by_key(|container| std::cmp::Reverse(container.record.created_at));
         // Asking for a state by name asks for all states, as with Docker.
         let any_state = all || last.is_some() || filters.names_a_state();
         found.retain(|container| {
-            (any_state || container.status.state.kind() == Kind::Running)
-                && filters.matches(container)
+            (any_state || container.status.state.kind().is_live()) && filters.matches(container)
         });
         found.truncate(last.unwrap_or(usize::MAX));
         Ok(found)
+    }
+
+    pub(crate) fn snapshots(&self) -> Vec<Snapshot> {
+        self.all().iter().map(|container| self.snapshot(container)).collect()
     }
 
     /// One container.
@@ -141,21 +180,31 @@ impl Containers {
     /// # Errors
     /// When there is no such container.
     pub fn inspect(&self, who: &str) -> Result<Snapshot, Error> {
-        Ok(self.snapshot(&self.find(who)?))
+        let container = self.find(who)?;
+        Ok(self.snapshot(&container))
     }
 
-    fn snapshot(&self, container: &Arc<Container>) -> Snapshot {
+    fn snapshot(&self, container: &Container) -> Snapshot {
         // The configuration was valid when it was made.
-        let capabilities = Permissions::of(&container.record.config)
+        let record = container.record();
+        let capabilities = Permissions::of(&record.config)
             .map_or(0, |permissions| permissions.capabilities.effective);
+        let source = |mount: &MountPoint| match &mount.source {
+            Source::Volume { name, subpath, .. } => {
+                self.shared.volumes.mountpoint(name).join(subpath)
+            }
+            Source::Bind { path, .. } => path.clone(),
+            Source::Tmpfs(_) => PathBuf::new(),
+        };
         Snapshot {
-            record: container.record.clone(),
             status: container.status.borrow().clone(),
             folder: container.folder.path().into(),
             log_path: container.folder.log(),
             cgroup: container.cgroup(),
             capabilities,
-            endpoints: self.shared.networks.endpoints(container.record.id.as_str()),
+            endpoints: self.shared.networks.endpoints(container.id.as_str()),
+            mount_sources: record.resolved.mounts.iter().map(source).collect(),
+            record,
         }
     }
 }

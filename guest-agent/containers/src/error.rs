@@ -58,6 +58,26 @@ pub enum Error {
     /// A network is not there, or cannot be used.
     #[error(transparent)]
     Network(#[from] linkspan_net::Error),
+    /// A volume is not there, or cannot be used.
+    #[error(transparent)]
+    Volume(#[from] crate::volumes::VolumeError),
+    /// There is nothing at a path of a container.
+    #[error("could not find the file `{}` in container `{container}`", path.display())]
+    NoSuchPath {
+        /// As the caller named it.
+        container: String,
+        /// The path.
+        path: PathBuf,
+    },
+    /// A folder is wanted.
+    #[error("`{}` is not a folder", .0.display())]
+    NotAFolder(PathBuf),
+    /// Files of a container could not be read or sent.
+    #[error(transparent)]
+    Files(#[from] linkspan_files::Error),
+    /// An archive could not be unpacked into a container.
+    #[error(transparent)]
+    Unpack(#[from] linkspan_images::Error),
     /// The process could not be started.
     #[error("{0}")]
     Launch(LaunchError),

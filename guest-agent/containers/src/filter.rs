@@ -1,5 +1,7 @@
 //! `ps --filter`: which containers are shown.
 
+use std::collections::BTreeMap;
+
 use crate::{Error, Snapshot, state::Kind};
 
 /// Filters by key: values of one key are alternatives, different keys must all match.
@@ -14,6 +16,7 @@ enum Key {
     Status,
     Exited,
     Ancestor,
+    Health,
 }
 
 impl Filters {
@@ -41,6 +44,8 @@ impl Filters {
     }
 }
 
+const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
+
 fn parse_one(text: &str) -> Result<(Key, String), Error> {
     let invalid = |why: &str| Err(Error::invalid("--filter", format!("`{text}` {why}")));
     let Some((key, value)) = text.split_once('=') else {
@@ -53,19 +58,31 @@ fn parse_one(text: &str) -> Result<(Key, String), Error> {
         "status" => Key::Status,
         "exited" => Key::Exited,
         "ancestor" => Key::Ancestor,
+        "health" => Key::Health,
         _ => {
             return Err(Error::Unsupported {
                 option: format!("--filter {key}"),
-                why: "known are id, name, label, status, exited and ancestor".into(),
+                why: "known are id, name, label, status, exited, ancestor and health".into(),
             });
         }
     };
     match key {
-        Key::Status if Kind::ALL.iter().all(|kind| kind.word() != value) => {
-            invalid("names no state; states are created, running, exited, removing and dead")
+        Key::Status if Kind::ALL.iter().all(|kind| kind.word() != value) => invalid(
+            "names no state; states are created, running, paused, restarting, exited, removing and dead",
+        ),
+        Key::Health if !HEALTH.contains(&value) => {
+            invalid("names no health; there are none, starting, healthy and unhealthy")
         }
         Key::Exited if value.parse::<i32>().is_err() => invalid("is not an exit code"),
         _ => Ok((key, value.into())),
+    }
+}
+
+/// `KEY` or `KEY=VALUE`.
+pub(crate) fn label_matches(labels: &BTreeMap<String, String>, wanted: &str) -> bool {
+    match wanted.split_once('=') {
+        Some((key, value)) => labels.get(key).is_some_and(|v| v == value),
+        None => labels.contains_key(wanted),
     }
 }
 
@@ -74,11 +91,11 @@ fn matches(key: Key, value: &str, container: &Snapshot) -> bool {
     match key {
         Key::Id => record.id.as_str().starts_with(value),
         Key::Name => record.name.contains(value.strip_prefix('/').unwrap_or(value)),
-        Key::Label => match value.split_once('=') {
-            Some((key, value)) => record.resolved.labels.get(key).is_some_and(|v| v == value),
-            None => record.resolved.labels.contains_key(value),
-        },
+        Key::Label => label_matches(&record.resolved.labels, value),
         Key::Status => state.kind().word() == value,
+        Key::Health => {
+            container.status.health.as_ref().map_or("none", |h| h.status.word()) == value
+        }
         Key::Exited => state.exit().is_some_and(|exit| exit.code.to_string() == value),
         Key::Ancestor => {
             let resolved = &record.resolved;

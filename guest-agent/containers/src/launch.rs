@@ -7,19 +7,22 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 pub use linkspan_runtime::launch::Network;
-use linkspan_runtime::plan::{CapabilitySets, Plan, Process};
+use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process, Resources};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use crate::{
     error::{ImageError, LaunchError},
+    health::Healthcheck,
     signal::Signal,
+    stats::Usage,
+    top::ProcessInfo,
 };
 
 /// What a new process's standard streams are connected to.
@@ -132,6 +135,48 @@ pub trait Launcher: Send + Sync + 'static {
     /// When the cgroup's files cannot be written.
     fn kill_all(&self, cgroup: &Path) -> io::Result<()>;
 
+    /// Freezes everything in a cgroup; returns when it has stopped. A freeze that fails is taken
+    /// back.
+    ///
+    /// # Errors
+    /// When the processes do not stop in time, or there is no such cgroup.
+    fn freeze(&self, cgroup: &Path) -> io::Result<()>;
+
+    /// Lets everything in a cgroup run on. Succeeds when there is no such cgroup.
+    ///
+    /// # Errors
+    /// When the cgroup's files cannot be written.
+    fn thaw(&self, cgroup: &Path) -> io::Result<()>;
+
+    /// Writes those limits of a cgroup that are given.
+    ///
+    /// # Errors
+    /// Names the file and the value.
+    fn limit(&self, cgroup: &Path, resources: &Resources) -> io::Result<()>;
+
+    /// What a cgroup has used up to now.
+    ///
+    /// # Errors
+    /// When there is no such cgroup, or a file cannot be read.
+    fn usage(&self, cgroup: &Path) -> io::Result<Usage>;
+
+    /// The processes of a cgroup, by pid.
+    ///
+    /// # Errors
+    /// When there is no such cgroup, or a file cannot be read.
+    fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>>;
+    /// The root of a process, with all that is mounted there, opened O_PATH.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd>;
+
+    /// Mounts the files of a container that does not run, for as long as the answer lives.
+    ///
+    /// # Errors
+    /// Names the failing step and the reason.
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError>;
+
     /// How often the kernel's OOM killer ended a process of this cgroup (memory.events).
     ///
     /// # Errors
@@ -158,6 +203,12 @@ pub trait Launcher: Send + Sync + 'static {
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()>;
 }
 
+/// Files of a container that are mounted only to be worked with.
+pub trait Mounted {
+    /// The container's root, opened O_PATH.
+    fn root(&self) -> BorrowedFd<'_>;
+}
+
 /// What a container takes from an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImageView {
@@ -179,6 +230,10 @@ pub struct ImageView {
     pub stop_signal: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// None: nothing is probed.
+    pub health: Option<Healthcheck>,
+    /// Paths that get an anonymous volume when nothing else is mounted there.
+    pub volumes: Vec<String>,
     /// The folders of its unpacked layers, base first, never empty.
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.

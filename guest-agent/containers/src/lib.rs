@@ -5,33 +5,42 @@
 //! through the trait [`launch::Launcher`], images are found through [`launch::Images`], networks
 //! through [`network::Networks`]: with the fakes behind the feature `fake` everything here runs without namespaces.
 //!
-//! Knows no wire types. Deliberately absent, for now: restart policies, health checks, events,
-//! and volumes.
+//! Knows no wire types.
 
+mod actions;
 mod attach;
 pub mod config;
 mod container;
 mod create;
 pub mod error;
+pub mod events;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+pub mod files;
 pub mod filter;
+pub mod health;
 pub mod id;
 pub mod io;
 pub mod launch;
 pub mod limits;
 pub mod log;
+pub mod mounts;
 pub mod names;
 pub mod network;
 mod output;
 pub mod plan;
+mod prune;
+pub mod restart;
 pub mod session;
 pub mod signal;
 pub mod state;
+pub mod stats;
 pub mod store;
 #[cfg(test)]
 mod tests;
+pub mod top;
 pub mod validate;
+pub mod volumes;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -44,20 +53,25 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 
 pub use attach::{AttachOptions, AttachedInput, Attachment, LogStream};
-pub use container::Status;
+pub use container::{Changes, Status};
 pub use create::{Created, Snapshot};
 pub use error::Error;
 pub use output::PATIENCE;
+pub use prune::{PruneFilters, Pruned};
 
 use crate::{
-    container::{Command, Container},
+    container::{By, Command, Container},
+    events::Events,
     id::ContainerId,
     launch::{Images, Launcher},
     limits::Capacity,
+    mounts::MountPoint,
     network::Networks,
     plan::Permissions,
     signal::Signal,
     state::{Action, Exit, Kind, State, Verdict},
+    store::Saved,
+    volumes::Volumes,
 };
 
 /// How long after SIGKILL a container may take to end before it counts as stuck (in an
@@ -79,11 +93,15 @@ pub(crate) struct Shared {
     pub(crate) images: Arc<dyn Images>,
     pub(crate) networks: Arc<dyn Networks>,
     pub(crate) capacity: Capacity,
+    pub(crate) volumes: Arc<Volumes>,
     table: Mutex<Table>,
     /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
     filters: Mutex<HashMap<u64, Vec<u64>>>,
     /// Called after a container was removed: its image's layers may be unused now.
     on_removed: Option<OnRemoved>,
+    pub(crate) events: Events,
+    /// What [`Containers::resume`] starts.
+    at_boot: Mutex<Vec<Arc<Container>>>,
 }
 
 #[derive(Default)]
@@ -107,6 +125,8 @@ pub enum WaitCondition {
 pub struct Setup {
     /// The folder of containers, made when missing.
     pub root: PathBuf,
+    /// The volumes of the VM.
+    pub volumes: Arc<Volumes>,
     /// Starts processes.
     pub launcher: Arc<dyn Launcher>,
     /// Knows images.
@@ -124,17 +144,31 @@ impl Shared {
     pub(crate) fn forget(&self, id: &ContainerId) {
         let mut table = self.table.lock();
         if let Some(container) = table.by_id.remove(id)
-            && table.names.get(container.name()) == Some(id)
+            && table.names.get(&container.name()) == Some(id)
         {
-            table.names.remove(container.name());
+            table.names.remove(&container.name());
         }
+    }
+
+    /// Tells of something that happened to a container, with Docker's attributes.
+    pub(crate) fn tell<const N: usize>(
+        &self,
+        container: &Container,
+        action: impl Into<String>,
+        details: [(&str, String); N],
+    ) {
+        let record = container.record();
+        let mut attributes = record.resolved.labels.clone();
+        let own = [("name", record.name.clone()), ("image", record.config.image.clone())];
+        attributes.extend(own.into_iter().chain(details).map(|(key, value)| (key.into(), value)));
+        self.events.publish("container", action, record.id.as_str(), attributes);
     }
 
     /// Puts a container back that could not be removed. Its name may be another's by now.
     pub(crate) fn remember(&self, container: &Arc<Container>) {
-        let id = &container.record.id;
+        let id = &container.id;
         let mut table = self.table.lock();
-        table.names.entry(container.name().into()).or_insert_with(|| id.clone());
+        table.names.entry(container.name()).or_insert_with(|| id.clone());
         table.by_id.insert(id.clone(), Arc::clone(container));
     }
 
@@ -170,15 +204,35 @@ impl Containers {
             images: setup.images,
             networks: setup.networks,
             capacity: setup.capacity,
+            volumes: setup.volumes,
             table: Mutex::default(),
             filters: Mutex::default(),
             on_removed: setup.on_removed,
+            events: Events::default(),
+            at_boot: Mutex::default(),
         });
-        for (record, state) in found {
-            let container = container::spawn(&shared, record, state);
+        for (record, saved) in found {
+            for name in record.resolved.mounts.iter().filter_map(MountPoint::volume) {
+                shared.volumes.remember(name, &record.id);
+            }
+            let Saved { state, stopped_by_hand, .. } = &saved;
+            let starts = record.config.restart.starts_at_boot(state, *stopped_by_hand);
+            let container = container::spawn(&shared, record, saved);
             shared.remember(&container);
+            if starts {
+                shared.at_boot.lock().push(container);
+            }
         }
-        Ok(Self { shared })
+        let this = Self { shared };
+        this.shared.volumes.sweep(|id| this.shared.table.lock().by_id.contains_key(id));
+        Ok(this)
+    }
+
+    /// Where everything that happens is told. Others publish here what is theirs: images,
+    /// networks, volumes.
+    #[must_use]
+    pub fn events(&self) -> &Events {
+        &self.shared.events
     }
 
     /// Finds a container by id, name, or unique beginning of an id, in Docker's order.
@@ -195,11 +249,8 @@ impl Containers {
         if who.is_empty() {
             return Err(not_found());
         }
-        let matching: Vec<_> = table
-            .by_id
-            .values()
-            .filter(|known| known.record.id.as_str().starts_with(who))
-            .collect();
+        let matching: Vec<_> =
+            table.by_id.values().filter(|known| known.id.as_str().starts_with(who)).collect();
         match matching[..] {
             [] => Err(not_found()),
             [only] => Ok(Arc::clone(only)),
@@ -234,12 +285,19 @@ impl Containers {
         if container.permit(Action::Stop)? == Verdict::AlreadySo {
             return Ok(());
         }
-        let resolved = &container.record.resolved;
-        let signal = signal.unwrap_or(resolved.stop_signal);
-        let grace = grace.unwrap_or(Duration::from_secs(resolved.stop_timeout.into()));
+        let (signal, grace) = how_to_stop(&container, signal, grace);
+        Self::stop_one(&container, signal, grace, By::Hand).await
+    }
+
+    async fn stop_one(
+        container: &Container,
+        signal: Signal,
+        grace: Duration,
+        by: By,
+    ) -> Result<(), Error> {
         let exits = container.status.borrow().exits;
-        container.ask(|reply| Command::Stop { signal, grace, reply }).await?;
-        Self::until_ended(&container, exits, grace + KILL_BUDGET).await
+        container.ask(|reply| Command::Stop { signal, grace, by, reply }).await?;
+        Self::until_ended(container, exits, grace + KILL_BUDGET).await
     }
 
     /// Sends a signal to the first process; SIGKILL goes to every process, and then this returns
@@ -258,41 +316,45 @@ impl Containers {
     }
 
     async fn until_ended(container: &Container, exits: u64, budget: Duration) -> Result<(), Error> {
-        let ended = container
-            .wait_until(|status| status.exits > exits || status.state.kind() != Kind::Running);
+        let ended =
+            container.wait_until(|status| status.exits > exits || !status.state.kind().is_live());
         match timeout(budget, ended).await {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::TimedOut {
-                name: container.name().into(),
+                name: container.name(),
                 what: "end",
                 seconds: budget.as_secs(),
             }),
         }
     }
 
-    /// Deletes a container with everything in it; returns its id. With `force`, kills it first.
+    /// Deletes a container with everything in it; returns its id. With `force`, kills it first;
+    /// with `volumes`, deletes its anonymous volumes too, where no other container has them.
     ///
     /// # Errors
     /// When its state forbids it, or its files cannot be deleted.
-    pub async fn remove(&self, who: &str, force: bool) -> Result<ContainerId, Error> {
+    pub async fn remove(
+        &self,
+        who: &str,
+        force: bool,
+        volumes: bool,
+    ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
-        container.ask(|reply| Command::Remove { force, reply }).await?;
+        container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
         let gone = container.wait_until(|status| {
             matches!(status.state, State::Removed { .. } | State::Dead { .. })
         });
         let timed_out = || Error::TimedOut {
-            name: container.name().into(),
+            name: container.name(),
             what: "go away",
             seconds: KILL_BUDGET.as_secs(),
         };
         let status = timeout(KILL_BUDGET, gone).await.map_err(|_| timed_out())?;
         match status.state {
-            State::Dead { error, .. } => Err(Error::WrongState {
-                action: "remove",
-                name: container.name().into(),
-                why: error,
-            }),
-            _ => Ok(container.record.id.clone()),
+            State::Dead { error, .. } => {
+                Err(Error::WrongState { action: "remove", name: container.name(), why: error })
+            }
+            _ => Ok(container.id.clone()),
         }
     }
 
@@ -305,7 +367,10 @@ impl Containers {
         let before = container.status.borrow().exits;
         let status = container
             .wait_until(|status| match condition {
-                WaitCondition::NotRunning => status.state.kind() != Kind::Running,
+                // A run that its policy follows with another has ended too.
+                WaitCondition::NotRunning => {
+                    status.exits > before || !status.state.kind().is_live()
+                }
                 WaitCondition::NextExit => {
                     status.exits > before || status.state.kind() == Kind::Removed
                 }
@@ -315,20 +380,23 @@ impl Containers {
         Ok(status.last_exit)
     }
 
-    /// How many run.
+    /// How many have processes.
     #[must_use]
     pub fn running(&self) -> usize {
-        let runs = |c: &&Arc<Container>| c.status.borrow().state.kind() == Kind::Running;
+        let runs = |c: &&Arc<Container>| c.status.borrow().state.process().is_some();
         self.shared.table.lock().by_id.values().filter(runs).count()
     }
 
-    /// Stops every container that runs, all at once. Returns how many, and what went wrong.
+    /// Stops every container that runs, all at once, because the machine goes down: the next boot
+    /// starts again what its policy says. Returns how many, and what went wrong.
     pub async fn stop_all(&self, grace: Option<Duration>) -> (usize, Vec<Error>) {
         let mut stops = tokio::task::JoinSet::new();
         for container in self.all() {
-            if container.status.borrow().state.kind() == Kind::Running {
-                let (this, id) = (self.clone(), container.record.id.clone());
-                stops.spawn(async move { this.stop(id.as_str(), None, grace).await });
+            if container.status.borrow().state.kind().is_live() {
+                stops.spawn(async move {
+                    let (signal, grace) = how_to_stop(&container, None, grace);
+                    Self::stop_one(&container, signal, grace, By::Machine).await
+                });
             }
         }
         let count = stops.len();
@@ -340,8 +408,8 @@ impl Containers {
     #[must_use]
     pub fn images_in_use(&self) -> Vec<(String, String, bool)> {
         let used = |c: Arc<Container>| {
-            let runs = c.status.borrow().state.kind() == Kind::Running;
-            (c.record.resolved.image_id.clone(), c.name().to_owned(), runs)
+            let runs = c.status.borrow().state.kind().is_live();
+            (c.record().resolved.image_id.clone(), c.name(), runs)
         };
         self.all().into_iter().map(used).collect()
     }
@@ -349,7 +417,18 @@ impl Containers {
     /// Whether a container stands on the layer with this diff id.
     #[must_use]
     pub fn uses_layer(&self, diff_id: &str) -> bool {
-        let uses = |c: &Arc<Container>| c.record.resolved.diff_ids.iter().any(|d| d == diff_id);
+        let uses = |c: &Arc<Container>| c.record().resolved.diff_ids.iter().any(|d| d == diff_id);
         self.shared.table.lock().by_id.values().any(uses)
     }
+}
+
+/// Fills in the container's own signal and seconds.
+fn how_to_stop(
+    container: &Container,
+    signal: Option<Signal>,
+    grace: Option<Duration>,
+) -> (Signal, Duration) {
+    let resolved = &container.record().resolved;
+    let own = || Duration::from_secs(resolved.stop_timeout.into());
+    (signal.unwrap_or(resolved.stop_signal), grace.unwrap_or_else(own))
 }

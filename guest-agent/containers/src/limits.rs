@@ -111,6 +111,28 @@ pub fn resources(limits: &Limits) -> Resources {
     }
 }
 
+/// What to write to a cgroup whose limits change from `old` to `new`. Unlike [`resources`], it
+/// says "no limit" where there was one.
+#[must_use]
+pub fn difference(old: &Limits, new: &Limits) -> Resources {
+    fn changed<T: PartialEq>(old: Option<T>, new: Option<T>, none: T) -> Option<T> {
+        if old == new { None } else { Some(new.unwrap_or(none)) }
+    }
+    let (old, new) = (resources(old), resources(new));
+    Resources {
+        memory_max: changed(old.memory_max, new.memory_max, u64::MAX),
+        swap_max: changed(old.swap_max, new.swap_max, u64::MAX),
+        memory_low: changed(old.memory_low, new.memory_low, 0),
+        cpu_max: changed(old.cpu_max, new.cpu_max, (u64::MAX, CPU_PERIOD_US)),
+        // The kernel's default.
+        cpu_weight: changed(old.cpu_weight, new.cpu_weight, 100),
+        // An empty line takes a cpuset back.
+        cpuset_cpus: changed(old.cpuset_cpus, new.cpuset_cpus, "\n".into()),
+        cpuset_mems: changed(old.cpuset_mems, new.cpuset_mems, "\n".into()),
+        pids_max: changed(old.pids_max, new.pids_max, u64::MAX),
+    }
+}
+
 /// Shares 2..262144 to weight 1..10000, linearly, as runc and crun do it.
 fn cpu_weight(shares: u64) -> u64 {
     1 + (shares.saturating_sub(2) * 9999) / 262_142
@@ -192,6 +214,21 @@ mod tests {
     fn no_limit_writes_no_file() {
         assert_eq!(resources(&Limits::default()), Resources::default());
         assert_eq!(resources(&Limits { pids: -1, ..Limits::default() }).pids_max, None);
+    }
+
+    #[test]
+    fn a_change_writes_what_differs_and_takes_back_what_is_gone() {
+        let old = Limits { memory: 64 * MIB, pids: 10, nano_cpus: 1, ..Limits::default() };
+        let new = Limits { memory: 128 * MIB, pids: -1, ..old.clone() };
+        let written = difference(&old, &new);
+        let expected = Resources {
+            memory_max: Some(128 * MIB),
+            swap_max: Some(128 * MIB),
+            pids_max: Some(u64::MAX),
+            ..Resources::default()
+        };
+        assert_eq!(written, expected);
+        assert_eq!(difference(&new, &new), Resources::default());
     }
 
     proptest! {

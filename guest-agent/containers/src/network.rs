@@ -205,7 +205,8 @@ pub(crate) enum Prepared {
 
 /// Reserves what a start needs and writes the files. [`give_up`] undoes it.
 pub(crate) fn prepare(container: &Container, shared: &Arc<Shared>) -> Result<Prepared, Error> {
-    let config = &container.record.config;
+    let record = container.record();
+    let config = &record.config;
     match config.network.mode() {
         Mode::Container(who) => join(container, shared, &who),
         mode => {
@@ -224,20 +225,20 @@ fn join(container: &Container, shared: &Arc<Shared>, who: &str) -> Result<Prepar
     let other = all.find(who)?;
     let refused = |why: &str| Error::WrongState {
         action: "join the network of",
-        name: other.name().into(),
+        name: other.name(),
         why: why.into(),
     };
-    if other.record.id == container.record.id {
+    if other.id == container.id {
         return Err(refused("it is the same container"));
     }
     let target = other.target.lock().clone().ok_or_else(|| refused("it is not running"))?;
     let namespace = shared.launcher.network_namespace(&target).map_err(|source| {
-        Error::Process { action: "join the network of", name: other.name().into(), source }
+        Error::Process { action: "join the network of", name: other.name(), source }
     })?;
     Ok(Prepared::Join {
         namespace,
         folder: other.folder.path().into(),
-        hostname: other.record.resolved.hostname.clone(),
+        hostname: other.record().resolved.hostname.clone(),
     })
 }
 
@@ -255,9 +256,9 @@ impl Prepared {
         for name in FILES {
             let at = Path::new("/etc").join(name);
             if let Some(mount) = plan.mounts.iter_mut().find(|mount| mount.destination == at)
-                && let MountKind::Bind { source, .. } = &mut mount.kind
+                && let MountKind::Bind(bind) = &mut mount.kind
             {
-                *source = folder.join(name);
+                bind.source = folder.join(name);
             }
         }
     }
@@ -273,9 +274,10 @@ impl Prepared {
             Self::Host => start(LaunchNetwork::Plain),
             Self::Join { namespace, .. } => start(LaunchNetwork::Join(namespace.as_fd())),
             Self::Own { names } => {
-                let dns = &container.record.config.network.dns;
+                let record = container.record();
+                let dns = &record.config.network.dns;
                 start(LaunchNetwork::Prepare(&|namespace| {
-                    let id = container.record.id.as_str();
+                    let id = container.id.as_str();
                     let plugged = shared.networks.plug(id, namespace, names.then_some(dns));
                     plugged.map_err(|error| error.to_string())
                 }))
@@ -286,22 +288,23 @@ impl Prepared {
 
 /// Undoes [`prepare`] after a start that failed.
 pub(crate) fn give_up(container: &Container, shared: &Shared) {
-    shared.networks.clean(shared.networks.leave(container.record.id.as_str()));
+    shared.networks.clean(shared.networks.leave(container.id.as_str()));
 }
 
 fn member(container: &Container) -> Member {
     Member {
-        id: container.record.id.to_string(),
-        name: container.name().into(),
-        hostname: container.record.config.hostname.clone(),
+        id: container.id.to_string(),
+        name: container.name(),
+        hostname: container.record().config.hostname.clone(),
     }
 }
 
 /// Writes /etc/hosts and /etc/resolv.conf for the places that the container has now. They are
 /// mounted in a container that runs, so they are written in place. Says whether there are names.
 fn write_files(container: &Container, shared: &Shared) -> Result<bool, Error> {
-    let (config, resolved) = (&container.record.config, &container.record.resolved);
-    let endpoints = shared.networks.endpoints(container.record.id.as_str());
+    let record = container.record();
+    let (config, resolved) = (&record.config, &record.resolved);
+    let endpoints = shared.networks.endpoints(container.id.as_str());
     let named = endpoints.iter().any(|endpoint| !endpoint.names.is_empty());
     let own: Vec<IpAddr> = endpoints
         .iter()
@@ -340,7 +343,7 @@ fn wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(container.record.config.network.wanted());
+            return Ok(container.record().config.network.wanted());
         }
         Err(error) => return Err(Error::file("read", path)(error)),
     };
@@ -354,7 +357,7 @@ fn wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
 
 fn remember(container: &Container, endpoints: Vec<EndpointSpec>) -> Result<(), Error> {
     let path = changed_path(container);
-    let durable = !container.record.config.auto_remove;
+    let durable = !container.record().config.auto_remove;
     crate::store::replace(&path, &Changed { format: FORMAT, endpoints }, durable)
         .map_err(Error::file("write", &path))
 }
@@ -381,7 +384,7 @@ impl Containers {
 }
 
 fn own_network(container: &Container) -> Result<(), Error> {
-    match container.record.config.network.mode() {
+    match container.record().config.network.mode() {
         Mode::Own => Ok(()),
         Mode::Host => Err(NetError::Invalid {
             option: "network".into(),
@@ -410,13 +413,13 @@ fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Re
     all.retain(|known| known.network != "none");
     if all.iter().any(|known| known.network == spec.network) {
         return Err(NetError::AlreadyConnected {
-            container: container.name().into(),
+            container: container.name(),
             network: spec.network,
         }
         .into());
     }
     if runs(container) {
-        let id = container.record.id.as_str();
+        let id = container.id.as_str();
         let had_names = shared.networks.endpoints(id).iter().any(|e| !e.names.is_empty());
         shared.networks.reserve(&member(container), std::slice::from_ref(&spec))?;
         let plugged = plug_running(container, shared, had_names);
@@ -432,8 +435,8 @@ fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Re
 fn plug_running(container: &Container, shared: &Shared, had_names: bool) -> Result<(), Error> {
     let namespace = namespace(container, shared)?;
     let names = write_files(container, shared)? && !had_names;
-    let dns = &container.record.config.network.dns;
-    let id = container.record.id.as_str();
+    let dns = &container.record().config.network.dns;
+    let id = container.id.as_str();
     Ok(shared.networks.plug(id, namespace.as_fd(), names.then_some(dns))?)
 }
 
@@ -441,7 +444,7 @@ fn plug_running(container: &Container, shared: &Shared, had_names: bool) -> Resu
 fn undo(container: &Container, shared: &Shared, network: &str) {
     let result = match namespace(container, shared) {
         Ok(namespace) => {
-            let id = container.record.id.as_str();
+            let id = container.id.as_str();
             shared.networks.disconnect(id, network, namespace.as_fd()).map_err(Error::from)
         }
         Err(_) => {
@@ -462,12 +465,12 @@ fn disconnect(container: &Container, shared: &Shared, network: &str) -> Result<(
     let before = all.len();
     all.retain(|known| known.network != name);
     if all.len() == before {
-        let (container, network) = (container.name().into(), name);
+        let (container, network) = (container.name(), name);
         return Err(NetError::NotConnected { container, network }.into());
     }
     if runs(container) {
         let namespace = namespace(container, shared)?;
-        let id = container.record.id.as_str();
+        let id = container.id.as_str();
         shared.networks.disconnect(id, &name, namespace.as_fd())?;
         write_files(container, shared)?;
     }
@@ -491,7 +494,7 @@ fn namespace(container: &Container, shared: &Shared) -> Result<OwnedFd, Error> {
     })?;
     shared.launcher.network_namespace(&target).map_err(|source| Error::Process {
         action: "enter the network of",
-        name: container.name().into(),
+        name: container.name(),
         source,
     })
 }

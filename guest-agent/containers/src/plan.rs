@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use linkspan_runtime::{
     capabilities, defaults,
     plan::{
-        CapabilitySets, Device, Mount, MountKind, Namespaces, Plan, Process, Rlimit, Rootfs,
+        Bind, CapabilitySets, Device, Mount, MountKind, Namespaces, Plan, Process, Rlimit, Rootfs,
         TerminalSize, UserSpec,
     },
 };
@@ -94,15 +94,11 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
             no_new_privileges: permissions.no_new_privileges,
             rlimits: rlimits(config),
             seccomp: if permissions.seccomp { around.seccomp } else { Vec::new() },
-            oom_score_adj: None,
+            oom_score_adj: config.oom_score_adj,
+            init: config.init,
         },
-        mounts: mounts(config.privileged, folder),
-        rootfs: Rootfs {
-            lower: resolved.layers.clone(),
-            upper: folder.join("upper"),
-            work: folder.join("work"),
-            readonly: config.read_only_rootfs,
-        },
+        mounts: mounts(config, folder),
+        rootfs: rootfs(config, resolved, folder),
         hostname: resolved.hostname.clone(),
         domainname: config.domainname.clone(),
         namespaces: Namespaces { pid: true, uts: true, ipc: true, network: true, cgroup: true },
@@ -147,7 +143,8 @@ pub fn exec(
         no_new_privileges: permissions.no_new_privileges,
         rlimits: rlimits(config),
         seccomp: if permissions.seccomp { seccomp } else { Vec::new() },
-        oom_score_adj: None,
+        oom_score_adj: config.oom_score_adj,
+        init: false,
     })
 }
 
@@ -170,17 +167,33 @@ fn rlimits(config: &Config) -> Vec<Rlimit> {
     limits
 }
 
-fn mounts(privileged: bool, folder: &Path) -> Vec<Mount> {
+/// The layers of a container.
+pub(crate) fn rootfs(config: &Config, resolved: &Resolved, folder: &Path) -> Rootfs {
+    Rootfs {
+        lower: resolved.layers.clone(),
+        upper: folder.join("upper"),
+        work: folder.join("work"),
+        readonly: config.read_only_rootfs,
+    }
+}
+
+/// The files in /etc that the engine writes.
+pub(crate) fn engine_files(folder: &Path) -> Vec<Mount> {
     let bind = |name: &str| Mount {
         destination: Path::new("/etc").join(name),
-        kind: MountKind::Bind { source: folder.join(name), recursive: false },
+        kind: MountKind::Bind(Bind::of(folder.join(name))),
         readonly: false,
         nosuid: false,
         nodev: false,
         noexec: false,
     };
-    let mut mounts = defaults::mounts(privileged, defaults::SHM_SIZE);
-    mounts.extend(["resolv.conf", "hostname", "hosts"].map(bind));
+    ["resolv.conf", "hostname", "hosts"].map(bind).to_vec()
+}
+
+fn mounts(config: &Config, folder: &Path) -> Vec<Mount> {
+    let shm_size = if config.shm_size == 0 { defaults::SHM_SIZE } else { config.shm_size };
+    let mut mounts = defaults::mounts(config.privileged, shm_size);
+    mounts.extend(engine_files(folder));
     mounts
 }
 

@@ -68,13 +68,15 @@ impl Session {
     /// # Errors
     /// When its descriptors cannot be used.
     pub fn new(launched: Launched, launcher: Arc<dyn Launcher>) -> io::Result<Self> {
-        Self::with_oom(launched, launcher, None)
+        Self::watched(launched, launcher, None, |_| {})
     }
 
-    pub(crate) fn with_oom(
+    /// `ended_with` is told the exit code before the client is.
+    pub(crate) fn watched(
         launched: Launched,
         launcher: Arc<dyn Launcher>,
         oom: Option<OomBase>,
+        ended_with: impl FnOnce(i32) + Send + 'static,
     ) -> io::Result<Self> {
         let streams = Streams::new(launched.stdio)?;
         let (sender, events) = mpsc::channel(QUEUE);
@@ -121,6 +123,7 @@ impl Session {
                 }
                 _ => false,
             };
+            ended_with(code);
             // Nobody is there to be told when the client has left.
             let _ = sender.send(Event::Exited { code, oom_killed, error: String::new() }).await;
         });

@@ -1,13 +1,21 @@
 //! The states of a container, each with its data, and which actions are legal in which.
 //!
 //! ```text
-//!            start            exits
-//!  Created ---------> Running ------> Exited --start--> Running
-//!     |                  |              |
-//!     +---- remove ------+ (force) -----+----> Removing ----> Removed
-//!                                                  |
-//!                                                  +--------> Dead (files could not be deleted)
+//!            start               pause
+//!  Created ---------> Running <---------> Paused      (a signal that ends it unpauses it)
+//!     |              ^   |  ^   unpause      |
+//!     |      back-off|   |  | start          | exits
+//!     |              |   v  |                v
+//!     |        Restarting   Exited <---------+
+//!     |              |        |  ^
+//!     |              +--stop--|--+
+//!     +---- remove -----------+ (any: force) ----> Removing ----> Removed
+//!                                                      |
+//!                                                      +--------> Dead (files not deleted)
 //! ```
+//!
+//! A run that ends goes to Restarting where the restart policy says so (`restart`), else to
+//! Exited. Running, Paused and Restarting count as running ([`Kind::is_live`]), as in Docker.
 //!
 //! [`judge`] is pure: the container's task asks it before it acts, property tests drive it.
 
@@ -47,6 +55,22 @@ pub enum State {
         /// When it was started.
         started_at: Timestamp,
     },
+    /// Its processes are frozen (cgroup.freeze).
+    Paused {
+        /// In the VM's PID namespace.
+        pid: u32,
+        /// When it was started.
+        started_at: Timestamp,
+        /// When it was paused.
+        paused_at: Timestamp,
+    },
+    /// A run has ended and its restart policy starts the next one.
+    Restarting {
+        /// How the last run ended.
+        exit: Exit,
+        /// When the next run begins.
+        next_at: Timestamp,
+    },
     /// Its first process has ended, and every other with it.
     Exited {
         /// How the last run ended.
@@ -80,6 +104,10 @@ pub enum Kind {
     Created,
     /// [`State::Running`]
     Running,
+    /// [`State::Paused`]
+    Paused,
+    /// [`State::Restarting`]
+    Restarting,
     /// [`State::Exited`]
     Exited,
     /// [`State::Removing`]
@@ -92,8 +120,22 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for tests and tables.
-    pub const ALL: [Self; 6] =
-        [Self::Created, Self::Running, Self::Exited, Self::Removing, Self::Dead, Self::Removed];
+    pub const ALL: [Self; 8] = [
+        Self::Created,
+        Self::Running,
+        Self::Paused,
+        Self::Restarting,
+        Self::Exited,
+        Self::Removing,
+        Self::Dead,
+        Self::Removed,
+    ];
+
+    /// Whether it counts as running: it has processes, or will have some without being asked.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
+    }
 
     /// The word that `ps --filter status=` and inspect use.
     #[must_use]
@@ -101,6 +143,8 @@ impl Kind {
         match self {
             Self::Created => "created",
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
             Self::Exited => "exited",
             Self::Removing => "removing",
             Self::Dead => "dead",
@@ -116,6 +160,8 @@ impl State {
         match self {
             Self::Created { .. } => Kind::Created,
             Self::Running { .. } => Kind::Running,
+            Self::Paused { .. } => Kind::Paused,
+            Self::Restarting { .. } => Kind::Restarting,
             Self::Exited { .. } => Kind::Exited,
             Self::Removing { .. } => Kind::Removing,
             Self::Dead { .. } => Kind::Dead,
@@ -127,11 +173,22 @@ impl State {
     #[must_use]
     pub fn exit(&self) -> Option<&Exit> {
         match self {
-            Self::Exited { exit, .. } => Some(exit),
+            Self::Exited { exit, .. } | Self::Restarting { exit, .. } => Some(exit),
             Self::Removing { exit } | Self::Dead { exit, .. } | Self::Removed { exit } => {
                 exit.as_ref()
             }
-            Self::Created { .. } | Self::Running { .. } => None,
+            Self::Created { .. } | Self::Running { .. } | Self::Paused { .. } => None,
+        }
+    }
+
+    /// Its first process in the VM's PID namespace and when it was started, while there is one.
+    #[must_use]
+    pub fn process(&self) -> Option<(u32, Timestamp)> {
+        match self {
+            Self::Running { pid, started_at } | Self::Paused { pid, started_at, .. } => {
+                Some((*pid, *started_at))
+            }
+            _ => None,
         }
     }
 
@@ -154,6 +211,18 @@ pub enum Action {
     Stop,
     /// Send a signal.
     Kill,
+    /// Freeze its processes.
+    Pause,
+    /// Let them run on.
+    Unpause,
+    /// Stop it where it runs, and start it.
+    Restart,
+    /// Give it another name.
+    Rename,
+    /// Change its limits or its restart policy.
+    Update,
+    /// List its processes.
+    Top,
     /// Delete it.
     Remove {
         /// Kill it first.
@@ -167,10 +236,16 @@ pub enum Action {
 
 impl Action {
     /// Every action, for tests and tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 13] = [
         Self::Start,
         Self::Stop,
         Self::Kill,
+        Self::Pause,
+        Self::Unpause,
+        Self::Restart,
+        Self::Rename,
+        Self::Update,
+        Self::Top,
         Self::Remove { force: false },
         Self::Remove { force: true },
         Self::Exec,
@@ -184,6 +259,12 @@ impl Action {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Kill => "kill",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Restart => "restart",
+            Self::Rename => "rename",
+            Self::Update => "update",
+            Self::Top => "list the processes of",
             Self::Remove { .. } => "remove",
             Self::Exec => "exec in",
             Self::Attach => "attach to",
@@ -202,31 +283,67 @@ pub enum Verdict {
     Refuse(&'static str),
 }
 
-/// Whether `action` is legal in `state`. The rules are Docker's.
+/// Whether `action` is legal in `state`. The rules are Docker's, and where a script may look for
+/// it, so are the words.
 #[must_use]
 pub fn judge(state: Kind, action: Action) -> Verdict {
     use Verdict::{AlreadySo, Go, Refuse};
-    const GOING: &str = "it is being removed";
-    const GONE: &str = "it was removed";
-    const DEAD: &str = "its removal failed half way; remove it again";
-    const NOT_RUNNING: &str = "it is not running";
     match (state, action) {
-        (Kind::Removed, _) => Refuse(GONE),
-        (Kind::Removing, _) => Refuse(GOING),
+        (Kind::Removed, _) => Refuse("it was removed"),
+        (Kind::Removing, _) => Refuse("it is being removed"),
         (Kind::Dead, Action::Remove { .. }) => Go,
         (Kind::Dead, Action::Stop) => AlreadySo,
-        (Kind::Dead, _) => Refuse(DEAD),
-        (Kind::Created | Kind::Exited, Action::Start | Action::Remove { .. }) => Go,
-        (Kind::Created | Kind::Exited, Action::Stop) => AlreadySo,
-        (Kind::Created | Kind::Exited, Action::Kill | Action::Exec) => Refuse(NOT_RUNNING),
-        // Docker's clients attach to a created container and start it then.
-        (Kind::Created, Action::Attach) => Go,
-        (Kind::Exited, Action::Attach) => Refuse("it is not running; start it first"),
+        (Kind::Dead, _) => Refuse("its removal failed half way; remove it again"),
+        (Kind::Created | Kind::Exited, _) => judge_idle(state, action),
+        (_, Action::Stop | Action::Kill | Action::Restart | Action::Rename | Action::Update)
+        | (_, Action::Remove { force: true }) => Go,
         (Kind::Running, Action::Start) => AlreadySo,
+        (Kind::Running, Action::Unpause) => Refuse(NOT_PAUSED),
         (Kind::Running, Action::Remove { force: false }) => {
             Refuse("it is running; stop it first, or remove it with --force")
         }
         (Kind::Running, _) => Go,
+        (Kind::Paused, _) => judge_paused(action),
+        (Kind::Restarting, Action::Start) => AlreadySo,
+        (Kind::Restarting, Action::Unpause) => Refuse(NOT_PAUSED),
+        (Kind::Restarting, Action::Remove { force: false }) => {
+            Refuse("it is restarting; stop it first, or remove it with --force")
+        }
+        (Kind::Restarting, _) => Refuse("it is restarting, wait until the container is running"),
+    }
+}
+
+const NOT_PAUSED: &str = "it is not paused";
+
+/// Created and Exited.
+fn judge_idle(state: Kind, action: Action) -> Verdict {
+    use Verdict::{AlreadySo, Go, Refuse};
+    match action {
+        Action::Start
+        | Action::Restart
+        | Action::Rename
+        | Action::Update
+        | Action::Remove { .. } => Go,
+        Action::Stop => AlreadySo,
+        Action::Unpause => Refuse(NOT_PAUSED),
+        Action::Kill | Action::Exec | Action::Pause | Action::Top => Refuse("it is not running"),
+        // Docker's clients attach to a created container and start it then.
+        Action::Attach if state == Kind::Created => Go,
+        Action::Attach => Refuse("it is not running; start it first"),
+    }
+}
+
+fn judge_paused(action: Action) -> Verdict {
+    use Verdict::{Go, Refuse};
+    match action {
+        Action::Start => Refuse("it is paused, try unpause instead"),
+        Action::Pause => Refuse("it is already paused"),
+        Action::Exec => Refuse("it is paused, unpause the container before exec"),
+        Action::Attach => Refuse("it is paused, unpause the container before attach"),
+        Action::Remove { force: false } => {
+            Refuse("it is paused; unpause and stop it first, or remove it with --force")
+        }
+        _ => Go,
     }
 }
 
@@ -235,63 +352,98 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What a legal action makes of a state, as the task does it.
-    fn step(state: Kind, action: Action) -> Kind {
+    /// What a legal action makes of a state, as the task does it. `restarts`: whether the policy
+    /// starts it again when a run ends by a signal that was not meant to stop it.
+    fn step(state: Kind, action: Action, restarts: bool) -> Kind {
         match (judge(state, action), action) {
-            (Verdict::Go, Action::Start) => Kind::Running,
+            (Verdict::Go, Action::Start | Action::Restart | Action::Unpause) => Kind::Running,
+            (Verdict::Go, Action::Kill) if restarts => Kind::Restarting,
             (Verdict::Go, Action::Stop | Action::Kill) => Kind::Exited,
+            (Verdict::Go, Action::Pause) => Kind::Paused,
             (Verdict::Go, Action::Remove { .. }) => Kind::Removed,
             _ => state,
         }
     }
 
+    fn walks() -> impl Strategy<Value = Vec<(usize, bool)>> {
+        proptest::collection::vec((0..Action::ALL.len(), any::<bool>()), 0..60)
+    }
+
     proptest! {
         #[test]
-        fn no_sequence_revives_a_removed_container(
-            actions in proptest::collection::vec(0..Action::ALL.len(), 0..40)
-        ) {
+        fn no_sequence_revives_a_removed_container(walk in walks()) {
             let mut state = Kind::Created;
             let mut removed = false;
-            for index in actions {
-                state = step(state, Action::ALL[index]);
+            for (index, restarts) in walk {
+                state = step(state, Action::ALL[index], restarts);
                 removed |= state == Kind::Removed;
                 prop_assert_eq!(removed, state == Kind::Removed);
             }
         }
 
         #[test]
-        fn force_removes_from_wherever_a_container_can_get_to(
-            actions in proptest::collection::vec(0..Action::ALL.len(), 0..40)
-        ) {
+        fn force_removes_and_stop_stops_from_wherever_a_container_can_get_to(walk in walks()) {
             let mut state = Kind::Created;
-            for index in actions {
-                state = step(state, Action::ALL[index]);
+            for (index, restarts) in walk {
+                state = step(state, Action::ALL[index], restarts);
+                let stopped = step(state, Action::Stop, true);
+                prop_assert!(!stopped.is_live(), "{:?} was stopped and is {:?}", state, stopped);
+                prop_assert_eq!(step(state, Action::Remove { force: true }, false), Kind::Removed);
             }
-            prop_assert_eq!(step(state, Action::Remove { force: true }), Kind::Removed);
+        }
+
+        #[test]
+        fn a_paused_container_is_left_by_unpausing_or_ending_only(walk in walks()) {
+            let mut state = Kind::Created;
+            for (index, restarts) in walk {
+                let (before, action) = (state, Action::ALL[index]);
+                state = step(state, action, restarts);
+                if before == Kind::Paused && state != Kind::Paused {
+                    let leaves = matches!(
+                        action,
+                        Action::Unpause | Action::Stop | Action::Kill | Action::Restart
+                    );
+                    let removed = action == Action::Remove { force: true };
+                    prop_assert!(leaves || removed);
+                }
+            }
         }
     }
 
     #[test]
-    fn only_a_running_container_takes_signals_and_more_processes() {
+    fn only_what_runs_takes_signals_and_only_running_more_processes() {
         for state in Kind::ALL {
-            for action in [Action::Kill, Action::Exec] {
+            assert_eq!(judge(state, Action::Kill) == Verdict::Go, state.is_live(), "{state:?}");
+            for action in [Action::Exec, Action::Pause] {
                 assert_eq!(judge(state, action) == Verdict::Go, state == Kind::Running);
             }
+            let unpause = judge(state, Action::Unpause) == Verdict::Go;
+            assert_eq!(unpause, state == Kind::Paused);
         }
     }
 
     #[test]
     fn repeating_start_or_stop_is_no_error() {
-        assert_eq!(judge(Kind::Running, Action::Start), Verdict::AlreadySo);
-        assert_eq!(judge(Kind::Exited, Action::Stop), Verdict::AlreadySo);
-        assert_eq!(judge(Kind::Created, Action::Stop), Verdict::AlreadySo);
+        for state in [Kind::Running, Kind::Restarting] {
+            assert_eq!(judge(state, Action::Start), Verdict::AlreadySo);
+        }
+        for state in [Kind::Exited, Kind::Created, Kind::Dead] {
+            assert_eq!(judge(state, Action::Stop), Verdict::AlreadySo);
+        }
     }
 
     #[test]
-    fn a_running_container_is_not_removed_without_force() {
-        assert!(matches!(
-            judge(Kind::Running, Action::Remove { force: false }),
-            Verdict::Refuse(_)
-        ));
+    fn what_counts_as_running_is_not_removed_without_force() {
+        for state in Kind::ALL.into_iter().filter(|state| state.is_live()) {
+            let verdict = judge(state, Action::Remove { force: false });
+            assert!(matches!(verdict, Verdict::Refuse(_)), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn states_of_older_versions_still_load() {
+        let old = r#"{"state":"running","pid":7,"started_at":"2026-01-01T00:00:00Z"}"#;
+        let state: State = serde_json::from_str(old).unwrap();
+        assert_eq!(state.process().map(|(pid, _)| pid), Some(7));
     }
 }

@@ -1,7 +1,8 @@
 //! The folders of containers on the data disk: config.json, state.json, log, upper, work.
 //!
 //! ```text
-//! containers/<id>/config.json    written once, last: a folder without it is a leftover
+//! containers/<id>/config.json    written last when made: a folder without it is a leftover; replaced
+//!                                by rename and update
 //!                 state.json     replaced at each change of state; not there with auto_remove
 //!                 <id>-json.log  Docker's json-file
 //!                 upper/ work/   overlayfs
@@ -33,7 +34,7 @@ const FORMAT: u32 = 1;
 /// Docker's exit code of a container that ran when the machine went down.
 const LOST: i32 = 255;
 
-/// What config.json holds: everything about a container that does not change.
+/// What config.json holds: everything about a container that changes only by being asked to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The container's id.
@@ -46,6 +47,26 @@ pub struct Record {
     pub config: Config,
     /// What that came to.
     pub resolved: Resolved,
+}
+
+/// What state.json holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The state.
+    #[serde(flatten)]
+    pub state: State,
+    /// Restarts by the policy since the last start by hand.
+    #[serde(default)]
+    pub restarts: u32,
+    /// Somebody stopped it, so that `unless-stopped` does not start it when the machine boots.
+    #[serde(default)]
+    pub stopped_by_hand: bool,
+}
+
+impl From<State> for Saved {
+    fn from(state: State) -> Self {
+        Self { state, restarts: 0, stopped_by_hand: false }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,7 +126,7 @@ impl Folder {
             fs::write(&path, text).map_err(Error::file("write", &path))?;
         }
         if self.durable {
-            self.write("state.json", state)?;
+            self.write("state.json", &Saved::from(state.clone()))?;
         }
         self.write("config.json", record)
     }
@@ -114,8 +135,16 @@ impl Folder {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, state: &State) -> Result<(), Error> {
-        self.write("state.json", state)
+    pub fn save(&self, saved: &Saved) -> Result<(), Error> {
+        self.write("state.json", saved)
+    }
+
+    /// Replaces config.json.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_record(&self, record: &Record) -> Result<(), Error> {
+        self.write("config.json", record)
     }
 
     /// Deletes everything. What is left when it fails is a leftover, see [`load`].
@@ -197,7 +226,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 /// # Errors
 /// When the folder itself cannot be read. A container that cannot be read is left alone, warned
 /// about and not returned.
-pub fn load(root: &Path) -> Result<Vec<(Record, State)>, Error> {
+pub fn load(root: &Path) -> Result<Vec<(Record, Saved)>, Error> {
     fs::create_dir_all(root).map_err(Error::file("create", root))?;
     let mut found = Vec::new();
     for entry in fs::read_dir(root).map_err(Error::file("read", root))? {
@@ -216,7 +245,7 @@ pub fn load(root: &Path) -> Result<Vec<(Record, State)>, Error> {
     Ok(found)
 }
 
-fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, State)>, Error> {
+fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, Saved)>, Error> {
     if !path.join("config.json").exists() {
         tracing::info!(container = id.short(), "deleting what is left of a container");
         Folder { path: path.into(), id, durable: false }.remove()?;
@@ -228,18 +257,18 @@ fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, State)>, Err
         folder.remove()?;
         return Ok(None);
     }
-    let before: State = read(&path.join("state.json"))?;
-    let state = after_restart(before.clone());
-    if state != before {
-        folder.save(&state)?;
+    let before: Saved = read(&path.join("state.json"))?;
+    let saved = Saved { state: after_restart(before.state.clone()), ..before };
+    if saved.state != before.state {
+        folder.save(&saved)?;
     }
-    Ok(Some((record, state)))
+    Ok(Some((record, saved)))
 }
 
 /// What a state has become by the machine having been down.
 fn after_restart(state: State) -> State {
     match state {
-        State::Running { started_at, .. } => State::Exited {
+        State::Running { started_at, .. } | State::Paused { started_at, .. } => State::Exited {
             exit: Exit {
                 code: LOST,
                 oom_killed: false,
@@ -249,6 +278,8 @@ fn after_restart(state: State) -> State {
             },
             failed: None,
         },
+        // Its policy is asked again, by the rules of a boot.
+        State::Restarting { exit, .. } => State::Exited { exit, failed: None },
         State::Removing { exit } | State::Removed { exit } => {
             State::Dead { error: "the machine went down while it was being removed".into(), exit }
         }

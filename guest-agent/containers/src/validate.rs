@@ -8,7 +8,8 @@ use crate::{
     Error,
     config::{Config, ExecConfig},
     limits::{self, Capacity},
-    network,
+    mounts, network,
+    restart::RestartPolicy,
     signal::Signal,
 };
 
@@ -30,6 +31,7 @@ pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     capabilities(config)?;
     security(&config.security_opts)?;
     network::validate(config)?;
+    mounts::check::check(config)?;
     hostname("--hostname", &config.hostname)?;
     hostname("--domainname", &config.domainname)?;
     environment(&config.env)?;
@@ -43,6 +45,20 @@ pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     }
     if !config.stop_signal.is_empty() {
         Signal::parse(&config.stop_signal).map_err(|why| Error::invalid("--stop-signal", why))?;
+    }
+    if config.auto_remove && config.restart != RestartPolicy::No {
+        let why = "conflicting options: cannot specify both --restart and --rm";
+        return Err(Error::invalid("--restart", why));
+    }
+    if let Some(health) = &config.health {
+        health.validate()?;
+        for word in &health.test {
+            text("--health-cmd", word)?;
+        }
+    }
+    // proc_pid_oom_score_adj(5)
+    if config.oom_score_adj.is_some_and(|score| !(-1000..=1000).contains(&score)) {
+        return Err(Error::invalid("--oom-score-adj", "the range is -1000 to 1000"));
     }
     if config.labels.keys().any(String::is_empty) {
         return Err(Error::invalid("--label", "a label needs a key"));

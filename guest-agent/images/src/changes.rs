@@ -14,7 +14,11 @@ const MAX_PORTS: usize = 65_535;
 
 /// Applies instructions to an empty configuration.
 pub(crate) fn apply(changes: &[String]) -> Result<Section> {
-    let mut section = Section::default();
+    apply_to(Section::default(), changes)
+}
+
+/// Applies instructions to a configuration.
+pub(crate) fn apply_to(mut section: Section, changes: &[String]) -> Result<Section> {
     for line in changes.iter().flat_map(|change| change.lines()) {
         let line = line.trim();
         // As in a Dockerfile.
@@ -98,7 +102,7 @@ fn words_of(text: &str, what: &str) -> Result<Vec<String>, String> {
     if words.is_empty() { Err(format!("{what} needs a value")) } else { Ok(words) }
 }
 
-fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
+pub(crate) fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
     let entry = format!("{key}={value}");
     let same = |other: &&mut String| other.split_once('=').is_some_and(|(k, _)| k == key);
     match env.iter_mut().find(same) {

@@ -4,6 +4,7 @@
 //! `null` where it has lists and maps, empty strings where it has enumerations.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -32,6 +33,25 @@ pub struct ExecConfig {
     pub volumes: Vec<String>,
     /// `80/tcp`.
     pub exposed_ports: Vec<String>,
+    /// HEALTHCHECK, where the image has one.
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// HEALTHCHECK of a Dockerfile. 0: the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Healthcheck {
+    /// `NONE`; `CMD` and arguments; `CMD-SHELL` and a line for a shell.
+    pub test: Vec<String>,
+    /// From the end of a probe to the next.
+    pub interval: Duration,
+    /// After which a probe has failed.
+    pub timeout: Duration,
+    /// In which failures do not count.
+    pub start_period: Duration,
+    /// The interval in that period.
+    pub start_interval: Duration,
+    /// Failures in a row that count.
+    pub retries: u32,
 }
 
 /// One step of how an image was made.
@@ -91,6 +111,47 @@ pub(crate) struct Section {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "or_default", skip_serializing_if = "String::is_empty")]
     pub(crate) stop_signal: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) healthcheck: Option<HealthSection>,
+}
+
+/// The `Healthcheck` object (moby/docker-image-spec). Spans are nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(crate) struct HealthSection {
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    test: Vec<String>,
+    #[serde(skip_serializing_if = "is_zero")]
+    interval: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    timeout: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    start_period: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    start_interval: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    retries: i64,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+impl HealthSection {
+    fn view(&self) -> Healthcheck {
+        // A negative span means nothing; Docker refuses to build such an image.
+        let span = |nanos: i64| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
+        Healthcheck {
+            test: self.test.clone(),
+            interval: span(self.interval),
+            timeout: span(self.timeout),
+            start_period: span(self.start_period),
+            start_interval: span(self.start_interval),
+            retries: u32::try_from(self.retries).unwrap_or(0),
+        }
+    }
 }
 
 /// The `{}` of Go's `map[string]struct{}`.
@@ -176,6 +237,7 @@ impl ConfigFile {
             labels: section.labels.clone(),
             volumes: section.volumes.keys().cloned().collect(),
             exposed_ports: section.exposed_ports.keys().cloned().collect(),
+            healthcheck: section.healthcheck.as_ref().map(HealthSection::view),
         }
     }
 
@@ -215,6 +277,7 @@ mod tests {
         assert_eq!(exec.volumes, ["/data"]);
         assert_eq!(exec.exposed_ports, ["80/tcp"]);
         assert_eq!(exec.stop_signal, None);
+        assert_eq!(exec.healthcheck.map(|check| check.test), Some(vec!["NONE".to_owned()]));
         assert!(exec.env.is_empty() && exec.entrypoint.is_empty());
         let none = ConfigFile::parse(br#"{"config":null,"rootfs":{}}"#, "config").unwrap();
         assert_eq!(none.exec(), ExecConfig::default());

@@ -30,6 +30,7 @@
 
 mod archive;
 mod changes;
+mod commit;
 mod compression;
 mod config;
 mod digest;
@@ -42,7 +43,8 @@ mod store;
 mod tarball;
 mod unpack;
 
-pub use config::{ExecConfig, HistoryEntry};
+pub use commit::CommitOptions;
+pub use config::{ExecConfig, Healthcheck, HistoryEntry};
 pub use digest::{Digest, DigestError, ImageId};
 pub use error::{Error, Result};
 pub use import::ImportOptions;
@@ -52,4 +54,4 @@ pub use store::{
     ContainerUse, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options, Phase,
     Progress, RemoveOptions, Removed, Store, Usage,
 };
-pub use unpack::Limits;
+pub use unpack::{Limits, copy_in};

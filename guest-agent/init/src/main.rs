@@ -11,10 +11,12 @@
 mod cwd;
 mod devices;
 mod exec;
+mod look;
 mod mounts;
 mod paths;
 mod process;
 mod program;
+mod reaper;
 mod report;
 mod rootfs;
 mod start;
@@ -57,10 +59,11 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Ok: this process was only the messenger of an exec.
+/// Ok: this process was only the messenger of an exec, or the keeper of mounts.
 fn run(report: &mut Report) -> Result<(), Failure> {
     match report.order()? {
         Order::Start { plan, .. } => start::run(report, &plan),
         Order::Exec { process, .. } => exec::run(report, *process),
+        Order::Look(look) => look::run(report, &look),
     }
 }

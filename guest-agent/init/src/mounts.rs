@@ -3,11 +3,14 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use linkspan_runtime::plan::{Mount, MountKind};
+use linkspan_runtime::plan::{Bind, Mount, MountKind, PropagationKind};
 use linkspan_sys::mount::{
-    Attributes, FsContext, attach, clone_tree, clone_tree_of, set_attributes,
+    Attributes, FsContext, MsFlags, attach, clone_tree, clone_tree_of, open_in_root,
+    set_attributes, set_propagation,
 };
 use linkspan_sys::{Errno, Result as SysResult};
+use nix::fcntl::OFlag;
+use nix::sys::stat::{Mode, fstat};
 
 use crate::paths::{Root, is_folder};
 use crate::report::{About as _, Fault};
@@ -18,12 +21,22 @@ pub(crate) fn open_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Fau
     mounts
         .iter()
         .map(|mount| match &mount.kind {
-            MountKind::Fs { .. } => Ok(None),
-            MountKind::Bind { source, recursive } => {
-                clone_tree(source, *recursive).map(Some).about(|| format!("`{}`", source.display()))
+            MountKind::Fs { .. } | MountKind::Tmpfs { .. } => Ok(None),
+            MountKind::Bind(bind) => {
+                open_source(bind).map(Some).about(|| format!("`{}`", whole(bind).display()))
             }
         })
         .collect()
+}
+
+fn open_source(bind: &Bind) -> SysResult<OwnedFd> {
+    if bind.within.as_os_str().is_empty() {
+        return clone_tree(&bind.source, bind.recursive);
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let folder = nix::fcntl::open(&bind.source, flags, Mode::empty())?;
+    let place = open_in_root(&folder, &bind.within, OFlag::O_PATH, 0)?;
+    clone_tree_of(place, bind.recursive)
 }
 
 /// Attaches the mounts of the plan, in its order, making mount points that are missing.
@@ -45,9 +58,17 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
         .and(Attributes::NO_DEV.when(mount.nodev))
         .and(Attributes::NO_EXEC.when(mount.noexec));
     match (&mount.kind, source) {
-        (MountKind::Bind { recursive, .. }, Some(tree)) => {
+        (MountKind::Bind(bind), Some(tree)) => {
             if !attributes.is_empty() {
-                set_attributes(&tree, attributes, *recursive)?;
+                set_attributes(&tree, attributes, bind.recursive && bind.readonly_below)?;
+            }
+            if let Some(propagation) = bind.propagation {
+                let kind = match propagation.kind {
+                    PropagationKind::Private => MsFlags::MS_PRIVATE,
+                    PropagationKind::Slave => MsFlags::MS_SLAVE,
+                    PropagationKind::Shared => MsFlags::MS_SHARED,
+                };
+                set_propagation(&tree, kind, propagation.recursive)?;
             }
             let target = if is_folder(&tree)? {
                 root.folder(&mount.destination)?
@@ -59,27 +80,53 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
         (MountKind::Fs { fstype, source, data }, None) => {
             let context = FsContext::open(fstype.as_str())?;
             context.set("source", source.as_str())?;
-            for option in data.split(',').filter(|option| !option.is_empty()) {
-                match option.split_once('=') {
-                    Some((key, value)) => context.set(key, value)?,
-                    None => context.set_flag(option)?,
-                }
-            }
+            set_options(&context, data)?;
             attach(context.mount(attributes)?, root.folder(&mount.destination)?)
+        }
+        (MountKind::Tmpfs { data }, None) => {
+            let target = root.folder(&mount.destination)?;
+            let context = FsContext::open("tmpfs")?;
+            context.set("source", "tmpfs")?;
+            // First, so that the options have the last word.
+            context.set("mode", format!("{:o}", fstat(&target)?.st_mode & 0o7777).as_str())?;
+            set_options(&context, data)?;
+            attach(context.mount(attributes)?, target)
         }
         // open_sources gives exactly the binds a source.
         _ => Err(Errno::EINVAL),
     }
 }
 
+fn whole(bind: &Bind) -> PathBuf {
+    // Joining nothing would add a slash.
+    if bind.within.as_os_str().is_empty() {
+        return bind.source.clone();
+    }
+    bind.source.join(&bind.within)
+}
+
+fn set_options(context: &FsContext, data: &str) -> SysResult<()> {
+    for option in data.split(',').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some((key, value)) => context.set(key, value)?,
+            None => context.set_flag(option)?,
+        }
+    }
+    Ok(())
+}
+
 fn subject(mount: &Mount) -> String {
     let destination = mount.destination.display();
     match &mount.kind {
+        MountKind::Tmpfs { data } if data.is_empty() => format!("tmpfs at `{destination}`"),
+        MountKind::Tmpfs { data } => format!("tmpfs ({data}) at `{destination}`"),
         MountKind::Fs { fstype, data, .. } if data.is_empty() => {
             format!("{fstype} at `{destination}`")
         }
         MountKind::Fs { fstype, data, .. } => format!("{fstype} ({data}) at `{destination}`"),
-        MountKind::Bind { source, .. } => format!("`{}` at `{destination}`", source.display()),
+        MountKind::Bind(bind) => {
+            format!("`{}` at `{destination}`", whole(bind).display())
+        }
     }
 }
 
@@ -95,7 +142,7 @@ pub(crate) fn mask(root: &Root, paths: &[PathBuf]) -> Result<(), Fault> {
                 if null.is_none() {
                     null = Some(root.place(Path::new("/dev/null"))?);
                 }
-                return attach(clone_tree_of(null.as_ref().ok_or(Errno::ENOENT)?)?, target);
+                return attach(clone_tree_of(null.as_ref().ok_or(Errno::ENOENT)?, false)?, target);
             }
             match &empty {
                 // Before Linux 6.15 only a mount that is attached somewhere can be copied, so the
@@ -106,7 +153,7 @@ pub(crate) fn mask(root: &Root, paths: &[PathBuf]) -> Result<(), Fault> {
                     empty = Some(made);
                     Ok(())
                 }
-                Some(made) => attach(clone_tree_of(made)?, target),
+                Some(made) => attach(clone_tree_of(made, false)?, target),
             }
         };
         cover(&target).about(|| path.display().to_string())?;
@@ -119,7 +166,7 @@ pub(crate) fn make_readonly(root: &Root, paths: &[PathBuf]) -> Result<(), Fault>
     for path in paths {
         let Some(target) = existing(root, path)? else { continue };
         let cover = || {
-            let tree = clone_tree_of(&target)?;
+            let tree = clone_tree_of(&target, false)?;
             set_attributes(&tree, Attributes::READ_ONLY, false)?;
             attach(tree, &target)
         };

@@ -15,6 +15,7 @@ use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, setsid};
 
 use crate::program;
+use crate::reaper;
 use crate::report::{About as _, Fault, Report};
 use crate::terminal::Terminal;
 use crate::user::{self, User};
@@ -62,6 +63,9 @@ pub(crate) fn become_it(
     }
     let ready = report.ready();
     report.step(Step::Execute, || ready)?;
+    if process.init {
+        report.step(Step::Execute, || reaper::split().about(|| "--init".to_owned()))?;
+    }
     report.step(Step::Execute, || Err(program::execute(process, &arguments, &environment)))
 }
 

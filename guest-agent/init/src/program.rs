@@ -117,6 +117,7 @@ mod tests {
             rlimits: Vec::new(),
             seccomp: Vec::new(),
             oom_score_adj: None,
+            init: false,
         };
         let arguments = CStrArray::new(vec![CString::new(name).unwrap()]);
         execute(&process, &arguments, &CStrArray::new(Vec::new()))

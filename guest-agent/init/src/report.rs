@@ -67,8 +67,7 @@ impl Report {
             Ok(None) => return Err(wire("the agent sent no order")),
             Err(error) => return Err(wire(&error.to_string())),
         };
-        let (Order::Start { trace, .. } | Order::Exec { trace, .. }) = &order;
-        if *trace {
+        if let Order::Start { trace: true, .. } | Order::Exec { trace: true, .. } = &order {
             let ended_us = monotonic_us();
             self.trace = Some(vec![TraceStep { step: Step::Order, began_us, ended_us }]);
         }
@@ -111,6 +110,15 @@ impl Report {
     pub(crate) fn failed(&mut self, failure: Failure) {
         let _ = self.channel.send(&InitMessage::Failed(failure), None);
         self.wait_for_go();
+    }
+
+    /// Waits until the agent closes its end, or is gone.
+    pub(crate) fn wait_for_end(&self) {
+        let mut byte = [0];
+        while matches!(
+            nix::unistd::read(self.channel.socket(), &mut byte),
+            Ok(1..) | Err(Errno::EINTR)
+        ) {}
     }
 
     fn wait_for_go(&mut self) {

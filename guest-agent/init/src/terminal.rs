@@ -40,6 +40,7 @@ pub(crate) fn open(root: &Root, size: TerminalSize) -> Result<Terminal, Fault> {
 
 /// Puts the terminal of the first process at /dev/console (config-linux.md, "Default Devices").
 pub(crate) fn bind_console(root: &Root, terminal: &Terminal) -> Result<(), Fault> {
-    let bind = || attach(clone_tree_of(&terminal.slave)?, root.file(Path::new("/dev/console"))?);
+    let bind =
+        || attach(clone_tree_of(&terminal.slave, false)?, root.file(Path::new("/dev/console"))?);
     bind().about(|| "`/dev/console`".to_owned())
 }

@@ -3,6 +3,8 @@
 //! Rules: Documentation/admin-guide/cgroup-v2.rst. Only the agent uses this; `linkspan-init` is
 //! born in its cgroup and cannot write to it.
 
+mod usage;
+
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -17,8 +19,10 @@ use linkspan_sys::nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::plan::Resources;
 
-/// The controllers that limits need.
-const CONTROLLERS: [&str; 4] = ["cpuset", "cpu", "memory", "pids"];
+pub use usage::CgroupUsage;
+
+/// The controllers that limits and statistics need.
+const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
 
 /// What went wrong with a file of cgroupfs.
 #[derive(Debug, thiserror::Error)]
@@ -441,7 +445,7 @@ mod tests {
         let control = |path: &str| {
             fs::read_to_string(folder.path().join(path).join("cgroup.subtree_control")).unwrap()
         };
-        assert_eq!(control(""), "+cpu +memory +pids");
+        assert_eq!(control(""), "+cpu +io +memory +pids");
         assert_eq!(control("a"), "+memory +pids");
         fs::write(folder.path().join("a/cgroup.subtree_control"), "").unwrap();
         hierarchy.create(Path::new("a/c"), &Resources::default()).unwrap();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! start: cgroup, limits, device filter -> spawn in new namespaces -> order -> Ready -> executed
+//! look:  spawn in a new mount namespace -> order -> Root, Ready; it stays until it is let go
 //! exec:  spawn here -> order -> it joins the container, forks a sibling -> Ready -> go -> executed
 //! ```
 //!
@@ -23,7 +24,7 @@ use linkspan_sys::{Errno, fdpass, process};
 
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
 use crate::devices::DeviceFilter;
-use crate::plan::{Device, Namespaces, Plan, Process};
+use crate::plan::{Device, Look, Namespaces, Plan, Process};
 use crate::wire::{
     CGROUP_FD, Channel, Failure, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD, Step, TARGET_FD,
     WireError,
@@ -278,6 +279,26 @@ impl<S: Spawner> Launcher<S> {
         }
     }
 
+    /// Mounts the files of a container that does not run, for as long as the answer lives.
+    ///
+    /// # Errors
+    /// Names the failing step and the reason.
+    pub fn look(&self, look: &Look) -> Result<Looking, LaunchError> {
+        let (ours, theirs) = socket_pair()?;
+        let fds = [(theirs.as_fd(), SOCKET_FD)];
+        let flags = CloneFlags::CLONE_NEWNS;
+        let errand = self.spawn(&Stdio::default(), &fds, flags, None, Role::Errand)?;
+        drop(theirs);
+        let mut channel = Channel::new(ours);
+        match root_of(&mut channel, look) {
+            Ok(root) => Ok(Looking { root, _channel: channel }),
+            Err(error) => {
+                self.spawner.abandon(errand);
+                Err(error)
+            }
+        }
+    }
+
     fn spawn(
         &self,
         stdio: &Stdio,
@@ -355,6 +376,43 @@ fn open_folder(cgroup: &Cgroup) -> Result<File, LaunchError> {
     Ok(folder.map_err(|source| CgroupError::Read { path: cgroup.path().to_owned(), source })?)
 }
 
+/// The mounted files of a container that does not run. They are unmounted when it is dropped.
+#[derive(Debug)]
+pub struct Looking {
+    // Before the channel: what is open below the root would outlive the mounts otherwise.
+    root: OwnedFd,
+    _channel: Channel,
+}
+
+impl Looking {
+    /// The container's root, opened O_PATH. Paths are to be resolved within it.
+    #[must_use]
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+fn root_of(channel: &mut Channel, look: &Look) -> Result<OwnedFd, LaunchError> {
+    match channel.send(&OrderRef::Look(look), None) {
+        // It was killed before it had read all: the end of file that follows says so.
+        Ok(()) | Err(WireError::Socket(Errno::EPIPE | Errno::ECONNRESET)) => {}
+        Err(error) => return Err(LaunchError::wire(error)),
+    }
+    let mut root = None;
+    while let Some(message) = channel.receive().map_err(LaunchError::wire)? {
+        match message {
+            InitMessage::Failed(reason) => return Err(reason.into()),
+            InitMessage::Root => root = Some(channel.take_fd().map_err(LaunchError::wire)?),
+            InitMessage::Ready { .. } => {
+                return root.ok_or_else(|| out_of_turn(&"Ready, without the root"));
+            }
+            other => return Err(out_of_turn(&other)),
+        }
+    }
+    let detail = "linkspan-init was killed before it was done".to_owned();
+    Err(Failure { step: Step::Order, errno: 0, detail }.into())
+}
+
 /// What is said after the spawn.
 struct Conversation {
     channel: Channel,
@@ -388,6 +446,7 @@ impl Conversation {
                 InitMessage::Failed(reason) if failure.is_none() => failure = Some(reason),
                 InitMessage::Failed(_) => {}
                 InitMessage::PtyMaster => self.master = Some(self.take_fd()?),
+                InitMessage::Root => return Err(out_of_turn(&message)),
                 InitMessage::Process { pid } => {
                     let pidfd = self.take_fd()?;
                     let pid = Pid::from_raw(pid);

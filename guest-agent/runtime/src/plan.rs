@@ -64,6 +64,8 @@ pub struct Process {
     pub seccomp: Vec<u64>,
     /// /proc/self/oom_score_adj; None: untouched.
     pub oom_score_adj: Option<i32>,
+    /// `linkspan-init` stays, passes signals on and reaps; the program is its child.
+    pub init: bool,
 }
 
 /// A user as the image or the command line names it.
@@ -123,6 +125,15 @@ pub struct Rootfs {
     pub readonly: bool,
 }
 
+/// The files of a container that does not run, to be looked at from outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// Mounts inside the root, in this order.
+    pub mounts: Vec<Mount>,
+}
+
 /// One mount inside the root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -152,13 +163,63 @@ pub enum MountKind {
         /// File system specific options, comma separated.
         data: String,
     },
-    /// A file or folder of the VM.
-    Bind {
-        /// Absolute, in the VM.
-        source: PathBuf,
-        /// MS_REC.
-        recursive: bool,
+    /// Memory. Without a `mode` among its options it takes that of the folder it covers.
+    Tmpfs {
+        /// Options of tmpfs(5), comma separated.
+        data: String,
     },
+    /// A file or folder of the VM.
+    Bind(Bind),
+}
+
+/// Where a bind mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bind {
+    /// Absolute, in the VM.
+    pub source: PathBuf,
+    /// What of the source, relative to it; empty: all. Resolved within the source, never through
+    /// it: what lies there may have been written by a container.
+    pub within: PathBuf,
+    /// MS_REC.
+    pub recursive: bool,
+    /// A read-only mount makes those below it read-only too.
+    pub readonly_below: bool,
+    /// How mounts and unmounts spread. None: as they do in the VM.
+    pub propagation: Option<Propagation>,
+}
+
+impl Bind {
+    /// All of a file or folder, without what is mounted below it.
+    #[must_use]
+    pub fn of(source: PathBuf) -> Self {
+        Self {
+            source,
+            within: PathBuf::new(),
+            recursive: false,
+            readonly_below: false,
+            propagation: None,
+        }
+    }
+}
+
+/// How mounts and unmounts spread to and from a mount (mount_namespaces(7), "Shared subtrees").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Propagation {
+    /// Which way.
+    pub kind: PropagationKind,
+    /// Of the mounts below too.
+    pub recursive: bool,
+}
+
+/// Which way mounts and unmounts spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PropagationKind {
+    /// No way.
+    Private,
+    /// From the VM to the container.
+    Slave,
+    /// Both ways.
+    Shared,
 }
 
 /// Which namespaces are new.

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! start:  [PtyMaster + fd]  Ready  end of file (it has executed)
+//! look:   Root + fd  Ready  (stays until the socket closes)
 //! exec:   Process + pidfd, answered by one byte, "go"
 //!         and, from the new process:  [PtyMaster + fd]  Ready  (waits for "go")  end of file
 //! ```
@@ -20,7 +21,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use linkspan_sys::{Errno, fdpass};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::plan::{Plan, Process};
+use crate::plan::{Look, Plan, Process};
 
 /// The socket, as the child has it.
 pub const SOCKET_FD: i32 = 3;
@@ -53,6 +54,8 @@ pub enum Order {
         /// Whether `Ready` shall carry times.
         trace: bool,
     },
+    /// Nothing: only to mount a container's files, so that the agent can work with them.
+    Look(Box<Look>),
 }
 
 /// [`Order`] without owning it. The same bytes.
@@ -72,6 +75,8 @@ pub enum OrderRef<'a> {
         /// Whether `Ready` shall carry times.
         trace: bool,
     },
+    /// As [`Order::Look`].
+    Look(&'a Look),
 }
 
 /// What `linkspan-init` reports.
@@ -86,6 +91,8 @@ pub enum InitMessage {
     },
     /// The master of the terminal comes along.
     PtyMaster,
+    /// look: the root comes along, opened O_PATH.
+    Root,
     /// All is done but execve(2).
     Ready {
         /// What was done when, if the order asked for it.
@@ -317,7 +324,7 @@ mod tests {
 
     use super::*;
     use crate::plan::{
-        CapabilitySets, Device, Mount, MountKind, Namespaces, Resources, Rlimit, Rootfs,
+        Bind, CapabilitySets, Device, Mount, MountKind, Namespaces, Resources, Rlimit, Rootfs,
         TerminalSize, UserSpec,
     };
 
@@ -352,6 +359,7 @@ mod tests {
                     .collect(),
                 seccomp,
                 oom_score_adj,
+                init: no_new_privileges,
             }
         }
     }
@@ -376,7 +384,7 @@ mod tests {
                     .into_iter()
                     .map(|(destination, recursive)| Mount {
                         destination: destination.into(),
-                        kind: MountKind::Bind { source: "/s".into(), recursive },
+                        kind: MountKind::Bind(Bind { recursive, ..Bind::of("/s".into()) }),
                         readonly,
                         nosuid: true,
                         nodev: false,

@@ -115,8 +115,8 @@ pub fn clone_tree<P: ?Sized + NixPath>(path: &P, recursive: bool) -> Result<Owne
 }
 
 /// The same for what a descriptor (of any kind, O_PATH too) stands for.
-pub fn clone_tree_of(fd: impl AsFd) -> Result<OwnedFd> {
-    let flags = clone_flags(false) | libc::AT_EMPTY_PATH.cast_unsigned();
+pub fn clone_tree_of(fd: impl AsFd, recursive: bool) -> Result<OwnedFd> {
+    let flags = clone_flags(recursive) | libc::AT_EMPTY_PATH.cast_unsigned();
     open_tree(fd.as_fd().as_raw_fd(), c"", flags)
 }
 
@@ -133,22 +133,38 @@ fn open_tree(folder: RawFd, path: &std::ffi::CStr, flags: libc::c_uint) -> Resul
 
 /// Adds attributes to the mount that `mount` is the root of, and with `recursive` to all below.
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool) -> Result<()> {
-    const AT_RECURSIVE: libc::c_uint = 0x8000;
     let attr =
         libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attr(mount, &attr, recursive)
+}
+
+fn set_attr(mount: impl AsFd, attr: &libc::mount_attr, recursive: bool) -> Result<()> {
+    const AT_RECURSIVE: libc::c_uint = 0x8000;
     let flags = libc::AT_EMPTY_PATH.cast_unsigned() | if recursive { AT_RECURSIVE } else { 0 };
-    // SAFETY: the kernel reads one mount_attr of the given size, which lives on this frame.
+    // SAFETY: the kernel reads one mount_attr of the given size, which lives during the call.
     check(unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
-            &raw const attr,
+            std::ptr::from_ref(attr),
             size_of::<libc::mount_attr>(),
         )
     })
     .map(drop)
+}
+
+/// Changes how mounts and unmounts spread (mount_namespaces(7), "Shared subtrees"): `propagation` is
+/// one of MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE; with `recursive`, of all mounts below too.
+pub fn set_propagation(mount: impl AsFd, propagation: MsFlags, recursive: bool) -> Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: 0,
+        attr_clr: 0,
+        propagation: propagation.bits(),
+        userns_fd: 0,
+    };
+    set_attr(mount, &attr, recursive)
 }
 
 /// Attaches a mount that is attached nowhere yet to what `target` stands for.

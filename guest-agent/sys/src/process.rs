@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
 use nix::sched::CloneFlags;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Gid, Pid, Uid};
 
@@ -55,6 +55,55 @@ pub fn exit_code(status: WaitStatus) -> Option<i32> {
         WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
         _ => None,
     }
+}
+
+/// Forks the calling process: None in the child, the child's number in the parent.
+///
+/// # Panics
+/// When the process has more than one thread: the child would inherit locks held by threads that
+/// it does not have.
+pub fn fork() -> Result<Option<Pid>> {
+    assert_eq!(crate::spawn::thread_count(), Some(1), "only a single-threaded process may fork");
+    // SAFETY: there is no other thread whose locks the child could miss.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => Ok(None),
+        nix::unistd::ForkResult::Parent { child } => Ok(Some(child)),
+    }
+}
+
+/// Blocks every signal that can be blocked; returns what was blocked before.
+pub fn block_signals() -> Result<SigSet> {
+    SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)
+}
+
+/// Takes [`block_signals`] back.
+pub fn restore_signals(before: &SigSet) -> Result<()> {
+    before.thread_set_mask()
+}
+
+/// Waits for any signal that is blocked, and takes it. By number: real-time signals have no name
+/// in [`Signal`].
+pub fn wait_signal() -> Result<i32> {
+    // SAFETY: the set is initialised by sigfillset before it is read; a null siginfo is allowed.
+    check_int(unsafe {
+        let mut set = std::mem::zeroed::<libc::sigset_t>();
+        libc::sigfillset(&raw mut set);
+        libc::sigwaitinfo(&raw const set, std::ptr::null_mut())
+    })
+}
+
+/// Sends a process a signal by number.
+pub fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: integers only.
+    check_int(unsafe { libc::kill(pid.as_raw(), signal) }).map(drop)
+}
+
+/// Closes every descriptor from `first` on, whoever owns it: only for a process that will use
+/// none of them any more, nor drop their owners.
+pub fn close_from(first: u32) {
+    // SAFETY: integers only. It cannot fail with these flags (close_range(2)); by contract no
+    // owner of a closed descriptor is used or dropped.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
 }
 
 /// Joins the namespaces in `which` of the process behind the pidfd, all of them or none

@@ -405,7 +405,7 @@ pub fn fork_as_sibling(cgroup: Option<BorrowedFd<'_>>) -> Result<Forked> {
 }
 
 /// The number of threads: the link count of /proc/self/task minus `.` and `..`.
-fn thread_count() -> Option<u64> {
+pub(crate) fn thread_count() -> Option<u64> {
     let stat = nix::sys::stat::stat("/proc/self/task").ok()?;
     Some(u64::from(stat.st_nlink as u32).saturating_sub(2))
 }

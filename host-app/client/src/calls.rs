@@ -8,7 +8,9 @@ use linkspan_proto::{
     },
     v1::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
+        event_service_client::EventServiceClient, file_service_client::FileServiceClient,
         image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
+        volume_service_client::VolumeServiceClient,
     },
 };
 use tonic::{
@@ -26,10 +28,16 @@ pub const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 pub type Wire = InterceptedService<Channel, Tag>;
 /// `linkspan.v1.ContainerService` of one machine.
 pub type ContainerCalls = ContainerServiceClient<Wire>;
+/// `linkspan.v1.EventService` of one machine.
+pub type EventCalls = EventServiceClient<Wire>;
 /// `linkspan.v1.ImageService` of one machine.
 pub type ImageCalls = ImageServiceClient<Wire>;
 /// `linkspan.v1.NetworkService` of one machine.
 pub type NetworkCalls = NetworkServiceClient<Wire>;
+/// `linkspan.v1.FileService` of one machine.
+pub type FileCalls = FileServiceClient<Wire>;
+/// `linkspan.v1.VolumeService` of one machine.
+pub type VolumeCalls = VolumeServiceClient<Wire>;
 /// `linkspan.v1.AgentService` of one machine.
 pub type AgentCalls = AgentServiceClient<Wire>;
 /// `linkspan.host.v1.MachineService`.
@@ -93,12 +101,24 @@ pub(crate) fn containers(channel: Channel, machine: Option<&str>) -> ContainerCa
     limits!(ContainerServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
+pub(crate) fn events(channel: Channel, machine: Option<&str>) -> EventCalls {
+    limits!(EventServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
 pub(crate) fn images(channel: Channel, machine: Option<&str>) -> ImageCalls {
     limits!(ImageServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn networks(channel: Channel, machine: Option<&str>) -> NetworkCalls {
     limits!(NetworkServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn files(channel: Channel, machine: Option<&str>) -> FileCalls {
+    limits!(FileServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn volumes(channel: Channel, machine: Option<&str>) -> VolumeCalls {
+    limits!(VolumeServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn agent(channel: Channel, machine: Option<&str>) -> AgentCalls {

@@ -21,8 +21,8 @@ mod start;
 mod upload;
 
 pub use calls::{
-    AgentCalls, ContainerCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES, MachineCalls,
-    NetworkCalls, Tag, Wire,
+    AgentCalls, ContainerCalls, EventCalls, FileCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES,
+    MachineCalls, NetworkCalls, Tag, VolumeCalls, Wire,
 };
 pub use linkspan_proto::{REQUEST_ID_KEY, error::Failure};
 pub use upload::new_stream_id;
@@ -239,6 +239,12 @@ impl Client {
         calls::machines(self.channel.clone())
     }
 
+    /// What happens in a machine (`None`: the default one), which is started first.
+    #[must_use]
+    pub fn events(&self, machine: Option<&str>) -> EventCalls {
+        calls::events(self.channel.clone(), machine)
+    }
+
     /// Calls on the containers of a machine (`None`: the default one), which is started first.
     #[must_use]
     pub fn containers(&self, machine: Option<&str>) -> ContainerCalls {
@@ -255,6 +261,19 @@ impl Client {
     #[must_use]
     pub fn networks(&self, machine: Option<&str>) -> NetworkCalls {
         calls::networks(self.channel.clone(), machine)
+    }
+
+    /// Calls on the files of a machine's containers (`None`: the default machine's), which is
+    /// started first.
+    #[must_use]
+    pub fn files(&self, machine: Option<&str>) -> FileCalls {
+        calls::files(self.channel.clone(), machine)
+    }
+
+    /// Calls on the volumes of a machine (`None`: the default one), which is started first.
+    #[must_use]
+    pub fn volumes(&self, machine: Option<&str>) -> VolumeCalls {
+        calls::volumes(self.channel.clone(), machine)
     }
 
     /// Calls on a machine's agent (`None`: the default machine's), which is started first.

@@ -1,4 +1,5 @@
-//! Byte streams to a machine: archives for `ImageService.Load` and `.Import`.
+//! Byte streams to and from a machine: archives for `ImageService.Load`, `.Import` and
+//! `FileService`.
 
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -35,6 +36,34 @@ impl Client {
         id: Uuid,
         reader: impl AsyncRead + Unpin,
     ) -> Result<u64, Failure> {
+        let mut stream = self.stream(machine, Kind::Upload, id).await?;
+        let mut reader = tokio::io::BufReader::with_capacity(CHUNK, reader);
+        let sent = tokio::io::copy_buf(&mut reader, &mut stream).await.map_err(lost)?;
+        stream.shutdown().await.map_err(lost)?;
+        Ok(sent)
+    }
+
+    /// Opens the byte stream `id` from a machine's agent (`None`: the default machine), to be
+    /// read to its end beside the call that names it. It also ends early when that call fails:
+    /// only the call knows.
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached.
+    #[tracing::instrument(level = "debug", skip(self))]
+    pub async fn download(
+        &self,
+        machine: Option<&str>,
+        id: Uuid,
+    ) -> Result<impl AsyncRead + Send + Unpin + use<>, Failure> {
+        self.stream(machine, Kind::Download, id).await
+    }
+
+    async fn stream(
+        &self,
+        machine: Option<&str>,
+        kind: Kind,
+        id: Uuid,
+    ) -> Result<local::Stream, Failure> {
         let machine = machine.unwrap_or_default();
         if machine.chars().any(char::is_control) {
             return Err(Failure::new(
@@ -42,23 +71,20 @@ impl Client {
                 format!("`{}` is not a machine's name", machine.escape_debug()),
             ));
         }
-        let lost = |error: std::io::Error| {
-            Failure::new(
-                ErrorCode::Unavailable,
-                format!("the byte stream to the machine broke off: {error}"),
-            )
-        };
         let mut stream = local::connect(&self.paths().streams_socket())
             .await
             .map_err(|error| Failure::new(ErrorCode::Unavailable, error.to_string()))?;
-        let preface = Preface { kind: Kind::Upload, id: *id.as_bytes() };
+        let preface = Preface { kind, id: *id.as_bytes() };
         let mut head = format!("MACHINE {machine}\n").into_bytes();
         head.extend_from_slice(&preface.encode());
         stream.write_all(&head).await.map_err(lost)?;
-
-        let mut reader = tokio::io::BufReader::with_capacity(CHUNK, reader);
-        let sent = tokio::io::copy_buf(&mut reader, &mut stream).await.map_err(lost)?;
-        stream.shutdown().await.map_err(lost)?;
-        Ok(sent)
+        Ok(stream)
     }
+}
+
+fn lost(error: std::io::Error) -> Failure {
+    Failure::new(
+        ErrorCode::Unavailable,
+        format!("the byte stream to the machine broke off: {error}"),
+    )
 }

@@ -6,6 +6,7 @@ mod budgets;
 mod drivers;
 mod log;
 mod signals;
+mod vsock_device;
 
 use std::{
     io::ErrorKind,
@@ -16,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use linkspan_engine::{Engine, EngineOptions, HostEngine};
 use linkspan_proto::DAEMON_RUNS_EXIT_CODE;
 use linkspan_state::{Config, Lock, Paths, StateError, image::ImageSearch};
@@ -32,6 +33,8 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug, Parser)]
 #[command(name = "linkspand", version)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The folder of all state. Default: `LINKSPAN_HOME`, else the user's folder for application
     /// data.
     #[arg(long, value_name = "FOLDER")]
@@ -44,12 +47,23 @@ struct Arguments {
     log: String,
 }
 
+/// What this program is besides the daemon.
+#[derive(Debug, Subcommand)]
+enum Command {
+    #[command(name = vsock_device::VSOCK_DEVICE, hide = true)]
+    VsockDevice(vsock_device::VsockDevice),
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.foreground {
         signals::leave_session();
     }
-    match run(&arguments) {
+    let done = match &arguments.command {
+        Some(Command::VsockDevice(device)) => device.run(&arguments.log),
+        None => run(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("linkspand: {error:#}");
@@ -96,7 +110,7 @@ async fn serve(paths: Paths, config: Config) -> anyhow::Result<()> {
     let grpc = bind(paths.daemon_socket()).await?;
     let home = paths.home().display().to_string();
     let engine = HostEngine::open(EngineOptions {
-        driver: drivers::for_this_host(&paths),
+        driver: drivers::for_this_host(&paths)?,
         images: ImageSearch::usual(&config),
         budgets: budgets::from_environment()?,
         paths,

@@ -23,7 +23,7 @@ use linkspan_state::{Config, MachineName, Paths, SettingsPatch, image::ImageSear
 use linkspan_transport::{GuestSocket, dialer};
 use parking_lot::Mutex;
 
-use crate::{failure, guest::AgentGuest};
+use crate::{agent_log, failure, guest::AgentGuest};
 
 pub(crate) struct Fleet {
     paths: Paths,
@@ -84,6 +84,7 @@ impl Fleet {
             let mut known = fleet.known.lock();
             match result {
                 Ok(machine) => {
+                    agent_log::follow(Arc::downgrade(&fleet), &machine);
                     known.machines.insert(name, machine);
                 }
                 Err(error) => {
@@ -199,6 +200,7 @@ impl Fleet {
             let mut known = fleet.known.lock();
             known.making.remove(&name);
             if let Ok(machine) = &made {
+                agent_log::follow(Arc::downgrade(&fleet), machine);
                 known.machines.insert(name, machine.clone());
             }
             made

@@ -5,6 +5,7 @@
 //! what a machine looks like to a client. Called by the faces through [`Engine`]. It does not:
 //! decode or encode a wire protocol, know a driver, or copy bytes.
 
+mod agent_log;
 mod builtin;
 mod engine;
 mod failure;

@@ -34,6 +34,7 @@ mod stop;
 #[cfg(test)]
 mod tests;
 mod tracker;
+mod unsupported;
 
 pub use disk::MIN_FREE_BYTES;
 pub use error::MachineError;
@@ -45,3 +46,4 @@ pub use policy::Refusal;
 pub use serial::SerialLog;
 pub use settings::{HostLimits, Settings, SettingsError};
 pub use state::{Ended, Snapshot, State, Status};
+pub use unsupported::UnsupportedDriver;

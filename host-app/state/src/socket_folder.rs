@@ -14,8 +14,8 @@ use crate::{StateError, create_private_folder, folder::create_in_public_place};
 pub const SOCKET_PATH_LIMIT: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// `machines/` + the longest machine name + `/run/` + the longest file that a driver puts there
-/// (`vhost-device-vsock.sock_1026` and such).
-const LONGEST_BELOW_HOME: usize = 1 + 9 + 31 + 5 + 28;
+/// (`vsock.sock_4294967295`).
+const LONGEST_BELOW_HOME: usize = 1 + 9 + 31 + 5 + 21;
 
 /// The file in the home folder that has the choice.
 const RECORD: &str = "socket-folder";

@@ -42,19 +42,13 @@ impl Dial for Dialer {
         let stream = UnixStream::connect(&self.path)
             .await
             .map_err(|error| with_subject(&error, self.path.display()))?;
-        // In a task of its own, because a caller may stop waiting at any moment: if our end closes
-        // between `CONNECT` and `OK`, vhost-device-vsock 0.3 panics on writing its answer, and the
-        // whole machine loses its vsock. The task holds the end open until the answer came.
-        let handshake = tokio::spawn(handshake(stream, port));
-        let stream = tokio::time::timeout(HANDSHAKE, handshake)
-            .await
-            .map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("guest port {port} did not answer within {} s", HANDSHAKE.as_secs()),
-                )
-            })?
-            .map_err(io::Error::other)??;
+        let handshake = handshake(stream, port);
+        let stream = tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("guest port {port} did not answer within {} s", HANDSHAKE.as_secs()),
+            )
+        })??;
         Ok(Box::pin(stream))
     }
 }
@@ -67,7 +61,6 @@ async fn handshake(mut stream: UnixStream, port: u32) -> io::Result<UnixStream> 
             format!("nothing listens on guest port {port}"),
         )
     };
-    // One write: the device reads the line with a single call.
     let request = format!("CONNECT {port}\n");
     stream.write_all(request.as_bytes()).await.map_err(refused)?;
 

@@ -60,9 +60,8 @@ pub enum GuestSocket {
         /// The guest's.
         cid: u32,
     },
-    /// A unix socket that speaks `CONNECT <port>\n` / `OK <n>\n` (Firecracker's hybrid vsock, as
-    /// `vhost-device-vsock` and cloud-hypervisor have it). Guest-opened connections to host port
-    /// N arrive at `<path>_N`.
+    /// A unix socket that speaks `CONNECT <port>\n` / `OK <n>\n` (Firecracker's hybrid vsock).
+    /// Guest-opened connections to host port N arrive at `<path>_N`.
     Hybrid {
         /// The socket.
         path: PathBuf,

@@ -187,7 +187,7 @@ impl Host {
     pub fn daemon_pid(&self) -> i32 {
         self.processes()
             .into_iter()
-            .find(|(_, command)| command.contains("linkspand"))
+            .find(|(_, command)| is_daemon(command))
             .map(|(pid, _)| pid)
             .expect("a daemon runs")
     }
@@ -256,6 +256,18 @@ impl Drop for Host {
             eprintln!("left behind, and killed: {process}");
         }
     }
+}
+
+/// Whether a process with this command line is the daemon. The vsock device is the same program.
+#[must_use]
+pub fn is_daemon(command: &str) -> bool {
+    command.contains("linkspand") && !is_vsock_device(command)
+}
+
+/// Whether a process with this command line is a machine's vsock device.
+#[must_use]
+pub fn is_vsock_device(command: &str) -> bool {
+    command.contains("linkspand vsock-device")
 }
 
 /// Waits for a started command.

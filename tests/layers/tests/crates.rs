@@ -121,9 +121,14 @@ fn root() -> PathBuf {
 #[test]
 fn the_runtime_is_synchronous_and_knows_no_wire_types() {
     let graph = Graph::load();
-    for crate_ in
-        ["linkspan-runtime", "linkspan-init", "linkspan-sys", "linkspan-images", "linkspan-net"]
-    {
+    for crate_ in [
+        "linkspan-runtime",
+        "linkspan-init",
+        "linkspan-sys",
+        "linkspan-images",
+        "linkspan-files",
+        "linkspan-net",
+    ] {
         for foreign in ["tokio", "tonic", "linkspan-proto"] {
             graph.forbid(crate_, foreign, "it is on the synchronous side");
         }
@@ -151,6 +156,17 @@ fn drivers_know_neither_engine_nor_agent_protocol_nor_each_other() {
             ["linkspan-machine", "linkspan-engine", "linkspan-gateway", "linkspan-client"]
         {
             graph.forbid(general, driver, "only the daemon's wiring names a driver");
+        }
+    }
+}
+
+#[test]
+fn the_vsock_device_knows_nothing_of_ours_and_only_the_daemon_knows_it() {
+    let graph = Graph::load();
+    for other in graph.members.keys().filter(|name| *name != "linkspan-vsock-device") {
+        graph.forbid("linkspan-vsock-device", other, "it is a process beside QEMU");
+        if other != "linkspan-daemon" {
+            graph.forbid(other, "linkspan-vsock-device", "only the daemon's program is it");
         }
     }
 }

@@ -21,7 +21,7 @@ use super::{
     Guest, ShellSpec, blocking,
     stdio::{self, Output},
 };
-use crate::{boot::DATA, boot::timeline::since_kernel_us};
+use crate::{boot::DATA, boot::timeline::since_kernel_us, console};
 
 /// What this agent can do beyond the protocol's version.
 const FEATURES: &[&str] = &["byte-streams", "start-trace", "shell"];
@@ -130,13 +130,13 @@ impl AgentService for Face {
             return Ok(Response::new(Box::pin(recent)));
         }
         let live = stream::unfold(live, |mut live| async {
-            loop {
-                match live.recv().await {
-                    Ok(record) => return Some((Ok(record), live)),
-                    // A slow reader misses records rather than holding the agent up.
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return None,
+            match live.recv().await {
+                Ok(record) => Some((Ok(record), live)),
+                // A slow reader misses records rather than holding the agent up.
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    Some((Ok(console::gap(missed)), live))
                 }
+                Err(broadcast::error::RecvError::Closed) => None,
             }
         });
         Ok(Response::new(Box::pin(futures::StreamExt::chain(recent, live))))

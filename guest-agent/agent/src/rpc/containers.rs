@@ -4,8 +4,8 @@ use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
 use linkspan_containers::{
-    AttachOptions, Attachment, Error, WaitCondition, filter::Filters, io::Channel, log::Select,
-    signal::Signal,
+    AttachOptions, Attachment, Error, PruneFilters, WaitCondition, filter::Filters, io::Channel,
+    log::Select, signal::Signal,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -23,9 +23,10 @@ use crate::failure::of_container;
 pub(super) struct Face(pub(super) Guest);
 
 type Answer<T> = Result<Response<T>, Status>;
+type Samples = Pin<Box<dyn Stream<Item = Result<wire::ContainerStatsResponse, Status>> + Send>>;
 type Records = Pin<Box<dyn Stream<Item = Result<wire::ContainerLogsResponse, Status>> + Send>>;
 
-fn refuse(error: Error) -> Status {
+pub(super) fn refuse(error: Error) -> Status {
     of_container(&error).into()
 }
 
@@ -47,6 +48,7 @@ impl ContainerService for Face {
     type LogsStream = Records;
     type AttachStream = Output;
     type ExecStream = Output;
+    type StatsStream = Samples;
 
     async fn create(
         &self,
@@ -96,8 +98,8 @@ impl ContainerService for Face {
         request: Request<wire::RemoveContainerRequest>,
     ) -> Answer<wire::RemoveContainerResponse> {
         let request = request.into_inner();
-        let id =
-            self.0.containers.remove(&request.container, request.force).await.map_err(refuse)?;
+        let wire::RemoveContainerRequest { container, force, volumes } = request;
+        let id = self.0.containers.remove(&container, force, volumes).await.map_err(refuse)?;
         Ok(Response::new(wire::RemoveContainerResponse { id: id.to_string() }))
     }
 
@@ -140,6 +142,83 @@ impl ContainerService for Face {
             oom_killed: exit.oom_killed,
             error: exit.error,
         })))
+    }
+
+    async fn pause(
+        &self,
+        request: Request<wire::PauseContainerRequest>,
+    ) -> Answer<wire::PauseContainerResponse> {
+        self.0.containers.pause(&request.into_inner().container).await.map_err(refuse)?;
+        Ok(Response::new(wire::PauseContainerResponse {}))
+    }
+
+    async fn unpause(
+        &self,
+        request: Request<wire::UnpauseContainerRequest>,
+    ) -> Answer<wire::UnpauseContainerResponse> {
+        self.0.containers.unpause(&request.into_inner().container).await.map_err(refuse)?;
+        Ok(Response::new(wire::UnpauseContainerResponse {}))
+    }
+
+    async fn restart(
+        &self,
+        request: Request<wire::RestartContainerRequest>,
+    ) -> Answer<wire::RestartContainerResponse> {
+        let request = request.into_inner();
+        let signal = signal(&request.signal, None)?;
+        let grace = request.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
+        self.0.containers.restart(&request.container, signal, grace).await.map_err(refuse)?;
+        Ok(Response::new(wire::RestartContainerResponse {}))
+    }
+
+    async fn rename(
+        &self,
+        request: Request<wire::RenameContainerRequest>,
+    ) -> Answer<wire::RenameContainerResponse> {
+        let request = request.into_inner();
+        self.0.containers.rename(&request.container, &request.name).await.map_err(refuse)?;
+        Ok(Response::new(wire::RenameContainerResponse {}))
+    }
+
+    async fn update(
+        &self,
+        request: Request<wire::UpdateContainerRequest>,
+    ) -> Answer<wire::UpdateContainerResponse> {
+        let (container, changes) = convert::changes(request.into_inner()).map_err(refuse)?;
+        self.0.containers.update(&container, changes).await.map_err(refuse)?;
+        Ok(Response::new(wire::UpdateContainerResponse::default()))
+    }
+
+    async fn prune(
+        &self,
+        request: Request<wire::PruneContainersRequest>,
+    ) -> Answer<wire::PruneContainersResponse> {
+        let filters = PruneFilters::parse(&request.into_inner().filters).map_err(refuse)?;
+        let pruned = self.0.containers.prune(&filters).await;
+        Ok(Response::new(wire::PruneContainersResponse {
+            ids: pruned.ids.into_iter().map(String::from).collect(),
+            reclaimed_bytes: pruned.bytes,
+        }))
+    }
+
+    async fn top(
+        &self,
+        request: Request<wire::TopContainerRequest>,
+    ) -> Answer<wire::TopContainerResponse> {
+        let request = request.into_inner();
+        let top = self.0.containers.top(&request.container, &request.ps_args).await;
+        let top = top.map_err(refuse)?;
+        let processes = top.rows.into_iter().map(|values| wire::TopRow { values }).collect();
+        Ok(Response::new(wire::TopContainerResponse { titles: top.titles, processes }))
+    }
+
+    async fn stats(&self, request: Request<wire::ContainerStatsRequest>) -> Answer<Samples> {
+        let request = request.into_inner();
+        let stats = self.0.containers.stats(&request.containers, request.all).map_err(refuse)?;
+        Ok(Response::new(Box::pin(stream::unfold(stats, |mut stats| async {
+            let containers = stats.next().await.into_iter().map(convert::sample).collect();
+            Some((Ok(wire::ContainerStatsResponse { containers }), stats))
+        }))))
     }
 
     async fn logs(&self, request: Request<wire::ContainerLogsRequest>) -> Answer<Records> {

@@ -1,15 +1,21 @@
 //! Between the wire's types and those of `containers`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use linkspan_containers::{
-    Error, Snapshot,
+    Changes, Error, Snapshot,
     config::{Config, ExecConfig, Limits, Ulimit},
     error::Error as ContainerError,
+    health::{Health, Healthcheck, ProbeResult},
+    restart::RestartPolicy,
     state::{Kind, State},
+    stats::Sample,
 };
 use linkspan_proto::{error::Failure, v1 as wire};
 
-use super::networks;
+use super::{mounts, networks};
+use crate::failure;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
     i64::try_from(time.as_nanosecond()).unwrap_or_default()
@@ -26,6 +32,94 @@ pub(super) fn bound(nanos: i64) -> Result<Option<Timestamp>, Error> {
     })
 }
 
+fn policy(policy: &wire::RestartPolicy) -> Result<RestartPolicy, Error> {
+    RestartPolicy::new(&policy.name, policy.maximum_retry_count)
+}
+
+fn restart_policy(asked: Option<&wire::RestartPolicy>) -> Result<RestartPolicy, Failure> {
+    let asked = asked.map(policy).transpose();
+    Ok(asked.map_err(|error| failure::of_container(&error))?.unwrap_or_default())
+}
+
+fn policy_to_wire(policy: RestartPolicy) -> wire::RestartPolicy {
+    wire::RestartPolicy { name: policy.name().into(), maximum_retry_count: policy.max_retries() }
+}
+
+fn healthcheck(check: wire::Healthcheck) -> Healthcheck {
+    Healthcheck {
+        test: check.test,
+        interval: Duration::from_nanos(check.interval_nanos),
+        timeout: Duration::from_nanos(check.timeout_nanos),
+        start_period: Duration::from_nanos(check.start_period_nanos),
+        start_interval: Duration::from_nanos(check.start_interval_nanos),
+        retries: check.retries,
+    }
+}
+
+fn healthcheck_to_wire(check: &Healthcheck) -> wire::Healthcheck {
+    let nanos = |span: Duration| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    wire::Healthcheck {
+        test: check.test.clone(),
+        interval_nanos: nanos(check.interval),
+        timeout_nanos: nanos(check.timeout),
+        start_period_nanos: nanos(check.start_period),
+        start_interval_nanos: nanos(check.start_interval),
+        retries: check.retries,
+    }
+}
+
+fn health_to_wire(health: &Health) -> wire::Health {
+    let result = |result: &ProbeResult| wire::HealthResult {
+        started_unix_nanos: nanos(result.started_at),
+        finished_unix_nanos: nanos(result.finished_at),
+        exit_code: result.exit_code,
+        output: result.output.clone(),
+    };
+    wire::Health {
+        status: health.status.word().into(),
+        failing_streak: health.failing_streak,
+        log: health.log.iter().map(result).collect(),
+    }
+}
+
+/// Which container, and what changes.
+pub(super) fn changes(request: wire::UpdateContainerRequest) -> Result<(String, Changes), Error> {
+    let changes = Changes {
+        memory: request.memory_bytes,
+        memory_swap: request.memory_swap_bytes,
+        memory_reservation: request.memory_reservation_bytes,
+        nano_cpus: request.nano_cpus,
+        cpu_shares: request.cpu_shares,
+        cpuset_cpus: request.cpuset_cpus,
+        cpuset_mems: request.cpuset_mems,
+        pids: request.pids_limit,
+        restart: request.restart_policy.as_ref().map(policy).transpose()?,
+    };
+    Ok((request.container, changes))
+}
+
+pub(super) fn sample(sample: Sample) -> wire::ContainerStats {
+    wire::ContainerStats {
+        id: sample.id.to_string(),
+        name: sample.name,
+        unix_nanos: nanos(sample.time),
+        usage: sample.usage.map(|usage| wire::ContainerUsage {
+            cpu_nanos: usage.cpu_ns,
+            system_cpu_nanos: usage.system_ns,
+            cpus: usage.cpus,
+            memory_bytes: usage.memory,
+            memory_limit_bytes: usage.memory_limit,
+            pids: usage.pids,
+            pids_limit: usage.pids_limit,
+            block_read_bytes: usage.block_read,
+            block_written_bytes: usage.block_written,
+        }),
+        cpu_percent: sample.cpu_percent,
+    }
+}
+
+/// # Errors
+/// What does not exist or cannot be: a restart policy, an address.
 pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
     let limits = config.resources.unwrap_or_default();
     Ok(Config {
@@ -66,6 +160,14 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         security_opts: config.security_opts,
         group_add: config.group_add,
         network: networks::config(config.network.unwrap_or_default())?,
+        restart: restart_policy(config.restart_policy.as_ref())?,
+        health: config.healthcheck.map(healthcheck),
+        init: config.init,
+        oom_score_adj: config.oom_score_adj,
+        mounts: config.mounts.into_iter().map(mounts::from_wire).collect(),
+        volumes_from: config.volumes_from,
+        volume_driver: config.volume_driver,
+        shm_size: config.shm_size_bytes,
     })
 }
 
@@ -128,15 +230,23 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         security_opts: config.security_opts.clone(),
         group_add: config.group_add.clone(),
         network: Some(networks::config_to_wire(&config.network)),
+        restart_policy: Some(policy_to_wire(config.restart)),
+        healthcheck: config.health.as_ref().map(healthcheck_to_wire),
+        init: config.init,
+        oom_score_adj: config.oom_score_adj,
+        mounts: config.mounts.iter().map(mounts::to_wire).collect(),
+        volumes_from: config.volumes_from.clone(),
+        volume_driver: config.volume_driver.clone(),
+        shm_size_bytes: config.shm_size,
     }
 }
 
 pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
     let (record, state) = (&container.record, &container.status.state);
     let exit = state.exit();
-    let started = match state {
-        State::Running { started_at, .. } => Some(*started_at),
-        _ => exit.map(|exit| exit.started_at),
+    let started = match state.process() {
+        Some((_, started_at)) => Some(started_at),
+        None => exit.map(|exit| exit.started_at),
     };
     wire::ContainerSummary {
         id: record.id.to_string(),
@@ -148,6 +258,8 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
         state: match state.kind() {
             Kind::Created => wire::ContainerState::Created,
             Kind::Running => wire::ContainerState::Running,
+            Kind::Paused => wire::ContainerState::Paused,
+            Kind::Restarting => wire::ContainerState::Restarting,
             Kind::Exited => wire::ContainerState::Exited,
             Kind::Removing | Kind::Removed => wire::ContainerState::Removing,
             Kind::Dead => wire::ContainerState::Dead,
@@ -160,6 +272,7 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
             linkspan_containers::error::LaunchError::exit_code,
         ),
         labels: record.resolved.labels.clone().into_iter().collect(),
+        health: container.status.health.as_ref().map_or("", |h| h.status.word()).into(),
     }
 }
 
@@ -170,10 +283,7 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
     wire::ContainerDetail {
         summary: Some(summary(container)),
         config: Some(config_to_wire(&record.config)),
-        pid: match state {
-            State::Running { pid, .. } => *pid,
-            _ => 0,
-        },
+        pid: state.process().map_or(0, |(pid, _)| pid),
         oom_killed: exit.is_some_and(|exit| exit.oom_killed),
         error: match state {
             State::Dead { error, .. } => error.clone(),
@@ -205,5 +315,9 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
             })
             .collect(),
         endpoints: container.endpoints.iter().map(networks::endpoint).collect(),
+        restart_count: container.status.restarts,
+        health: container.status.health.as_deref().map(health_to_wire),
+        healthcheck: resolved.health.as_ref().map(healthcheck_to_wire),
+        mounts: mounts::points(container),
     }
 }

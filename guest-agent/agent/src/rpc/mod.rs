@@ -3,20 +3,26 @@
 mod agent;
 mod containers;
 mod convert;
+mod events;
+mod files;
 mod images;
+mod mounts;
 mod networks;
 mod stdio;
+mod volumes;
 
 use std::sync::Arc;
 
-use linkspan_containers::{Containers, launch::Launcher};
+use linkspan_containers::{Containers, launch::Launcher, volumes::Volumes};
 use linkspan_images::Store;
 use linkspan_net::Networks;
 use linkspan_proto::{
     error::Failure,
     v1::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
+        event_service_server::EventServiceServer, file_service_server::FileServiceServer,
         image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
+        volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -32,6 +38,8 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub struct Guest {
     /// The containers.
     pub containers: Containers,
+    /// The volumes.
+    pub volumes: Arc<Volumes>,
     /// The images.
     pub images: Arc<Store>,
     /// The networks.
@@ -85,6 +93,18 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             ContainerServiceServer::new(containers::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            EventServiceServer::new(events::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            FileServiceServer::new(files::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            VolumeServiceServer::new(volumes::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

@@ -10,24 +10,26 @@ use std::{
     collections::{HashMap, HashSet},
     fs::File,
     io::{self, Write as _},
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use linkspan_runtime::plan::{CapabilitySets, Plan, Process};
+use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process, Resources};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::{
     error::{ImageError, LaunchError, LaunchKind},
     launch::{
-        ExitCode, ImageView, Images, Launched, Launcher, Network, Stdio, StdioSpec, Target,
-        TraceStep,
+        ExitCode, ImageView, Images, Launched, Launcher, Mounted, Network, Stdio, StdioSpec,
+        Target, TraceStep,
     },
     signal::Signal,
+    stats::Usage,
+    top::ProcessInfo,
 };
 
 pub use networks::FakeNetworks;
@@ -38,10 +40,16 @@ pub struct FakeLauncher {
     table: Arc<Table>,
 }
 
-#[derive(Default)]
 struct Table {
     inner: Mutex<Inner>,
     changed: Condvar,
+    born: Instant,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), changed: Condvar::new(), born: Instant::now() }
+    }
 }
 
 #[derive(Default)]
@@ -50,11 +58,16 @@ struct Inner {
     processes: HashMap<u32, Running>,
     cgroups: HashMap<PathBuf, u64>,
     plans: Vec<Plan>,
+    /// Frozen cgroups, with the signals that wait for the thaw.
+    frozen: HashMap<PathBuf, Vec<(u32, Signal)>>,
+    limits: Vec<Resources>,
+    refuses_limits: bool,
 }
 
 struct Running {
     signals: File,
     cgroup: PathBuf,
+    command: String,
 }
 
 impl FakeLauncher {
@@ -76,6 +89,23 @@ impl FakeLauncher {
         self.table.inner.lock().plans.clone()
     }
 
+    /// Every change of limits that was written, oldest first.
+    #[must_use]
+    pub fn limits(&self) -> Vec<Resources> {
+        self.table.inner.lock().limits.clone()
+    }
+
+    /// From now on the "kernel" refuses changes of limits, or takes them again.
+    pub fn refuse_limits(&self, refuses: bool) {
+        self.table.inner.lock().refuses_limits = refuses;
+    }
+
+    /// The cgroups that are frozen.
+    #[must_use]
+    pub fn frozen(&self) -> usize {
+        self.table.inner.lock().frozen.len()
+    }
+
     fn launch(
         &self,
         process: &Process,
@@ -95,7 +125,10 @@ impl FakeLauncher {
         let mut inner = self.table.inner.lock();
         inner.last_pid += 1;
         let pid = inner.last_pid;
-        inner.processes.insert(pid, Running { signals: sender, cgroup: cgroup.into() });
+        inner.processes.insert(
+            pid,
+            Running { signals: sender, cgroup: cgroup.into(), command: process.args.join(" ") },
+        );
         drop(inner);
         let stage = programs::Stage {
             args: process.args.clone(),
@@ -233,15 +266,84 @@ impl Launcher for FakeLauncher {
     }
 
     fn signal(&self, target: &Target, signal: Signal) -> io::Result<()> {
-        if let Some(process) = self.table.inner.lock().processes.get(&target.pid) {
+        let mut inner = self.table.inner.lock();
+        // A frozen process takes only SIGKILL.
+        if signal != Signal::KILL
+            && let Some(waiting) = inner.frozen.get_mut(&target.cgroup)
+        {
+            waiting.push((target.pid, signal));
+        } else if let Some(process) = inner.processes.get(&target.pid) {
             process.send(signal);
         }
         Ok(())
     }
 
+    fn freeze(&self, cgroup: &Path) -> io::Result<()> {
+        self.table.inner.lock().frozen.entry(cgroup.into()).or_default();
+        Ok(())
+    }
+
+    fn thaw(&self, cgroup: &Path) -> io::Result<()> {
+        let mut inner = self.table.inner.lock();
+        for (pid, signal) in inner.frozen.remove(cgroup).unwrap_or_default() {
+            if let Some(process) = inner.processes.get(&pid) {
+                process.send(signal);
+            }
+        }
+        Ok(())
+    }
+
+    fn limit(&self, _cgroup: &Path, resources: &Resources) -> io::Result<()> {
+        let mut inner = self.table.inner.lock();
+        if inner.refuses_limits {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        inner.limits.push(resources.clone());
+        Ok(())
+    }
+
+    /// One CPU of two, and 1 MiB a process.
+    fn usage(&self, cgroup: &Path) -> io::Result<Usage> {
+        let inner = self.table.inner.lock();
+        let count = inner.processes.values().filter(|process| process.cgroup == cgroup).count();
+        let passed = u64::try_from(self.table.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Ok(Usage {
+            cpu_ns: passed,
+            system_ns: passed * 2,
+            cpus: 2,
+            memory: (count as u64) << 20,
+            memory_limit: 64 << 20,
+            pids: count as u64,
+            ..Usage::default()
+        })
+    }
+
+    fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>> {
+        let inner = self.table.inner.lock();
+        let of_it = inner.processes.iter().filter(|(_, process)| process.cgroup == cgroup);
+        let info = |(pid, process): (&u32, &Running)| ProcessInfo {
+            pid: *pid,
+            command: process.command.clone(),
+            ..ProcessInfo::default()
+        };
+        let mut found: Vec<_> = of_it.map(info).collect();
+        found.sort_by_key(|process| process.pid);
+        Ok(found)
+    }
+
     fn kill_all(&self, cgroup: &Path) -> io::Result<()> {
         self.table.inner.lock().signal_all(cgroup);
         Ok(())
+    }
+
+    fn root_of(&self, target: &Target) -> io::Result<OwnedFd> {
+        let inner = self.table.inner.lock();
+        let plan = inner.plans.iter().rfind(|plan| plan.cgroup == target.cgroup);
+        open(&plan.ok_or(io::ErrorKind::NotFound)?.rootfs.upper)
+    }
+
+    fn look(&self, look: &Look) -> Result<Box<dyn Mounted>, LaunchError> {
+        Ok(Box::new(Upper(open(&look.rootfs.upper).map_err(engine)?)))
     }
 
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
@@ -257,6 +359,7 @@ impl Launcher for FakeLauncher {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         inner.cgroups.remove(cgroup);
+        inner.frozen.remove(cgroup);
         Ok(())
     }
 
@@ -268,6 +371,19 @@ impl Launcher for FakeLauncher {
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
         Ok(linkspan_sys::tty::set_window_size(terminal, rows, columns)?)
     }
+}
+
+/// A container's own layer stands for all of its files: nothing is mounted here.
+struct Upper(OwnedFd);
+
+impl Mounted for Upper {
+    fn root(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn open(folder: &Path) -> io::Result<OwnedFd> {
+    File::open(folder).map(OwnedFd::from)
 }
 
 /// Images that exist by being named.

@@ -26,7 +26,7 @@ fn file(containers: &Containers, who: &str, name: &str) -> String {
 fn source(plan: &Plan, destination: &str) -> String {
     let at = |m: &&linkspan_runtime::plan::Mount| m.destination == Path::new(destination);
     match &plan.mounts.iter().find(at).unwrap().kind {
-        MountKind::Bind { source, .. } => source.display().to_string(),
+        MountKind::Bind(bind) => bind.source.display().to_string(),
         other => panic!("{other:?}"),
     }
 }
@@ -88,7 +88,7 @@ async fn a_shared_network_brings_its_files_and_no_namespace() {
     }
     assert_eq!(late.hostname, first.hostname);
     assert!(late.sysctls.iter().all(|(name, _)| !name.starts_with("net.")));
-    let id = containers.inspect("late").unwrap().record.id;
+    let id = containers.inspect("late").unwrap().record.id.clone();
     assert!(!bench.networks.plugged().contains(&id.to_string()));
 }
 

@@ -145,7 +145,7 @@ impl Store {
     }
 
     /// Unpacks into a new folder of the temporary area, which goes if that fails.
-    fn stage(
+    pub(super) fn stage(
         &self,
         what: &str,
         unpack: impl FnOnce(&Target<'_>, &Limits) -> Result<Unpacked>,

@@ -1,5 +1,6 @@
 //! The store: what exists, and how it changes without ever being seen half done.
 
+mod commit;
 mod index;
 mod load;
 mod paths;

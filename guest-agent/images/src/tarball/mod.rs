@@ -85,7 +85,7 @@ pub(crate) struct Time {
 }
 
 /// One entry, without its contents.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Entry {
     /// As written, not checked in any way.
     pub(crate) path: Vec<u8>,

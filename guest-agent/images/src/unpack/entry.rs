@@ -43,6 +43,15 @@ pub(super) struct Unpacker<'a> {
     umask: u32,
     /// A folder was made that passes its group on.
     setgid: bool,
+    purpose: Purpose,
+}
+
+/// What the entries are meant for.
+pub(super) enum Purpose {
+    /// A layer of an image: some names are whiteouts.
+    Layer,
+    /// Files for a container, below this folder of it.
+    Copy { folder: Vec<Vec<u8>>, keep_owner: bool },
 }
 
 impl<'a> Unpacker<'a> {
@@ -62,6 +71,38 @@ impl<'a> Unpacker<'a> {
             tally: Tally::default(),
             umask: !made.st_mode & 0o777,
             setgid: false,
+            purpose: Purpose::Layer,
+        })
+    }
+
+    /// For a copy into a container.
+    pub(super) fn into_container(
+        what: &'a str,
+        limits: &'a Limits,
+        tree: Tree<'a>,
+        purpose: Purpose,
+    ) -> Self {
+        Self {
+            what,
+            limits,
+            tree,
+            here: Walk::default(),
+            there: Walk::default(),
+            folder_times: BTreeMap::new(),
+            tally: Tally::default(),
+            // Not asked for: every mode is set.
+            umask: 0o777,
+            setgid: true,
+            purpose,
+        }
+    }
+
+    /// The names of a path in the archive, as the tree has them.
+    fn names<'p>(&'p self, path: &'p [u8]) -> Result<Vec<&'p [u8]>> {
+        let own = names(path, self.what, self.limits.depth)?;
+        Ok(match &self.purpose {
+            Purpose::Layer => own,
+            Purpose::Copy { folder, .. } => folder.iter().map(Vec::as_slice).chain(own).collect(),
         })
     }
 
@@ -75,6 +116,18 @@ impl<'a> Unpacker<'a> {
         if self.tally.entries > self.limits.layer_entries {
             let limit = self.limits.layer_entries;
             return Err(Error::TooLarge { what: self.what.to_owned(), limit, unit: "entries" });
+        }
+        let given;
+        let entry = match self.purpose {
+            Purpose::Copy { keep_owner: false, .. } => {
+                given = Entry { uid: 0, gid: 0, ..entry.clone() };
+                &given
+            }
+            _ => entry,
+        };
+        if let Purpose::Copy { folder, .. } = &self.purpose {
+            let folder = folder.clone();
+            return self.copy(&folder, entry, reader);
         }
         let path = names(&entry.path, self.what, self.limits.depth)?;
         let Some((name, folders)) = path.split_last() else { return self.root(entry) };
@@ -90,19 +143,53 @@ impl<'a> Unpacker<'a> {
             path.push(hidden);
             return self.whiteout(&folder, &path);
         }
+        self.make(&folder, &path, entry, reader)
+    }
+
+    /// An entry of a copy: no name has a meaning of its own, the folder that all goes to stays as
+    /// it is, and a folder and what is none do not replace each other (Docker's
+    /// `NoOverwriteDirNonDir`).
+    fn copy<R: BufRead>(
+        &mut self,
+        below: &[Vec<u8>],
+        entry: &Entry,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
+        let own = names(&entry.path, self.what, self.limits.depth)?;
+        if own.is_empty() {
+            return Ok(());
+        }
+        let path: Vec<&[u8]> = below.iter().map(Vec::as_slice).chain(own).collect();
+        let Some((_, folders)) = path.split_last() else { return Ok(()) };
+        let folder = self.tree.folder(&mut self.here, folders)?;
+        if entry.kind == Kind::Folder
+            && self.tree.stat(&folder, &path)?.is_some_and(|s| kind(&s) != FileType::Directory)
+        {
+            return Err(self.tree.corrupt(&path, "is a folder, and would replace what is none"));
+        }
+        self.make(&folder, &path, entry, reader)
+    }
+
+    fn make<R: BufRead>(
+        &mut self,
+        folder: &OwnedFd,
+        path: &Names<'_>,
+        entry: &Entry,
+        reader: &mut Reader<R>,
+    ) -> Result<()> {
         match entry.kind {
-            Kind::Folder => self.folder(&folder, &path, entry),
-            Kind::File => self.file(&folder, &path, entry, reader),
-            Kind::HardLink => self.hard_link(&folder, &path, entry),
-            Kind::Symlink => self.symlink(&folder, &path, entry),
-            Kind::Fifo => self.node(&folder, &path, entry, FileType::Fifo, 0),
+            Kind::Folder => self.folder(folder, path, entry),
+            Kind::File => self.file(folder, path, entry, reader),
+            Kind::HardLink => self.hard_link(folder, path, entry),
+            Kind::Symlink => self.symlink(folder, path, entry),
+            Kind::Fifo => self.node(folder, path, entry, FileType::Fifo, 0),
             Kind::Char { major, minor } => {
                 let device = rustix::fs::makedev(major, minor);
-                self.node(&folder, &path, entry, FileType::CharacterDevice, device)
+                self.node(folder, path, entry, FileType::CharacterDevice, device)
             }
             Kind::Block { major, minor } => {
                 let device = rustix::fs::makedev(major, minor);
-                self.node(&folder, &path, entry, FileType::BlockDevice, device)
+                self.node(folder, path, entry, FileType::BlockDevice, device)
             }
         }
     }
@@ -110,7 +197,8 @@ impl<'a> Unpacker<'a> {
     /// Dates the folders.
     pub(super) fn finish(mut self) -> Result<Tally> {
         for (path, time) in std::mem::take(&mut self.folder_times) {
-            let path = names(&path, self.what, self.limits.depth)?;
+            // A copy's own folder may lie deeper than an archive may reach.
+            let path = names(&path, self.what, usize::MAX)?;
             let Some((name, folders)) = path.split_last() else {
                 rustix::fs::futimens(self.tree.root(), &times(time))
                     .map_err(|errno| Error::io("date", &self.tree.shown(&path), errno))?;
@@ -239,7 +327,9 @@ impl<'a> Unpacker<'a> {
 
     /// The target is a name in the archive: an absolute one begins at the layer's top.
     fn hard_link(&mut self, folder: &OwnedFd, path: &Names<'_>, entry: &Entry) -> Result<()> {
-        let target = names(&entry.link, self.what, self.limits.depth)?;
+        let target: Vec<Vec<u8>> =
+            self.names(&entry.link)?.into_iter().map(<[u8]>::to_vec).collect();
+        let target: Vec<&[u8]> = target.iter().map(Vec::as_slice).collect();
         if *target == *path {
             return Ok(());
         }

@@ -4,6 +4,7 @@
 //! affair, bytes are `tarball`'s. Nothing here trusts the archive; nothing is flushed to the disk
 //! (`Store::publish` does that once for everything).
 
+mod copy_in;
 mod entry;
 mod pipeline;
 mod tree;
@@ -15,6 +16,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::tarball::Reader;
 
+pub use copy_in::copy_in;
 use entry::Unpacker;
 use pipeline::Stream;
 

@@ -35,8 +35,11 @@ pub(super) struct Tree<'a> {
     what: &'a str,
     path: &'a Path,
     root: Rc<OwnedFd>,
-    trash: OwnedFd,
+    /// None: folders are not replaced.
+    trash: Option<OwnedFd>,
     trashed: u64,
+    /// What is mounted in it belongs to it.
+    mounts: bool,
 }
 
 /// The folders of the last name, open.
@@ -83,8 +86,14 @@ impl<'a> Tree<'a> {
     pub(super) fn open(target: &Target<'a>) -> Result<Self> {
         let open =
             |path: &Path| rustix::fs::open(path, FOLDER, Mode::empty()).context("open", path);
-        let (root, trash) = (Rc::new(open(target.root)?), open(target.trash)?);
-        Ok(Self { what: target.what, path: target.root, root, trash, trashed: 0 })
+        let (root, trash) = (Rc::new(open(target.root)?), Some(open(target.trash)?));
+        Ok(Self { what: target.what, path: target.root, root, trash, trashed: 0, mounts: false })
+    }
+
+    /// A container's root, with what is mounted there.
+    pub(super) fn of_container(what: &'a str, root: OwnedFd) -> Self {
+        let (path, root) = (Path::new("/"), Rc::new(root));
+        Self { what, path, root, trash: None, trashed: 0, mounts: true }
     }
 
     pub(super) fn root(&self) -> &Rc<OwnedFd> {
@@ -152,7 +161,8 @@ impl<'a> Tree<'a> {
     /// Opens a folder by way of a symbolic link, which cannot leave the layer.
     fn follow(&self, names: &Names<'_>) -> Result<Rc<OwnedFd>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        resolve.set(ResolveFlags::NO_XDEV, !self.mounts);
         let path = join(names);
         match rustix::fs::openat2(&*self.root, &*path, flags, Mode::empty(), resolve) {
             Ok(folder) => Ok(Rc::new(folder)),
@@ -210,8 +220,11 @@ impl<'a> Tree<'a> {
     ) -> Result<()> {
         let name = names[names.len() - 1];
         let result = if kind(stat) == FileType::Directory {
+            let Some(trash) = &self.trash else {
+                return Err(self.corrupt(names, "is no folder, and would replace one"));
+            };
             self.trashed += 1;
-            rustix::fs::renameat(folder, name, &self.trash, self.trashed.to_string())
+            rustix::fs::renameat(folder, name, trash, self.trashed.to_string())
         } else {
             rustix::fs::unlinkat(folder, name, AtFlags::empty())
         };

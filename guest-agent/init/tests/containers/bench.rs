@@ -207,6 +207,7 @@ pub(crate) fn process(script: &str) -> Process {
         rlimits: Vec::new(),
         seccomp: seccomp::default_filter(capabilities::DEFAULT).to_vec(),
         oom_score_adj: None,
+        init: false,
     }
 }
 

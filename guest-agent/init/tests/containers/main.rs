@@ -8,5 +8,6 @@ mod isolation;
 mod limits;
 mod measure;
 mod process;
+mod reaper;
 mod rootfs;
 mod terminal;

@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use linkspan_runtime::launch::LaunchErrorKind;
-use linkspan_runtime::plan::{Mount, MountKind};
+use linkspan_runtime::plan::{Bind, Look, Mount, MountKind, Propagation, PropagationKind};
 use linkspan_runtime::wire::Step;
 
 use crate::bench::{Bench, bench};
@@ -12,7 +12,7 @@ use crate::bench::{Bench, bench};
 fn bind(source: PathBuf, destination: &str, readonly: bool) -> Mount {
     Mount {
         destination: destination.into(),
-        kind: MountKind::Bind { source, recursive: true },
+        kind: MountKind::Bind(Bind { recursive: true, readonly_below: true, ..Bind::of(source) }),
         readonly,
         nosuid: false,
         nodev: false,
@@ -180,4 +180,103 @@ fn an_image_may_lack_every_folder() {
     plan.process.args = vec!["/busybox".into(), "id".into(), "-u".into()];
     assert_eq!(bench.run(&plan).stdout, "0\n");
     assert!(Path::new(&plan.rootfs.upper).join("proc").is_dir());
+}
+
+fn tmpfs(destination: &str, data: &str) -> Mount {
+    Mount {
+        destination: destination.into(),
+        kind: MountKind::Tmpfs { data: data.into() },
+        readonly: false,
+        nosuid: true,
+        nodev: true,
+        noexec: true,
+    }
+}
+
+#[test]
+fn memory_takes_the_mode_of_what_it_covers_unless_told_otherwise() {
+    let Some(bench) = bench() else { return };
+    let mut plan = bench.plan(
+        "stat -c %a /keeps /other; stat -c %u:%g /other; df -k /other | tail -1 | \
+         while read _ size _; do echo $size; done; touch /keeps/x && echo writable",
+    );
+    let base = layer(&bench, "modes", "file", "");
+    std::fs::create_dir(base.join("keeps")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o1770);
+    std::fs::set_permissions(base.join("keeps"), mode).unwrap();
+    plan.rootfs.lower.push(base);
+    plan.rootfs.readonly = true;
+    plan.mounts.push(tmpfs("/keeps", ""));
+    plan.mounts.push(tmpfs("/other", "mode=700,size=64k,uid=7,gid=8"));
+    assert_eq!(bench.run(&plan).stdout, "1770\n700\n7:8\n64\nwritable\n");
+}
+
+#[test]
+fn a_part_of_a_source_is_found_within_it_whatever_links_say() {
+    let Some(bench) = bench() else { return };
+    let volume = bench.path("volume");
+    std::fs::create_dir_all(volume.join("real/below")).unwrap();
+    std::fs::write(volume.join("real/below/file"), "inside\n").unwrap();
+    let secret = layer(&bench, "secret", "file", "outside\n");
+    symlink("/real", volume.join("absolute")).unwrap();
+    symlink(secret, volume.join("evil")).unwrap();
+    let part = |within: &str| Mount {
+        kind: MountKind::Bind(Bind { within: within.into(), ..Bind::of(volume.clone()) }),
+        ..tmpfs("/part", "")
+    };
+    let mut plan = bench.plan("cat /part/file");
+    plan.mounts.push(part("absolute/below"));
+    assert_eq!(bench.run(&plan).stdout, "inside\n");
+    plan.mounts.pop();
+    plan.mounts.push(part("evil"));
+    let error = bench.try_run(&plan).unwrap_err();
+    assert_eq!(error.step(), Step::Sources, "{error}");
+}
+
+#[test]
+fn mounts_spread_as_asked() {
+    let Some(bench) = bench() else { return };
+    let shared = bench.path("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    for (kind, expected) in
+        [(PropagationKind::Private, "private"), (PropagationKind::Shared, "shared")]
+    {
+        // Whether the mount beneath is shared depends on the machine, so only what was set is
+        // looked at: a slave of a private mount is private.
+        let mut plan = bench.plan(
+            "grep ' /spread ' /proc/self/mountinfo | grep -q shared: && echo shared || echo private",
+        );
+        let propagation = Some(Propagation { kind, recursive: true });
+        plan.mounts.push(Mount {
+            kind: MountKind::Bind(Bind { propagation, ..Bind::of(shared.clone()) }),
+            ..tmpfs("/spread", "")
+        });
+        assert_eq!(bench.run(&plan).stdout.trim(), expected, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_files_of_a_stopped_container_can_be_worked_with_through_its_mounts() {
+    let Some(bench) = bench() else { return };
+    let volume = bench.path("volume");
+    std::fs::create_dir_all(&volume).unwrap();
+    let mut plan = bench.plan("echo run > /file; echo run > /v/file");
+    plan.mounts.push(bind(volume.clone(), "/v", false));
+    bench.run(&plan);
+    let own = plan.mounts.pop().unwrap();
+    let look = Look { rootfs: plan.rootfs.clone(), mounts: vec![own] };
+    let looking = bench.launcher.look(&look).unwrap();
+    let read = |path: &str| {
+        let flags = nix::fcntl::OFlag::O_RDONLY;
+        let file = linkspan_sys::mount::open_in_root(looking.root(), path, flags, 0).unwrap();
+        std::io::read_to_string(std::fs::File::from(file)).unwrap()
+    };
+    assert_eq!((read("/file").as_str(), read("/v/file").as_str()), ("run\n", "run\n"));
+    let flags = nix::fcntl::OFlag::O_CREAT | nix::fcntl::OFlag::O_WRONLY;
+    linkspan_sys::mount::open_in_root(looking.root(), "/v/made", flags, 0o644).unwrap();
+    linkspan_sys::mount::open_in_root(looking.root(), "/made", flags, 0o644).unwrap();
+    assert!(volume.join("made").exists() && plan.rootfs.upper.join("made").exists());
+    drop(looking);
+    let outside = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    assert!(!outside.contains(bench.folder.path().to_str().unwrap()), "{outside}");
 }

@@ -4,13 +4,19 @@ use bytes::Bytes;
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
-        AttachRequest, ContainerLogsRequest, ContainerLogsResponse, CreateContainerRequest,
-        CreateContainerResponse, ExecRequest, InspectContainerRequest, InspectContainerResponse,
-        KillContainerRequest, KillContainerResponse, ListContainersRequest, ListContainersResponse,
-        ProcessExited, ProcessStarted, RemoveContainerRequest, RemoveContainerResponse,
-        StartContainerRequest, StartContainerResponse, StdioOutput, StopContainerRequest,
-        StopContainerResponse, WaitContainerRequest, WaitContainerResponse,
-        container_service_server::ContainerService, exec_request, stdio_input, stdio_output,
+        AttachRequest, ContainerLogsRequest, ContainerLogsResponse, ContainerStatsRequest,
+        ContainerStatsResponse, CreateContainerRequest, CreateContainerResponse, ExecRequest,
+        InspectContainerRequest, InspectContainerResponse, KillContainerRequest,
+        KillContainerResponse, ListContainersRequest, ListContainersResponse,
+        PauseContainerRequest, PauseContainerResponse, ProcessExited, ProcessStarted,
+        PruneContainersRequest, PruneContainersResponse, RemoveContainerRequest,
+        RemoveContainerResponse, RenameContainerRequest, RenameContainerResponse,
+        RestartContainerRequest, RestartContainerResponse, StartContainerRequest,
+        StartContainerResponse, StdioOutput, StopContainerRequest, StopContainerResponse,
+        TopContainerRequest, TopContainerResponse, UnpauseContainerRequest,
+        UnpauseContainerResponse, UpdateContainerRequest, UpdateContainerResponse,
+        WaitContainerRequest, WaitContainerResponse, container_service_server::ContainerService,
+        exec_request, stdio_input, stdio_output,
     },
 };
 use tokio::sync::mpsc;
@@ -104,6 +110,63 @@ impl ContainerService for FakeGuest {
         self.record("Wait", &request);
         self.never().await;
         Ok(Response::new(WaitContainerResponse::default()))
+    }
+
+    async fn pause(
+        &self,
+        _: Request<PauseContainerRequest>,
+    ) -> Result<Response<PauseContainerResponse>, Status> {
+        Err(not_in_the_fake("Pause"))
+    }
+
+    async fn unpause(
+        &self,
+        _: Request<UnpauseContainerRequest>,
+    ) -> Result<Response<UnpauseContainerResponse>, Status> {
+        Err(not_in_the_fake("Unpause"))
+    }
+
+    async fn restart(
+        &self,
+        _: Request<RestartContainerRequest>,
+    ) -> Result<Response<RestartContainerResponse>, Status> {
+        Err(not_in_the_fake("Restart"))
+    }
+
+    async fn rename(
+        &self,
+        _: Request<RenameContainerRequest>,
+    ) -> Result<Response<RenameContainerResponse>, Status> {
+        Err(not_in_the_fake("Rename"))
+    }
+
+    async fn update(
+        &self,
+        _: Request<UpdateContainerRequest>,
+    ) -> Result<Response<UpdateContainerResponse>, Status> {
+        Err(not_in_the_fake("Update"))
+    }
+
+    async fn prune(
+        &self,
+        _: Request<PruneContainersRequest>,
+    ) -> Result<Response<PruneContainersResponse>, Status> {
+        Err(not_in_the_fake("Prune"))
+    }
+
+    async fn top(
+        &self,
+        _: Request<TopContainerRequest>,
+    ) -> Result<Response<TopContainerResponse>, Status> {
+        Err(not_in_the_fake("Top"))
+    }
+
+    type StatsStream = ReceiverStream<Result<ContainerStatsResponse, Status>>;
+    async fn stats(
+        &self,
+        _: Request<ContainerStatsRequest>,
+    ) -> Result<Response<Self::StatsStream>, Status> {
+        Err(not_in_the_fake("Stats"))
     }
 
     type LogsStream = ReceiverStream<Result<ContainerLogsResponse, Status>>;

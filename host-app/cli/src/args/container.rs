@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::{ContainerConfig, Entrypoint, Resources, Ulimit};
+use linkspan_proto::v1::{ContainerConfig, Entrypoint, Mount, Resources, RestartPolicy, Ulimit};
 
-use super::{env, network::NetworkFlags, size};
+use super::health::HealthFlags;
+use super::{env, mount, network::NetworkFlags, restart, size};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
 const LIMITS: &str = "Limits";
+const MOUNTS: &str = "Volumes and mounts";
 const SECURITY: &str = "Security";
 const IDENTITY: &str = "Name and labels";
 
@@ -108,6 +110,27 @@ pub(crate) struct ContainerFlags {
         help_heading = LIMITS)]
     ulimit: Vec<Ulimit>,
 
+    /// Mount a volume: NAME:/path[:ro,nocopy], or /path for an anonymous one
+    #[arg(short, long, value_name = "[NAME:]PATH[:OPTIONS]", value_parser = mount::volume,
+        help_heading = MOUNTS)]
+    volume: Vec<Mount>,
+    /// Mount something: type=volume|tmpfs|bind,src=...,dst=...
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = mount::mount, help_heading = MOUNTS)]
+    mount: Vec<Mount>,
+    /// Mount memory: /path[:size=64m,mode=1777,exec]
+    #[arg(long, value_name = "PATH[:OPTIONS]", value_parser = mount::tmpfs,
+        help_heading = MOUNTS)]
+    tmpfs: Vec<Mount>,
+    /// Mount all that another container has mounted
+    #[arg(long, value_name = "CONTAINER[:ro]", help_heading = MOUNTS)]
+    volumes_from: Vec<String>,
+    /// The driver of volumes that are made with the container. There is one, `local`
+    #[arg(long, value_name = "DRIVER", help_heading = MOUNTS)]
+    volume_driver: Option<String>,
+    /// The size of /dev/shm, such as `1g`
+    #[arg(long, value_name = "BYTES", value_parser = size::bytes, help_heading = MOUNTS)]
+    shm_size: Option<u64>,
+
     /// Mount the root file system read-only
     #[arg(long, help_heading = SECURITY)]
     read_only: bool,
@@ -126,9 +149,19 @@ pub(crate) struct ContainerFlags {
 
     #[command(flatten)]
     network: NetworkFlags,
-    /// The restart policy. Only `no` for now
-    #[arg(long, value_name = "POLICY", help_heading = PROCESS)]
-    restart: Option<String>,
+    /// What follows its end: no, on-failure[:N], always or unless-stopped
+    #[arg(long, value_name = "POLICY", value_parser = restart::policy, help_heading = PROCESS)]
+    restart: Option<RestartPolicy>,
+    /// Run a small init as the first process, which passes signals on and reaps
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        help_heading = PROCESS)]
+    init: bool,
+    /// How readily it is killed when memory is short, -1000 to 1000
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, help_heading = LIMITS)]
+    oom_score_adj: Option<i32>,
+    #[command(flatten)]
+    health: HealthFlags,
 
     /// The image, then the command to run instead of the image's own and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
@@ -186,11 +219,11 @@ impl ContainerFlags {
         if self.pull == Pull::Always {
             return refuse("cannot use --pull=always".into(), "registries are not supported yet");
         }
-        if let Some(policy) = self.restart.as_deref().filter(|policy| *policy != "no") {
-            return refuse(
-                format!("cannot use --restart={policy}"),
-                "restart policies are not supported yet, only `no`",
-            );
+        let restarts = self.restart.as_ref().is_some_and(|policy| policy.name != "no");
+        if restarts && self.rm {
+            return Err(Error::invalid(
+                "conflicting options: cannot specify both --restart and --rm",
+            ));
         }
         Ok(())
     }
@@ -248,6 +281,18 @@ impl ContainerFlags {
             security_opts: self.security_opt.clone(),
             group_add: self.group_add.clone(),
             network: Some(self.network.config()?),
+            restart_policy: self.restart.clone(),
+            healthcheck: self.health.check()?,
+            init: self.init,
+            oom_score_adj: self.oom_score_adj,
+            mounts: [&self.volume, &self.mount, &self.tmpfs]
+                .into_iter()
+                .flatten()
+                .cloned()
+                .collect(),
+            volumes_from: self.volumes_from.clone(),
+            volume_driver: self.volume_driver.clone().unwrap_or_default(),
+            shm_size_bytes: self.shm_size.unwrap_or(0),
         })
     }
 }

@@ -2,7 +2,10 @@
 
 pub(crate) mod container;
 pub(crate) mod env;
+pub(crate) mod health;
+pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod refused;
+pub(crate) mod restart;
 pub(crate) mod size;
 pub(crate) mod time;

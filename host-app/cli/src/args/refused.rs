@@ -16,13 +16,12 @@ pub(crate) struct Refused {
 }
 
 const NEW: &[&str] = &["run", "create"];
+const UPDATE: &[&str] = &["update"];
 
 const PORTS: &str = "ports are not supported yet";
 const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
-const VOLUMES: &str = "volumes and shared folders are not supported yet";
 const DEVICES: &str = "devices are not supported yet";
 const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
-const HEALTH: &str = "health checks are not supported yet";
 const LOGGING: &str = "logs are always kept as Docker's json-file";
 const NAMESPACES: &str = "a container always gets its own namespaces for now";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
@@ -36,12 +35,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "expose", None, PORTS),
     value(NEW, "link", None, LINKS),
     value(NEW, "link-local-ip", None, "link-local addresses cannot be chosen"),
-    value(NEW, "volume", Some('v'), VOLUMES),
-    value(NEW, "volume-driver", None, VOLUMES),
-    value(NEW, "volumes-from", None, VOLUMES),
-    value(NEW, "mount", None, VOLUMES),
-    value(NEW, "tmpfs", None, VOLUMES),
-    value(NEW, "shm-size", None, "the size of /dev/shm cannot be set yet"),
     value(NEW, "storage-opt", None, "storage options are not supported"),
     value(NEW, "device", None, DEVICES),
     value(NEW, "device-cgroup-rule", None, DEVICES),
@@ -59,15 +52,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     value(NEW, "memory-swappiness", None, "cgroup v2 has no swappiness"),
     switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
-    value(NEW, "oom-score-adj", None, "OOM scores cannot be set yet"),
     value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
-    value(NEW, "health-cmd", None, HEALTH),
-    value(NEW, "health-interval", None, HEALTH),
-    value(NEW, "health-retries", None, HEALTH),
-    value(NEW, "health-start-interval", None, HEALTH),
-    value(NEW, "health-start-period", None, HEALTH),
-    value(NEW, "health-timeout", None, HEALTH),
-    switch(NEW, "no-healthcheck", None, HEALTH),
     value(NEW, "log-driver", None, LOGGING),
     value(NEW, "log-opt", None, LOGGING),
     value(NEW, "cgroupns", None, NAMESPACES),
@@ -75,7 +60,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "pid", None, NAMESPACES),
     value(NEW, "userns", None, NAMESPACES),
     value(NEW, "uts", None, NAMESPACES),
-    switch(NEW, "init", None, "an init process in the container is not supported yet"),
     value(NEW, "annotation", None, "annotations are not supported: use --label"),
     switch(NEW, "disable-content-trust", None, "content trust is not supported"),
     value(NEW, "isolation", None, "isolation is a matter of Windows containers"),
@@ -83,6 +67,12 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "runtime", None, "there is one runtime, our own"),
     value(NEW, "sysctl", None, "kernel parameters cannot be set yet"),
     switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
+    value(UPDATE, "blkio-weight", None, IO_LIMITS),
+    value(UPDATE, "cpu-period", None, "use --cpus, which sets period and quota together"),
+    value(UPDATE, "cpu-quota", None, "use --cpus, which sets period and quota together"),
+    value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
+    value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
+    value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     switch(&["ps"], "size", Some('s'), SIZES),
     switch(&["inspect"], "size", Some('s'), SIZES),
     switch(&["rm"], "link", Some('l'), LINKS),
@@ -156,9 +146,9 @@ pub(crate) fn augment(command: Command) -> Command {
         }
         .to_owned();
         command.mut_subcommand(name, |verb| match verb.get_name() {
-            // The verbs of machines and the daemon are not Docker's; those of networks refuse
-            // nothing.
-            "machine" | "system" | "network" => verb,
+            // The verbs of machines and the daemon are not Docker's; those of networks and volumes
+            // refuse nothing.
+            "machine" | "system" | "network" | "volume" => verb,
             "container" | "image" => augment(verb),
             _ => add(verb, &known_as),
         })

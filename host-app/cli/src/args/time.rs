@@ -1,4 +1,4 @@
-//! Points in time and spans, as `--since`, `--until` and `--time` take them.
+//! Points in time and spans, as `--since`, `--until` and `--health-interval` take them.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
 
@@ -43,6 +43,17 @@ fn unix(text: &str) -> Option<i64> {
     }
     let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
     seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+/// A span of time in nanoseconds, as Go writes it: `30s`, `1m30s`, `500ms`.
+///
+/// # Errors
+/// When it is none.
+pub(crate) fn span(text: &str) -> Result<u64, String> {
+    let nanos = if text == "0" { Some(0) } else { span_nanos(text) };
+    nanos
+        .and_then(|nanos| u64::try_from(nanos).ok())
+        .ok_or_else(|| format!("`{text}` is not a span of time, such as `30s` or `1m30s`"))
 }
 
 /// Go's durations: numbers with the units ns, us, ms, s, m, h, one after the other.
@@ -100,5 +111,7 @@ mod tests {
             // A plain number is seconds since the epoch.
             assert_eq!(moment(text, now).is_ok(), text == "10", "{text}");
         }
+        assert_eq!(span("1m30s"), Ok(90_000_000_000));
+        assert!(span("0").is_ok() && span("10").is_err() && span("-1s").is_err());
     }
 }

@@ -70,6 +70,12 @@ fn every_flag_of_run_reaches_its_field() {
         }),
         (&["--entrypoint", ""], |c| c.entrypoint.as_ref().is_some_and(|e| e.args.is_empty())),
         (&["--read-only"], |c| c.read_only_rootfs),
+        (&["-v", "data:/data:ro"], |c| c.mounts[0].source == "data" && c.mounts[0].read_only),
+        (&["--mount", "type=volume,dst=/x"], |c| c.mounts[0].target == "/x"),
+        (&["--tmpfs", "/run:size=1m"], |c| c.mounts[0].tmpfs_options == "size=1m"),
+        (&["--volumes-from", "web:ro"], |c| c.volumes_from == ["web:ro"]),
+        (&["--volume-driver", "local"], |c| c.volume_driver == "local"),
+        (&["--shm-size", "1m"], |c| c.shm_size_bytes == 1 << 20),
         (&["--cap-add", "NET_ADMIN", "--cap-add", "ALL"], |c| c.cap_add == ["NET_ADMIN", "ALL"]),
         (&["--cap-drop", "ALL"], |c| c.cap_drop == ["ALL"]),
         (&["--privileged"], |c| c.privileged),
@@ -91,6 +97,31 @@ fn every_flag_of_run_reaches_its_field() {
         (&["--dns-search", "a.b"], |c| network(c).dns_search == ["a.b"]),
         (&["--dns-option", "ndots:2"], |c| network(c).dns_options == ["ndots:2"]),
         (&["--add-host", "a:host-gateway"], |c| network(c).extra_hosts == ["a:host-gateway"]),
+        (&["--restart", "on-failure:3"], |c| {
+            c.restart_policy
+                .as_ref()
+                .is_some_and(|p| p.name == "on-failure" && p.maximum_retry_count == 3)
+        }),
+        (&["--health-cmd", "curl x"], |c| {
+            c.healthcheck.as_ref().is_some_and(|h| h.test == ["CMD-SHELL", "curl x"])
+        }),
+        (&["--health-interval", "2s"], |c| {
+            c.healthcheck.as_ref().is_some_and(|h| h.interval_nanos == 2_000_000_000)
+        }),
+        (&["--health-timeout", "500ms"], |c| {
+            c.healthcheck.as_ref().is_some_and(|h| h.timeout_nanos == 500_000_000)
+        }),
+        (&["--health-start-period", "1m"], |c| {
+            c.healthcheck.as_ref().is_some_and(|h| h.start_period_nanos == 60_000_000_000)
+        }),
+        (&["--health-start-interval", "1s"], |c| {
+            c.healthcheck.as_ref().is_some_and(|h| h.start_interval_nanos == 1_000_000_000)
+        }),
+        (&["--health-retries", "5"], |c| c.healthcheck.as_ref().is_some_and(|h| h.retries == 5)),
+        (&["--no-healthcheck"], |c| c.healthcheck.as_ref().is_some_and(|h| h.test == ["NONE"])),
+        (&["--init"], |c| c.init),
+        (&["--init=false"], |c| !c.init),
+        (&["--oom-score-adj", "-500"], |c| c.oom_score_adj == Some(-500)),
         (&["--pull", "never"], |c| c.image == "busybox"),
     ];
     for (flags, check) in table {
@@ -163,14 +194,14 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
     for line in [
         &["run", "-p", "80:80", "busybox"][..],
         &["run", "-itp", "80:80", "busybox"],
-        &["container", "run", "-v", "/a:/b", "busybox"],
+        &["container", "run", "-p", "80", "busybox"],
         &["ps", "-as"],
-        &["run", "--init", "busybox"],
+        &["run", "--cgroupns", "host", "busybox"],
     ] {
         assert!(matches!(parse(line), Err(Error::Failure(_))), "{line:?}");
     }
     // What is asked for is what is done anyway.
-    assert!(parse(&["run", "--init=false", "busybox"]).is_ok());
+    assert!(parse(&["run", "--disable-content-trust=false", "busybox"]).is_ok());
     // The command's own flags are none of ours.
     assert!(parse(&["run", "busybox", "-p", "80"]).is_ok());
     assert!(parse(&["image", "ls", "--tree"]).is_err());
@@ -180,17 +211,20 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
 
 #[test]
 fn values_that_cannot_be_done_yet_are_refused_by_name() {
-    for (line, part) in [
-        (&["--pull", "always", "busybox"][..], "--pull=always"),
-        (&["--restart", "always", "busybox"], "--restart=always"),
-    ] {
+    for (line, part) in [(&["--pull", "always", "busybox"][..], "--pull=always")] {
         let Err(Error::Failure(failure)) = run_of(line).container.config(true) else {
             panic!("{line:?} was not refused");
         };
         assert_eq!(failure.code, ErrorCode::Unsupported);
         assert!(failure.message.contains(part), "{}", failure.message);
     }
-    assert!(run_of(&["--restart", "no", "busybox"]).container.config(true).is_ok());
+    for line in [
+        &["--restart", "always", "--rm", "busybox"][..],
+        &["--no-healthcheck", "--health-retries", "1", "busybox"],
+    ] {
+        assert!(run_of(line).container.config(true).is_err(), "{line:?}");
+    }
+    assert!(run_of(&["--restart", "no", "--rm", "busybox"]).container.config(true).is_ok());
 }
 
 #[test]
@@ -222,6 +256,19 @@ fn the_other_verbs_take_dockers_flags() {
         "logs -n all web",
         "attach --no-stdin --sig-proxy=false --detach-keys a,b web",
         "wait a b",
+        "pause a b",
+        "unpause a b",
+        "restart -t 3 -s INT a b",
+        "rename a b",
+        "update -m 64m --memory-swap -1 --cpus 1.5 --pids-limit -1 --restart on-failure:2 a b",
+        "top web",
+        "top web -ef",
+        "stats",
+        "stats -a --no-stream --no-trunc --format json a b",
+        "events --since 10m --until 1m -f event=die --filter container=x --format json",
+        "container prune -f --filter until=24h",
+        "container restart web",
+        "container stats --no-stream",
         "inspect -f {{.Id}} --type container a b",
         "images -a -q --no-trunc --digests --filter reference=busy* busybox",
         "rmi -f a b",

@@ -1,9 +1,14 @@
 //! One file a verb: arguments, the call, what is printed.
 
 pub(crate) mod attach;
+pub(crate) mod commit;
 pub(crate) mod completion;
+pub(crate) mod cp;
 pub(crate) mod create;
+pub(crate) mod diff;
+pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod export;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod info;
@@ -14,16 +19,25 @@ pub(crate) mod logs;
 pub(crate) mod machine;
 pub(crate) mod man;
 pub(crate) mod network;
+pub(crate) mod pause;
+pub(crate) mod prune;
 pub(crate) mod ps;
+pub(crate) mod rename;
+pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod start;
+pub(crate) mod stats;
 pub(crate) mod stop;
 pub(crate) mod system;
 pub(crate) mod tag;
+pub(crate) mod top;
 pub(crate) mod tour;
+pub(crate) mod unpause;
+pub(crate) mod update;
 pub(crate) mod version;
+pub(crate) mod volume;
 pub(crate) mod wait;
 
 use std::future::Future;

@@ -95,7 +95,11 @@ fn status(container: &ContainerSummary, now: Timestamp) -> String {
     let ended = || human::ago(container.finished_unix_nanos, now);
     match container.state() {
         ContainerState::Created => "Created".into(),
-        ContainerState::Running => format!("Up {}", up()),
+        ContainerState::Running => match container.health.as_str() {
+            "" => format!("Up {}", up()),
+            "starting" => format!("Up {} (health: starting)", up()),
+            health => format!("Up {} ({health})", up()),
+        },
         ContainerState::Paused => format!("Up {} (Paused)", up()),
         ContainerState::Restarting => format!("Restarting ({}) {}", container.exit_code, ended()),
         ContainerState::Exited => format!("Exited ({}) {}", container.exit_code, ended()),
@@ -155,6 +159,18 @@ mod tests {
              0123456789ab   busybox          \"sleep 1000000000000…\"   2 minutes ago   Up 3 seconds                         web\n\
              fedcba987654   linkspan/hello   \"/hello\"                 3 hours ago     Exited (137) 2 hours ago             job\n"
         );
+    }
+
+    #[test]
+    fn health_is_part_of_the_status() {
+        for (health, expected) in [
+            ("", "Up 3 seconds"),
+            ("starting", "Up 3 seconds (health: starting)"),
+            ("unhealthy", "Up 3 seconds (unhealthy)"),
+        ] {
+            let one = ContainerSummary { health: health.into(), ..two().remove(0) };
+            assert_eq!(status(&one, now()), expected);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use linkspan_proto::v1 as wire;
 use linkspan_proto::v1::{
     ContainerDetail, ContainerNetworkConfig, ContainerState, ImageDetail, TraceStep, Ulimit,
 };
@@ -26,7 +27,7 @@ pub(crate) struct Container {
     platform: &'static str,
     host_config: HostConfig,
     graph_driver: GraphDriver,
-    mounts: Vec<()>,
+    mounts: Vec<MountPoint>,
     network_settings: network::Settings,
     config: Config,
     /// The effective capability set.
@@ -51,6 +52,66 @@ struct State {
     error: String,
     started_at: String,
     finished_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    status: String,
+    failing_streak: u32,
+    log: Vec<HealthResult>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HealthResult {
+    start: String,
+    end: String,
+    exit_code: i32,
+    output: String,
+}
+
+/// Spans are nanoseconds, as in Docker.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Healthcheck {
+    test: Vec<String>,
+    interval: u64,
+    timeout: u64,
+    start_period: u64,
+    start_interval: u64,
+    retries: u32,
+}
+
+impl From<&wire::Health> for Health {
+    fn from(health: &wire::Health) -> Self {
+        let result = |result: &wire::HealthResult| HealthResult {
+            start: human::rfc3339(result.started_unix_nanos),
+            end: human::rfc3339(result.finished_unix_nanos),
+            exit_code: result.exit_code,
+            output: result.output.clone(),
+        };
+        Self {
+            status: health.status.clone(),
+            failing_streak: health.failing_streak,
+            log: health.log.iter().map(result).collect(),
+        }
+    }
+}
+
+impl From<&wire::Healthcheck> for Healthcheck {
+    fn from(check: &wire::Healthcheck) -> Self {
+        Self {
+            test: check.test.clone(),
+            interval: check.interval_nanos,
+            timeout: check.timeout_nanos,
+            start_period: check.start_period_nanos,
+            start_interval: check.start_interval_nanos,
+            retries: check.retries,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -74,12 +135,17 @@ struct HostConfig {
     cpuset_mems: String,
     pids_limit: Option<i64>,
     ulimits: Vec<UlimitView>,
+    init: bool,
+    oom_score_adj: i32,
+    shm_size: u64,
+    volumes_from: Option<Vec<String>>,
+    volume_driver: String,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct RestartPolicy {
-    name: &'static str,
+    name: String,
     maximum_retry_count: u32,
 }
 
@@ -106,6 +172,50 @@ struct GraphData {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
+struct MountPoint {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    source: String,
+    destination: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    driver: String,
+    mode: String,
+    #[serde(rename = "RW")]
+    rw: bool,
+    propagation: &'static str,
+}
+
+impl From<&wire::MountPoint> for MountPoint {
+    fn from(point: &wire::MountPoint) -> Self {
+        use wire::MountPropagation as P;
+        Self {
+            r#type: match point.r#type() {
+                wire::MountType::Bind => "bind",
+                wire::MountType::Tmpfs => "tmpfs",
+                wire::MountType::Volume | wire::MountType::Unspecified => "volume",
+            },
+            name: point.name.clone(),
+            source: point.source.clone(),
+            destination: point.target.clone(),
+            driver: point.driver.clone(),
+            mode: point.mode.clone(),
+            rw: point.read_write,
+            propagation: match point.propagation() {
+                P::Unspecified => "",
+                P::Rprivate => "rprivate",
+                P::Private => "private",
+                P::Rshared => "rshared",
+                P::Shared => "shared",
+                P::Rslave => "rslave",
+                P::Slave => "slave",
+            },
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
 struct Config {
     hostname: String,
     domainname: String,
@@ -121,6 +231,8 @@ struct Config {
     labels: BTreeMap<String, String>,
     stop_signal: String,
     stop_timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Healthcheck>,
 }
 
 /// One step of a start.
@@ -171,7 +283,7 @@ impl From<&ContainerDetail> for Container {
             image: summary.image_id.clone(),
             log_path: detail.log_path.clone(),
             name: format!("/{}", summary.name),
-            restart_count: 0,
+            restart_count: detail.restart_count,
             driver: "overlay2",
             platform: "linux",
             host_config: host_config(detail),
@@ -179,7 +291,7 @@ impl From<&ContainerDetail> for Container {
                 data: GraphData { upper_dir: detail.rootfs_upper_dir.clone() },
                 name: "overlay2",
             },
-            mounts: Vec::new(),
+            mounts: detail.mounts.iter().map(MountPoint::from).collect(),
             network_settings: network::settings(&detail.endpoints),
             config: Config {
                 hostname: detail.hostname.clone(),
@@ -200,6 +312,7 @@ impl From<&ContainerDetail> for Container {
                 labels: sorted(&summary.labels),
                 stop_signal: detail.stop_signal.clone(),
                 stop_timeout: asked.stop_timeout_seconds,
+                healthcheck: detail.healthcheck.as_ref().map(Healthcheck::from),
             },
             capabilities: detail.capabilities.clone(),
             cgroup_path: detail.cgroup_path.clone(),
@@ -213,8 +326,10 @@ fn state(detail: &ContainerDetail) -> State {
     let is = |state| summary.state() == state;
     State {
         status: container::state(summary.state()),
-        // As in Docker, a paused container also counts as running.
-        running: is(ContainerState::Running) || is(ContainerState::Paused),
+        // As in Docker, paused and restarting containers also count as running.
+        running: is(ContainerState::Running)
+            || is(ContainerState::Paused)
+            || is(ContainerState::Restarting),
         paused: is(ContainerState::Paused),
         restarting: is(ContainerState::Restarting),
         oom_killed: detail.oom_killed,
@@ -224,6 +339,7 @@ fn state(detail: &ContainerDetail) -> State {
         error: detail.error.clone(),
         started_at: human::rfc3339(summary.started_unix_nanos),
         finished_at: human::rfc3339(summary.finished_unix_nanos),
+        health: detail.health.as_ref().map(Health::from),
     }
 }
 
@@ -241,7 +357,11 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
     let limits = asked.resources.unwrap_or_default();
     HostConfig {
         network_mode: network_mode(asked.network.as_ref()),
-        restart_policy: RestartPolicy { name: "no", maximum_retry_count: 0 },
+        restart_policy: {
+            let policy = asked.restart_policy.unwrap_or_default();
+            let name = if policy.name.is_empty() { "no".into() } else { policy.name };
+            RestartPolicy { name, maximum_retry_count: policy.maximum_retry_count }
+        },
         auto_remove: asked.auto_remove,
         cap_add: some(&asked.cap_add),
         cap_drop: some(&asked.cap_drop),
@@ -258,6 +378,11 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         cpuset_mems: limits.cpuset_mems,
         pids_limit: Some(limits.pids_limit).filter(|limit| *limit != 0),
         ulimits: asked.ulimits.iter().map(UlimitView::from).collect(),
+        init: asked.init,
+        oom_score_adj: asked.oom_score_adj.unwrap_or(0),
+        shm_size: if asked.shm_size_bytes == 0 { 64 << 20 } else { asked.shm_size_bytes },
+        volumes_from: some(&asked.volumes_from),
+        volume_driver: asked.volume_driver.clone(),
     }
 }
 

@@ -1,13 +1,16 @@
 //! What is printed: tables, times, sizes, Docker's JSON.
 
 pub(crate) mod container;
+pub(crate) mod event;
 pub(crate) mod format;
 pub(crate) mod human;
 pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod network;
+pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod volume;
 
 use std::io::Write as _;
 

@@ -329,6 +329,63 @@ impl ContainerService for Fake {
     type AttachStream = Outputs;
     type ExecStream = Outputs;
 
+    async fn pause(
+        &self,
+        _: Request<PauseContainerRequest>,
+    ) -> Result<Response<PauseContainerResponse>, Status> {
+        Err(unused("Pause"))
+    }
+
+    async fn unpause(
+        &self,
+        _: Request<UnpauseContainerRequest>,
+    ) -> Result<Response<UnpauseContainerResponse>, Status> {
+        Err(unused("Unpause"))
+    }
+
+    async fn restart(
+        &self,
+        _: Request<RestartContainerRequest>,
+    ) -> Result<Response<RestartContainerResponse>, Status> {
+        Err(unused("Restart"))
+    }
+
+    async fn rename(
+        &self,
+        _: Request<RenameContainerRequest>,
+    ) -> Result<Response<RenameContainerResponse>, Status> {
+        Err(unused("Rename"))
+    }
+
+    async fn update(
+        &self,
+        _: Request<UpdateContainerRequest>,
+    ) -> Result<Response<UpdateContainerResponse>, Status> {
+        Err(unused("Update"))
+    }
+
+    async fn prune(
+        &self,
+        _: Request<PruneContainersRequest>,
+    ) -> Result<Response<PruneContainersResponse>, Status> {
+        Err(unused("Prune"))
+    }
+
+    async fn top(
+        &self,
+        _: Request<TopContainerRequest>,
+    ) -> Result<Response<TopContainerResponse>, Status> {
+        Err(unused("Top"))
+    }
+
+    type StatsStream = ReceiverStream<Result<ContainerStatsResponse, Status>>;
+    async fn stats(
+        &self,
+        _: Request<ContainerStatsRequest>,
+    ) -> Result<Response<Self::StatsStream>, Status> {
+        Err(unused("Stats"))
+    }
+
     async fn create(
         &self,
         request: Request<CreateContainerRequest>,

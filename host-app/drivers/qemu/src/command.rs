@@ -23,7 +23,7 @@ use crate::{accelerator, programs::Qemu, unsupported};
 /// What the command line says besides the [`VmSpec`].
 pub(crate) struct Devices<'a> {
     pub(crate) accelerator: Accelerator,
-    pub(crate) vsock: VsockDevice<'a>,
+    pub(crate) vsock: VsockBackend<'a>,
     /// QMP's unix socket.
     pub(crate) qmp: &'a Path,
     /// Where QEMU writes its process id once it runs.
@@ -38,7 +38,7 @@ pub(crate) struct Devices<'a> {
 
 /// How the guest gets its vsock.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum VsockDevice<'a> {
+pub(crate) enum VsockBackend<'a> {
     /// The kernel's vhost-vsock.
     Kernel { cid: u32 },
     /// vhost-user: the device listens on this socket.
@@ -172,11 +172,11 @@ fn disk(line: &mut Line, spec: &VmSpec) -> Result<(), DriverError> {
 
 fn vsock(line: &mut Line, devices: &Devices<'_>) -> Result<(), DriverError> {
     match devices.vsock {
-        VsockDevice::Kernel { cid } => {
+        VsockBackend::Kernel { cid } => {
             let device = Group::new("vhost-vsock-pci").key("guest-cid", &cid.to_string());
             line.option("-device", device.key("disable-legacy", "on"));
         }
-        VsockDevice::Process { socket } => {
+        VsockBackend::Process { socket } => {
             let chardev = Group::new("socket").key("id", "vsock0").path("path", socket)?;
             line.option("-chardev", chardev);
             line.pair("-device", "vhost-user-vsock-pci,chardev=vsock0");
@@ -303,7 +303,7 @@ mod tests {
     fn line(folder: &str, accelerator: Accelerator) -> Vec<String> {
         let devices = Devices {
             accelerator,
-            vsock: VsockDevice::Process { socket: &Path::new(folder).join("vhost.sock") },
+            vsock: VsockBackend::Process { socket: &Path::new(folder).join("vhost.sock") },
             qmp: &Path::new(folder).join("qmp.sock"),
             pid_file: &Path::new(folder).join("qemu.pid"),
             log: &Path::new(folder).join("qemu.log"),

@@ -1,11 +1,11 @@
 //! Runs machines with QEMU.
 //!
 //! ```text
-//!  programs       where QEMU and the vsock device are, which version
+//!  programs       where QEMU is, which version
 //!  host           facts of this host: processor flags, /dev/kvm, kern.hv_support
 //!  accelerator    facts + remembered verdicts -> which accelerator, and why (pure)
 //!  command        a VM's description -> QEMU's command line (pure)
-//!  vsock          the guest's socket: the kernel's vhost-vsock, or vhost-device-vsock as a process
+//!  vsock          the guest's socket: the kernel's vhost-vsock, or a device as a process
 //!  start          processes up, or nothing left behind
 //!  vm             one task watches one VM: QMP events, the end of its process
 //!  record         what a later daemon needs to adopt the VM
@@ -51,7 +51,7 @@ use tokio::sync::Mutex;
 use crate::programs::Qemu;
 pub use crate::{
     host::{HostFacts, KvmDevice},
-    programs::{Programs, QEMU_VARIABLE, VSOCK_DEVICE_VARIABLE},
+    programs::{Programs, QEMU_VARIABLE, VsockDevice},
 };
 
 /// The driver's name in messages.
@@ -61,6 +61,7 @@ pub(crate) const NAME: &str = "qemu";
 #[derive(Debug)]
 pub struct QemuDriver {
     programs: Programs,
+    vsock_device: VsockDevice,
     verdicts: PathBuf,
     /// Tests put other hosts here. `None`: this host, looked at when asked.
     facts: Option<HostFacts>,
@@ -72,17 +73,13 @@ pub struct QemuDriver {
 
 impl QemuDriver {
     /// A driver that remembers its verdicts about accelerators in the file `verdicts`
-    /// (`accelerators.json` of the home) and finds its programs through the environment.
+    /// (`accelerators.json` of the home), finds QEMU through the environment and gives guests a
+    /// vsock by `vsock_device` where the kernel has no vhost-vsock for this user.
     #[must_use]
-    pub fn new(verdicts: &Path) -> Self {
-        Self::with_programs(verdicts, Programs::from_environment())
-    }
-
-    /// As [`new`](Self::new), with other programs.
-    #[must_use]
-    pub fn with_programs(verdicts: &Path, programs: Programs) -> Self {
+    pub fn new(verdicts: &Path, vsock_device: VsockDevice) -> Self {
         Self {
-            programs,
+            programs: Programs::from_environment(),
+            vsock_device,
             verdicts: verdicts.to_owned(),
             facts: None,
             qemu: Mutex::default(),
@@ -145,10 +142,10 @@ impl Driver for QemuDriver {
 
     async fn guest_socket(&self, spec: &VmSpec) -> Result<GuestSocket, DriverError> {
         refuse_windows()?;
-        let plan = vsock::Plan::choose(&self.programs, &spec.directory).await?;
+        let plan = vsock::Plan::choose(&self.vsock_device, &spec.directory).await?;
         Ok(match plan {
             vsock::Plan::Kernel => GuestSocket::Vsock { cid: self.cid(&spec.directory).await },
-            vsock::Plan::Process { .. } => {
+            vsock::Plan::Process(_) => {
                 GuestSocket::Hybrid { path: vsock::guest_socket_path(&spec.directory) }
             }
         })
@@ -161,7 +158,7 @@ impl Driver for QemuDriver {
         verdict: &AcceleratorVerdict,
     ) -> Result<Arc<dyn Vm>, DriverError> {
         let qemu = self.qemu().await?;
-        let plan = vsock::Plan::choose(&self.programs, &spec.directory).await?;
+        let plan = vsock::Plan::choose(&self.vsock_device, &spec.directory).await?;
         let cid = self.cid(&spec.directory).await;
         let started = start::start(spec, verdict, &qemu, plan, cid).await;
         if matches!(&started, Err(DriverError::InUse { .. })) {

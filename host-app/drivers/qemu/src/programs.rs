@@ -1,6 +1,7 @@
 //! Where the programs are that this driver starts, and which version they have.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -14,22 +15,25 @@ use crate::io_error;
 /// The variable that names QEMU's program.
 pub const QEMU_VARIABLE: &str = "LINKSPAN_QEMU";
 
-/// The variable that names the vsock device's program.
-pub const VSOCK_DEVICE_VARIABLE: &str = "LINKSPAN_VHOST_DEVICE_VSOCK";
-
-/// The vsock device's program, where a variable does not name another.
-pub(crate) const VSOCK_DEVICE: &str = "vhost-device-vsock";
-
 /// `qemu --version` loads libraries and prints one line.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
+
+/// The program that is a machine's vsock device, as a process. Called with `--socket FILE`, the
+/// vhost-user socket that it makes for QEMU, `--uds FILE`, the hybrid socket that it makes for
+/// the host's programs, and `--guest-cid NUMBER`. It ends when QEMU does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VsockDevice {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments before the ones above.
+    pub arguments: Vec<OsString>,
+}
 
 /// What the environment says about programs.
 #[derive(Debug, Clone, Default)]
 pub struct Programs {
     /// This QEMU and no other.
     pub qemu: Option<PathBuf>,
-    /// This vsock device and no other.
-    pub vsock_device: Option<PathBuf>,
     /// Searched for programs, in this order.
     pub folders: Vec<PathBuf>,
 }
@@ -43,22 +47,15 @@ pub(crate) struct Qemu {
 }
 
 impl Programs {
-    /// The variables, then the folder of this program and `../tools/bin`, then PATH.
+    /// The variable, then the folder of this program, then PATH.
     #[must_use]
     pub fn from_environment() -> Self {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-        let mut folders = Vec::new();
-        if let Some(folder) =
-            std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned))
-        {
-            folders.push(folder.join("../tools/bin"));
-            folders.insert(0, folder);
-        }
-        folders.extend(std::env::split_paths(&variable("PATH").unwrap_or_default()));
+        let own = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+        let path = variable("PATH").unwrap_or_default();
         Self {
             qemu: variable(QEMU_VARIABLE).map(PathBuf::from),
-            vsock_device: variable(VSOCK_DEVICE_VARIABLE).map(PathBuf::from),
-            folders,
+            folders: own.into_iter().chain(std::env::split_paths(&path)).collect(),
         }
     }
 
@@ -89,20 +86,6 @@ impl Programs {
             hint: format!("set {QEMU_VARIABLE} to a QEMU that runs"),
         })?;
         Ok(Qemu { program, version })
-    }
-
-    /// Finds the program of the vsock device.
-    pub(crate) fn vsock_device(&self) -> Result<PathBuf, DriverError> {
-        self.find(self.vsock_device.as_deref(), VSOCK_DEVICE).map_err(|why| {
-            missing(
-                format!("the vsock device (`{VSOCK_DEVICE}`)"),
-                why,
-                format!(
-                    "install it with `cargo install {VSOCK_DEVICE}`, set {VSOCK_DEVICE_VARIABLE}, \
-                     or load the kernel module `vhost_vsock`"
-                ),
-            )
-        })
     }
 
     /// `Err`: where it was looked for.

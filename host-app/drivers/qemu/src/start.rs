@@ -15,10 +15,10 @@ use tokio::process::{Child, Command};
 
 use crate::{
     blocking, command,
-    command::{Devices, VsockDevice},
+    command::{Devices, VsockBackend},
     io_error,
     process::Process,
-    programs::Qemu,
+    programs::{Qemu, VsockDevice},
     qmp::Qmp,
     record::{Files, Record, Socket},
     vm::{self, QemuVm},
@@ -45,8 +45,8 @@ pub(crate) async fn start(
     prepare(spec, &files).await?;
     let (vsock_process, socket) = match plan {
         Plan::Kernel => (None, Socket::Vsock { cid }),
-        Plan::Process { program } => {
-            let process = start_vsock(&program, &files).await?;
+        Plan::Process(device) => {
+            let process = start_vsock(&device, &files).await?;
             (Some(process), Socket::Hybrid { path: files.guest_socket.clone() })
         }
     };
@@ -118,17 +118,16 @@ async fn prepare(spec: &VmSpec, files: &Files) -> Result<(), DriverError> {
     .await?
 }
 
-async fn start_vsock(program: &Path, files: &Files) -> Result<Process, DriverError> {
+async fn start_vsock(device: &VsockDevice, files: &Files) -> Result<Process, DriverError> {
+    let program = &device.program;
     let log = create(&files.vhost_log)?;
     let copy = log.try_clone().map_err(io_error("write", files.vhost_log.display()))?;
     let mut child = Command::new(program)
+        .args(&device.arguments)
         .args(["--guest-cid", "3", "--socket"])
         .arg(&files.vhost_socket)
-        .arg("--uds-path")
+        .arg("--uds")
         .arg(&files.guest_socket)
-        // The guest may have so much on its way to us before it must wait for a credit update,
-        // each of which is a round trip; the default is a quarter of this.
-        .args(["--tx-buffer-size", "262144", "--queue-size", "1024"])
         .stdin(Stdio::null())
         .stdout(log)
         .stderr(copy)
@@ -140,7 +139,7 @@ async fn start_vsock(program: &Path, files: &Files) -> Result<Process, DriverErr
     let process = child.id().and_then(Process::find);
     match (up, process) {
         (Ok(()), Some(process)) => {
-            // It ends when we end it; somebody must then take its exit status.
+            // It ends when QEMU does; somebody must then take its exit status.
             tokio::spawn(async move { child.wait().await });
             Ok(process)
         }
@@ -192,8 +191,8 @@ async fn start_qemu(
     let mut devices = Devices {
         accelerator: verdict.accelerator,
         vsock: match socket {
-            Socket::Vsock { cid } => VsockDevice::Kernel { cid: *cid },
-            Socket::Hybrid { .. } => VsockDevice::Process { socket: &files.vhost_socket },
+            Socket::Vsock { cid } => VsockBackend::Kernel { cid: *cid },
+            Socket::Hybrid { .. } => VsockBackend::Process { socket: &files.vhost_socket },
         },
         qmp: &files.qmp,
         pid_file: &files.pid_file,

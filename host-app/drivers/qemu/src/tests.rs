@@ -1,5 +1,6 @@
 //! The driver as the machine sees it. What needs a VM is skipped, with the reason, unless
-//! `LINKSPAN_TEST_KERNEL` names a kernel that boots.
+//! `LINKSPAN_TEST_KERNEL` names a kernel that boots and `LINKSPAN_TEST_DAEMON` the daemon's
+//! program, which is the vsock device too.
 
 use std::time::Duration;
 
@@ -27,7 +28,9 @@ fn spec(folder: &Path, kernel: &Path, initramfs: &Path, cmdline: &str) -> VmSpec
 }
 
 fn driver(folder: &Path) -> QemuDriver {
-    QemuDriver::new(&folder.join("accelerators.json"))
+    let program = std::env::var_os("LINKSPAN_TEST_DAEMON").unwrap_or_default();
+    let device = VsockDevice { program: program.into(), arguments: vec!["vsock-device".into()] };
+    QemuDriver::new(&folder.join("accelerators.json"), device)
 }
 
 /// A kernel and an initramfs that is no archive: the kernel boots, finds no init and panics, or,
@@ -37,6 +40,10 @@ fn bootable(folder: &Path) -> Option<(PathBuf, PathBuf)> {
         println!("skipped: LINKSPAN_TEST_KERNEL names no kernel to boot");
         return None;
     };
+    if std::env::var_os("LINKSPAN_TEST_DAEMON").is_none() {
+        println!("skipped: LINKSPAN_TEST_DAEMON names no vsock device");
+        return None;
+    }
     let initramfs = folder.join("initramfs");
     std::fs::write(&initramfs, [0; 512]).expect("write");
     Some((kernel.into(), initramfs))

@@ -1,11 +1,11 @@
 //! How the guest gets a vsock: the kernel's vhost-vsock where this user may use it, else
-//! `vhost-device-vsock` as a process beside QEMU.
+//! a [`VsockDevice`] as a process beside QEMU.
 
 use std::path::{Path, PathBuf};
 
 use linkspan_machine::driver::DriverError;
 
-use crate::programs::Programs;
+use crate::programs::VsockDevice;
 
 /// Which way it will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,12 +13,15 @@ pub(crate) enum Plan {
     /// `/dev/vhost-vsock`.
     Kernel,
     /// This program.
-    Process { program: PathBuf },
+    Process(VsockDevice),
 }
 
 impl Plan {
     /// The way for a VM whose own files lie in `directory`.
-    pub(crate) async fn choose(programs: &Programs, directory: &Path) -> Result<Self, DriverError> {
+    pub(crate) async fn choose(
+        device: &VsockDevice,
+        directory: &Path,
+    ) -> Result<Self, DriverError> {
         if !cfg!(target_os = "linux") {
             return Err(crate::unsupported(
                 "the vsock connection to the guest",
@@ -32,7 +35,7 @@ impl Plan {
             return Ok(Self::Kernel);
         }
         check_length(&guest_socket_path(directory))?;
-        Ok(Self::Process { program: programs.vsock_device()? })
+        Ok(Self::Process(device.clone()))
     }
 }
 

@@ -1,60 +1,15 @@
-//! Runs machines with macOS' Virtualization.framework: still to come. Until then every call says
-//! so by name, and no daemon constructs this driver.
+//! Runs machines with macOS' Virtualization.framework: still to come. Until then the driver says so
+//! by name, and no daemon constructs it.
 
-use std::{path::Path, sync::Arc};
+use linkspan_machine::UnsupportedDriver;
 
-use async_trait::async_trait;
-use linkspan_machine::driver::{
-    Accelerator, AcceleratorChoice, AcceleratorVerdict, Driver, DriverError, Vm, VmSpec,
-};
-use linkspan_transport::GuestSocket;
-
-/// The driver's name in messages.
-const NAME: &str = "vz";
-
-/// Virtualization.framework.
-#[derive(Debug, Default)]
-pub struct VzDriver;
-
-fn unsupported() -> DriverError {
+/// Virtualization.framework's driver.
+#[must_use]
+pub const fn driver() -> UnsupportedDriver {
     let why = if cfg!(target_os = "macos") {
         "this driver is still to come; the qemu driver is there"
     } else {
         "only macOS has Virtualization.framework"
     };
-    DriverError::Unsupported { driver: NAME, what: "running a machine".into(), why: why.into() }
-}
-
-#[async_trait]
-impl Driver for VzDriver {
-    fn name(&self) -> &'static str {
-        NAME
-    }
-
-    async fn accelerator(
-        &self,
-        _choice: AcceleratorChoice,
-    ) -> Result<AcceleratorVerdict, DriverError> {
-        Err(unsupported())
-    }
-
-    async fn distrust(&self, _accelerator: Accelerator, _reason: &str) -> Result<(), DriverError> {
-        Err(unsupported())
-    }
-
-    async fn guest_socket(&self, _spec: &VmSpec) -> Result<GuestSocket, DriverError> {
-        Err(unsupported())
-    }
-
-    async fn start(
-        &self,
-        _spec: &VmSpec,
-        _verdict: &AcceleratorVerdict,
-    ) -> Result<Arc<dyn Vm>, DriverError> {
-        Err(unsupported())
-    }
-
-    async fn adopt(&self, _directory: &Path) -> Result<Option<Arc<dyn Vm>>, DriverError> {
-        Err(unsupported())
-    }
+    UnsupportedDriver { name: "vz", why }
 }

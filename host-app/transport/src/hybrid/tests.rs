@@ -73,9 +73,8 @@ async fn a_missing_device_is_not_found_and_named() {
     assert!(error.to_string().contains("gone.sock"), "{error}");
 }
 
-/// The device must not see our end close between its `CONNECT` and its `OK`.
 #[tokio::test]
-async fn a_dial_that_nobody_waits_for_stays_open_until_the_answer() {
+async fn a_dial_that_nobody_waits_for_is_given_up() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("vsock.sock");
     let listener = UnixListener::bind(&path).expect("bind");
@@ -86,12 +85,8 @@ async fn a_dial_that_nobody_waits_for_stays_open_until_the_answer() {
     stream.read_exact(&mut line).await.expect("the request");
     dial.abort();
     assert!(dial.await.expect_err("aborted").is_cancelled());
-    let mut probe = [0; 1];
-    let ended = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut probe)).await;
-    assert!(ended.is_err(), "the end must still be open: {ended:?}");
-    stream.write_all(b"OK 1\n").await.expect("somebody still reads");
-    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut probe)).await;
-    assert_eq!(ended.expect("closed soon after the answer").expect("read"), 0);
+    let ended = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut line)).await;
+    assert_eq!(ended.expect("closed").expect("read"), 0);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::Path};
 
-use linkspan_test_e2e::{Host, finish, wait_until};
+use linkspan_test_e2e::{Host, finish, is_daemon, wait_until};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -37,6 +37,13 @@ pub(crate) const SHARED: &[Shared] = &[
         let log = host.run(&["machine", "logs"]).ok().text();
         assert!(log.contains("linkspan"), "{log}");
         assert_eq!(host.run(&["machine", "logs", "--tail", "2"]).ok().text().lines().count(), 2);
+    }),
+    ("the_agents_log_is_in_the_daemons_too", |host| {
+        let log = host.home().join("linkspand.log");
+        let read = || std::fs::read_to_string(&log).unwrap_or_default();
+        let ready = |line: &str| line.contains(" agent: ready version=");
+        assert!(wait_until(SOON, || read().lines().any(ready)), "{}", read());
+        assert_eq!(read().lines().filter(|line| ready(line)).count(), 1, "{}", read());
     }),
     ("the_shell_is_outside_every_container", |host| {
         let done = host.run(&["machine", "shell", "--", "cat", "/proc/1/comm"]).ok();
@@ -120,8 +127,7 @@ pub(crate) const OWN: &[Own] = &[
         let vms =
             host.processes().iter().filter(|(_, command)| command.contains("qemu-system")).count();
         assert_eq!(vms, 1);
-        let daemons =
-            host.processes().iter().filter(|(_, command)| command.contains("linkspand")).count();
+        let daemons = host.processes().iter().filter(|(_, command)| is_daemon(command)).count();
         assert_eq!(daemons, 1);
     }),
     ("what_was_made_survives_a_restart_and_the_disk_grows", || {

@@ -2,13 +2,17 @@
 //! machines of their own.
 
 mod faults;
+mod files;
 mod image;
 mod isolation;
 mod life;
+mod lifecycle;
 mod limits;
 mod machine;
 mod run;
 mod terminal;
+mod volumes;
+mod vsock;
 
 use std::{
     process::ExitCode,
@@ -38,9 +42,13 @@ fn main() -> ExitCode {
         ("isolation", isolation::TESTS),
         ("limits", limits::TESTS),
         ("life", life::TESTS),
+        ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
+        ("volumes", volumes::TESTS),
+        ("files", files::TESTS),
         ("machine", machine::SHARED),
+        ("vsock", vsock::SHARED),
     ] {
         for &(name, test) in tests {
             let shared = Arc::clone(&shared);
@@ -52,7 +60,12 @@ fn main() -> ExitCode {
     }
     // VMs of their own, one at a time: they are heavy.
     let turn = Arc::new(Mutex::new(()));
-    for (room, tests) in [("machine", machine::OWN), ("faults", faults::TESTS)] {
+    for (room, tests) in [
+        ("machine", machine::OWN),
+        ("vsock", vsock::OWN),
+        ("lifecycle", lifecycle::OWN),
+        ("faults", faults::TESTS),
+    ] {
         for &(name, test) in tests {
             let turn = Arc::clone(&turn);
             trials.push(Trial::test(format!("{room}::{name}"), move || {

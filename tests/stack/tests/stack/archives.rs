@@ -28,6 +28,17 @@ pub(crate) fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.into_inner().expect("memory does not end")
 }
 
+/// A tar of one file with a name that no honest tar has.
+pub(crate) fn tar_raw(name: &str, contents: &[u8]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_size(contents.len() as u64);
+    header.set_cksum();
+    archive.append(&header, contents).expect("memory does not end");
+    archive.into_inner().expect("memory does not end")
+}
+
 /// A root file system. The scripted programs need no files of it.
 pub(crate) fn rootfs() -> Vec<u8> {
     tar(&[

@@ -24,6 +24,7 @@ use linkspan_containers::{
     fake::{FakeLauncher, FakeNetworks},
     launch::Launched,
     limits::Capacity,
+    volumes::Volumes,
 };
 use linkspan_images::Store;
 use linkspan_machine::{driver::VmExit, fake::FakeBoot};
@@ -196,16 +197,21 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     let images = Arc::new(Store::open(folder.join("images")).expect("the store opens"));
     let launcher = Arc::new(seen.launcher);
     let networks = Networks::open(&folder.join("networks"), Vec::new());
+    let volumes = Arc::new(Volumes::open(folder.join("volumes")).expect("the volumes open"));
     let containers = Containers::open(Setup {
         root: folder.join("containers"),
+        volumes: Arc::clone(&volumes),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
         networks: Arc::new(FakeNetworks::default()),
         capacity: Capacity { cpus: 2, memory_nodes: 1 },
         on_removed: None,
     });
+    let containers = containers.expect("the containers open");
+    containers.resume();
     Guest {
-        containers: containers.expect("the containers open"),
+        containers,
+        volumes,
         images,
         networks: Arc::new(networks.expect("the networks open")),
         shell: Arc::new(NoShell),

@@ -1,0 +1,318 @@
+//! The files of containers, running or not: copied in and out, compared with the image, exported,
+//! and made a layer of.
+//!
+//! A running container is seen through its first process's root, with all that is mounted there.
+//! One that does not run is mounted by a `linkspan-init` for the time of the call, in a mount
+//! namespace of its own; it cannot be started or removed meanwhile, because two overlays over one
+//! folder are not allowed. `diff`, `export` and `commit` read the layers themselves.
+
+use std::{
+    ffi::OsStr,
+    io::{Read, Write},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use linkspan_files::changes::{Change, Kind as ChangeKind};
+use linkspan_files::{Archive, Folder, Leaf, Node, changes::changes};
+use linkspan_images::{CommitOptions, Limits, copy_in};
+use linkspan_runtime::plan::Look;
+use nix::{fcntl::OFlag, sys::stat::Mode};
+
+use crate::{
+    Containers, Error, Shared,
+    container::{Container, blocking},
+    mounts::{self, MountPoint, Source},
+    plan, state,
+};
+
+/// What the engine makes in a container's own layer to mount something there. Docker has these in
+/// a layer of their own.
+const OWN: &[&str] = &["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
+/// What is at a path of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathStat {
+    /// The last part of the path.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// st_mode (inode(7)).
+    pub mode: u32,
+    /// When it was changed, nanoseconds since 1970.
+    pub modified_unix_nanos: i64,
+    /// Of a symbolic link: where it points.
+    pub link_target: PathBuf,
+}
+
+/// What to copy out of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOut {
+    /// The path in the container. With a slash at its end it has to be a folder.
+    pub path: String,
+    /// Follow a symbolic link at its end.
+    pub follow: bool,
+    /// What the top entry is called; empty: what is in the folder, without a top entry.
+    pub name: String,
+}
+
+impl Containers {
+    /// What is at a path; None: nothing.
+    ///
+    /// # Errors
+    /// When there is no such container, or its files cannot be read.
+    pub async fn stat_path(
+        &self,
+        who: &str,
+        path: &str,
+        follow: bool,
+    ) -> Result<Option<PathStat>, Error> {
+        let path = path.to_owned();
+        self.with_root(who, move |root| {
+            let root = tree(root)?;
+            let found = root.find(Path::new(&path), follow || asserts_folder(&path))?;
+            found.map(|node| describe(&path, &node)).transpose()
+        })
+        .await
+    }
+
+    /// Writes a file or folder as a tar archive.
+    ///
+    /// # Errors
+    /// When there is nothing at the path, or nobody takes the archive any more.
+    pub async fn copy_out(
+        &self,
+        who: &str,
+        what: CopyOut,
+        out: impl Write + Send + 'static,
+    ) -> Result<(), Error> {
+        let container = who.to_owned();
+        self.with_root(who, move |root| {
+            let folder_wanted = asserts_folder(&what.path);
+            let path = Path::new(&what.path);
+            let node = tree(root)?
+                .find(path, what.follow || folder_wanted)?
+                .ok_or_else(|| Error::NoSuchPath { container, path: path.to_owned() })?;
+            if matches!(node, Node::Leaf(_)) && (folder_wanted || what.name.is_empty()) {
+                return Err(Error::NotAFolder(path.to_owned()));
+            }
+            let mut archive = Archive::new(out);
+            archive.add(Path::new(&what.name), &node)?;
+            archive.finish()?.flush().map_err(linkspan_files::Error::Write)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Unpacks a tar archive into a folder. Owners are root's, unless they are to be kept.
+    ///
+    /// # Errors
+    /// When the folder is not there, or the archive is malformed or hostile. What was unpacked
+    /// before stays.
+    pub async fn copy_in(
+        &self,
+        who: &str,
+        path: &str,
+        keep_owner: bool,
+        archive: impl Read + Send + 'static,
+    ) -> Result<(), Error> {
+        let (container, path) = (who.to_owned(), PathBuf::from(path));
+        self.with_root(who, move |root| {
+            let folder = match tree(root)?.find(&path, true)? {
+                None => return Err(Error::NoSuchPath { container, path }),
+                Some(Node::Leaf(_)) => return Err(Error::NotAFolder(path)),
+                // Its path has no symbolic link left.
+                Some(Node::Folder(folder)) => folder.path().to_owned(),
+            };
+            let root = root.try_clone_to_owned().map_err(Error::file("open", "/"))?;
+            Ok(copy_in(archive, reopen(root)?, &folder, keep_owner, &Limits::default())?)
+        })
+        .await
+    }
+
+    /// How a container differs from its image.
+    ///
+    /// # Errors
+    /// When there is no such container, or its layers cannot be read.
+    pub async fn changes(&self, who: &str) -> Result<Vec<Change>, Error> {
+        let container = self.find(who)?;
+        blocking(move || {
+            let lower = Folder::of_layers(&container.record().resolved.layers)?;
+            let upper = container.folder.path().join("upper");
+            let own: Vec<&Path> = OWN.iter().map(Path::new).collect();
+            Ok(changes(&upper, &lower, &own)?)
+        })
+        .await
+    }
+
+    /// Writes the whole root as a tar archive, without what is mounted in it.
+    ///
+    /// # Errors
+    /// When there is no such container, or nobody takes the archive any more.
+    pub async fn export(&self, who: &str, out: impl Write + Send + 'static) -> Result<(), Error> {
+        let container = self.find(who)?;
+        blocking(move || {
+            let mut layers = container.record().resolved.layers.clone();
+            layers.push(container.folder.path().join("upper"));
+            let mut archive = Archive::new(out);
+            archive.add(Path::new(""), &Node::Folder(Folder::of_layers(&layers)?))?;
+            archive.finish()?.flush().map_err(linkspan_files::Error::Write)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The image that a container was made of, and what of its configuration belongs into one
+    /// made of the container.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn commit_options(&self, who: &str) -> Result<(String, CommitOptions), Error> {
+        let record = self.find(who)?.record();
+        let config = &record.config;
+        let options = CommitOptions {
+            created_by: record.resolved.args.join(" "),
+            env: config.env.clone(),
+            entrypoint: config.entrypoint.clone(),
+            cmd: config.command.clone(),
+            user: config.user.clone(),
+            working_dir: config.working_dir.clone(),
+            stop_signal: config.stop_signal.clone(),
+            labels: config.labels.clone(),
+            ..CommitOptions::default()
+        };
+        Ok((record.resolved.image_id.clone(), options))
+    }
+
+    /// Writes a container's own layer as that of an image. With `pause`, its processes stand
+    /// still meanwhile.
+    ///
+    /// # Errors
+    /// When there is no such container, it cannot be paused, or nobody takes the layer any more.
+    pub async fn layer(
+        &self,
+        who: &str,
+        pause: bool,
+        out: impl Write + Send + 'static,
+    ) -> Result<(), Error> {
+        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
+        blocking(move || {
+            // One that is paused stays so.
+            let runs = container.status.borrow().state.kind() == state::Kind::Running;
+            let paused = (pause && runs).then(|| Paused::new(&container, &shared)).transpose()?;
+            let mut archive = Archive::new(out);
+            let own = |path: &Path| OWN.iter().any(|own| Path::new(own) == path);
+            archive.add_layer(&container.folder.path().join("upper"), &own)?;
+            archive.finish()?.flush().map_err(linkspan_files::Error::Write)?;
+            drop(paused);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives `work` the root of a container as its processes see it.
+    async fn with_root<T: Send + 'static>(
+        &self,
+        who: &str,
+        work: impl FnOnce(BorrowedFd<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
+        blocking(move || {
+            let stopped = container.files.lock();
+            let target = container.target.lock().clone();
+            if let Some(target) = target {
+                let opened = shared.launcher.root_of(&target);
+                let root = opened.map_err(Error::file("open the root of", container.name()))?;
+                drop(stopped);
+                return work(root.as_fd());
+            }
+            let record = container.record();
+            let names = record.resolved.mounts.iter().filter_map(MountPoint::volume);
+            let _held = shared.volumes.hold(names)?;
+            let mounted =
+                shared.launcher.look(&look(&container, &shared)?).map_err(Error::Launch)?;
+            work(mounted.root())
+        })
+        .await
+    }
+}
+
+/// The processes of a container stand still while it lives.
+struct Paused<'a> {
+    container: &'a Container,
+    shared: &'a Shared,
+}
+
+impl<'a> Paused<'a> {
+    fn new(container: &'a Container, shared: &'a Shared) -> Result<Self, Error> {
+        let frozen = shared.launcher.freeze(&container.cgroup());
+        frozen.map_err(|source| Error::Process {
+            action: "pause",
+            name: container.name(),
+            source,
+        })?;
+        Ok(Self { container, shared })
+    }
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.shared.launcher.thaw(&self.container.cgroup()) {
+            tracing::error!(%error, "a container that was paused for a commit stands still");
+        }
+    }
+}
+
+/// What has to be mounted to see a container that does not run. Its memory is gone.
+fn look(container: &Container, shared: &Shared) -> Result<Look, Error> {
+    let record = container.record();
+    let lasting = |mount: &&MountPoint| !matches!(mount.source, Source::Tmpfs(_));
+    let own: Vec<MountPoint> = record.resolved.mounts.iter().filter(lasting).cloned().collect();
+    let own = mounts::plan::mounts(&own, &shared.volumes)?;
+    let folder = container.folder.path();
+    Ok(Look {
+        rootfs: plan::rootfs(&record.config, &record.resolved, folder),
+        mounts: mounts::plan::merge(plan::engine_files(folder), own),
+    })
+}
+
+fn tree(root: BorrowedFd<'_>) -> Result<Folder, Error> {
+    Ok(Folder::plain(reopen(root)?))
+}
+
+/// A root that was opened as a place only, for reading.
+fn reopen(root: impl std::os::fd::AsFd) -> Result<OwnedFd, Error> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    nix::fcntl::openat(root, ".", flags, Mode::empty())
+        .map_err(|errno| Error::file("open", "/")(errno.into()))
+}
+
+/// `path/` and `path/.` name a folder.
+fn asserts_folder(path: &str) -> bool {
+    path.ends_with('/') || path.ends_with("/.")
+}
+
+fn describe(path: &str, node: &Node) -> Result<PathStat, Error> {
+    let stat = node.stat()?;
+    let target = |leaf: &Leaf| {
+        let is_link = leaf.kind() == linkspan_files::FileType::Symlink;
+        is_link.then(|| leaf.target().map(PathBuf::from)).transpose()
+    };
+    let link_target = match node {
+        Node::Leaf(leaf) => target(leaf)?.unwrap_or_default(),
+        Node::Folder(_) => PathBuf::new(),
+    };
+    let name = Path::new(path).file_name().unwrap_or(OsStr::from_bytes(b"/"));
+    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    Ok(PathStat {
+        name: name.to_string_lossy().into_owned(),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mode: stat.st_mode,
+        modified_unix_nanos: stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos),
+        link_target,
+    })
+}

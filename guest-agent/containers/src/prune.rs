@@ -1,0 +1,141 @@
+//! `container prune`: removes what does not run.
+
+use std::{os::unix::fs::MetadataExt as _, path::Path};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    Containers, Error, Snapshot, container::blocking, filter::label_matches, id::ContainerId,
+};
+
+/// `container prune --filter`: all must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneFilters(Vec<Filter>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Filter {
+    /// Created before.
+    Until(Timestamp),
+    Label(String),
+    NotLabel(String),
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// The containers.
+    pub ids: Vec<ContainerId>,
+    /// Bytes on the data disk.
+    pub bytes: u64,
+}
+
+impl PruneFilters {
+    /// Reads `until=TIME` (a span before now, an RFC 3339 time, or seconds since 1970),
+    /// `label=KEY[=VALUE]` and `label!=KEY[=VALUE]`.
+    ///
+    /// # Errors
+    /// A key that is not known is refused by name.
+    pub fn parse(filters: &[String]) -> Result<Self, Error> {
+        let one = |text: &String| {
+            let invalid = |why: &str| Error::invalid("--filter", format!("`{text}` {why}"));
+            if let Some(label) = text.strip_prefix("label!=") {
+                return Ok(Filter::NotLabel(label.into()));
+            }
+            match text.split_once('=').ok_or_else(|| invalid("is not KEY=VALUE"))? {
+                ("label", label) => Ok(Filter::Label(label.into())),
+                ("until", when) => {
+                    moment(when).map(Filter::Until).ok_or_else(|| invalid("is not a time"))
+                }
+                (key, _) => Err(Error::Unsupported {
+                    option: format!("--filter {key}"),
+                    why: "known are until, label and label!".into(),
+                }),
+            }
+        };
+        filters.iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn matches(&self, container: &Snapshot) -> bool {
+        let labels = &container.record.resolved.labels;
+        self.0.iter().all(|filter| match filter {
+            Filter::Until(when) => container.record.created_at < *when,
+            Filter::Label(label) => label_matches(labels, label),
+            Filter::NotLabel(label) => !label_matches(labels, label),
+        })
+    }
+}
+
+fn moment(text: &str) -> Option<Timestamp> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        let since_epoch = SignedDuration::try_from_secs_f64(seconds).ok()?;
+        return Timestamp::UNIX_EPOCH.checked_add(since_epoch).ok();
+    }
+    if let Ok(span) = text.parse::<SignedDuration>() {
+        return Timestamp::now().checked_sub(span).ok();
+    }
+    text.parse().ok()
+}
+
+impl Containers {
+    /// Removes every container that does not run and that the filters choose. One that cannot be
+    /// removed is left; the log says why.
+    pub async fn prune(&self, filters: &PruneFilters) -> Pruned {
+        let mut pruned = Pruned::default();
+        for container in self.snapshots() {
+            if container.status.state.kind().is_live() || !filters.matches(&container) {
+                continue;
+            }
+            let folder = container.folder.clone();
+            let bytes = blocking(move || used(&folder)).await;
+            match self.remove(container.record.id.as_str(), false, true).await {
+                Ok(id) => {
+                    pruned.ids.push(id);
+                    pruned.bytes += bytes;
+                }
+                // It may have been started or removed meanwhile, too.
+                Err(error) => tracing::info!(%error, "a container was not pruned"),
+            }
+        }
+        let attributes = [("reclaimed".to_owned(), pruned.bytes.to_string())].into();
+        self.events().publish("container", "prune", "", attributes);
+        pruned
+    }
+}
+
+/// Bytes on disk under a folder. What cannot be read counts nothing.
+fn used(folder: &Path) -> u64 {
+    let mut total = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            // Of the entry itself: a link is not followed.
+            let Ok(metadata) = entry.metadata() else { continue };
+            total += metadata.blocks() * 512;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_span_a_time_or_seconds() {
+        let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
+        for text in ["1h", "60m", "1h0m"] {
+            let off = moment(text).unwrap().duration_since(hour_ago);
+            assert!(off.abs() < SignedDuration::from_mins(1), "{text}: {off}");
+        }
+        assert_eq!(moment("5"), Timestamp::from_second(5).ok());
+        assert_eq!(moment("1970-01-01T00:00:05Z"), Timestamp::from_second(5).ok());
+        for text in ["", "yesterday", "1e300", "nan"] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+        let error = PruneFilters::parse(&["name=x".into()]).unwrap_err();
+        assert!(error.to_string().starts_with("--filter name is not supported"), "{error}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Freezing and thawing.
+
+use super::*;
+
+async fn paused(containers: &Containers, name: &str, program: &str) {
+    started(containers, name, config(&[program])).await;
+    logged(containers, name, "ready").await;
+    containers.pause(name).await.unwrap();
+    assert_eq!(kind(containers, name), Kind::Paused);
+}
+
+#[tokio::test]
+async fn a_paused_container_keeps_its_process_and_goes_on() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "box", config(&["sigwait"])).await;
+    let before = containers.inspect("box").unwrap().status.state.process();
+    containers.pause("box").await.unwrap();
+    assert_eq!(containers.inspect("box").unwrap().status.state.process(), before);
+    assert_eq!((bench.launcher.frozen(), containers.running()), (1, 1));
+    let names: Vec<_> = containers.list(false, None, &Filters::default()).unwrap();
+    assert_eq!(names.len(), 1, "ps shows it");
+    containers.unpause("box").await.unwrap();
+    assert_eq!((bench.launcher.frozen(), kind(&containers, "box")), (0, Kind::Running));
+    containers.remove("box", true, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_paused_container_cannot_do_is_refused_in_dockers_words() {
+    let containers = Bench::new().open();
+    paused(&containers, "box", "sigwait").await;
+    let exec = ExecConfig { args: vec!["true".into()], ..ExecConfig::default() };
+    for (result, words) in [
+        (containers.exec("box", exec).await.map(drop), "unpause the container before exec"),
+        (containers.start("box").await, "try unpause instead"),
+        (containers.pause("box").await, "already paused"),
+        (containers.remove("box", false, false).await.map(drop), "paused"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, Error::WrongState { .. }), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    containers.remove("box", true, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn stop_unpauses_so_that_the_signal_is_heard() {
+    let containers = Bench::new().open();
+    paused(&containers, "box", "sigwait").await;
+    within(containers.stop("box", None, None)).await.unwrap();
+    let exit = containers.inspect("box").unwrap().status.state.exit().cloned().unwrap();
+    assert_eq!(exit.code, 15, "it had its say");
+}
+
+#[tokio::test]
+async fn a_signal_unpauses_and_sigkill_ends_what_is_frozen() {
+    let containers = Bench::new().open();
+    paused(&containers, "usr", "sigwait").await;
+    containers.kill("usr", Signal::parse("USR1").unwrap()).await.unwrap();
+    let exit = within(containers.wait("usr", WaitCondition::NotRunning)).await.unwrap();
+    assert_eq!(exit.unwrap().code, 10);
+    paused(&containers, "hard", "stubborn").await;
+    within(containers.kill("hard", Signal::KILL)).await.unwrap();
+    assert_eq!(kind(&containers, "hard"), Kind::Exited);
+}
+
+#[tokio::test]
+async fn only_what_runs_is_paused_and_only_what_is_paused_unpaused() {
+    let containers = Bench::new().open();
+    containers.create("box", config(&["sigwait"])).await.unwrap();
+    let error = containers.pause("box").await.unwrap_err();
+    assert!(error.to_string().ends_with("it is not running"), "{error}");
+    containers.start("box").await.unwrap();
+    let error = containers.unpause("box").await.unwrap_err();
+    assert!(error.to_string().ends_with("it is not paused"), "{error}");
+    containers.remove("box", true, false).await.unwrap();
+}

@@ -1,0 +1,152 @@
+//! Names, lists, removal, and what the disk keeps over a boot.
+
+use super::*;
+
+#[tokio::test]
+async fn auto_remove_leaves_nothing_and_frees_the_name_before_the_end_is_told() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    for _ in 0..20 {
+        let config = Config { auto_remove: true, ..config(&["true"]) };
+        containers.create("again", config).await.expect("the name is free");
+        let handle = containers.clone();
+        let removed =
+            tokio::spawn(async move { handle.wait("again", WaitCondition::Removed).await });
+        tokio::task::yield_now().await;
+        let mut attachment = containers.attach("again", ALL).await.unwrap();
+        assert_eq!(hear(&mut attachment).await.code, Some(0));
+        assert!(matches!(containers.inspect("again"), Err(Error::NotFound(_))));
+        assert_eq!(within(removed).await.unwrap().unwrap().unwrap().code, 0);
+    }
+    assert_eq!(bench.folders(), 0);
+    assert!(bench.launcher.cgroups().is_empty());
+    let made = containers.create("", Config { auto_remove: true, ..config(&["nonsense"]) }).await;
+    let id = made.unwrap().id;
+    let handle = containers.clone();
+    let (waited, start) = tokio::join!(
+        within(handle.wait(id.as_str(), WaitCondition::Removed)),
+        containers.start(id.as_str())
+    );
+    assert!(start.is_err() && waited.unwrap().is_none());
+    assert_eq!(bench.folders(), 0, "also when the start fails");
+}
+
+#[tokio::test]
+async fn names_are_unique_and_free_again_after_removal() {
+    let containers = Bench::new().open();
+    let made = containers.create("web", config(&["true"])).await.unwrap();
+    let error = containers.create("web", config(&["true"])).await.unwrap_err();
+    assert!(error.to_string().contains(made.id.short()), "{error}");
+    let prefix = &made.id.as_str()[..20];
+    assert_eq!(containers.remove(prefix, false, false).await.unwrap(), made.id);
+    containers.create("/web", config(&["true"])).await.unwrap();
+    assert!(matches!(containers.inspect(""), Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn a_running_container_is_only_removed_by_force() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "busy", config(&["sleep", "3600"])).await;
+    assert!(matches!(containers.remove("busy", false, false).await, Err(Error::WrongState { .. })));
+    within(containers.remove("busy", true, false)).await.unwrap();
+    assert_eq!((bench.folders(), bench.launcher.processes()), (0, 0));
+}
+
+#[tokio::test]
+async fn the_next_boot_finds_what_the_disk_holds() {
+    let bench = Bench::new();
+    let before = bench.open();
+    let done = before.create("done", config(&["sh", "-c", "exit 3"])).await.unwrap();
+    before.start("done").await.unwrap();
+    within(before.wait("done", WaitCondition::NotRunning)).await.unwrap();
+    started(&before, "cut-off", config(&["sleep", "3600"])).await;
+    started(&before, "gone", Config { auto_remove: true, ..config(&["sleep", "3600"]) }).await;
+    before.create("fresh", config(&["true"])).await.unwrap();
+    // Writing state.json follows the answer; a crash is not what is tested here.
+    let state = bench.root().join(done.id.as_str()).join("state.json");
+    let cut_off = before.inspect("cut-off").unwrap().folder.join("state.json");
+    within(async {
+        let has = |path: &Path, text: &str| {
+            std::fs::read_to_string(path).is_ok_and(|content| content.contains(text))
+        };
+        while !has(&state, "exited") || !has(&cut_off, "running") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    std::fs::create_dir(bench.root().join("a".repeat(64))).unwrap();
+
+    let after = bench.open();
+    let names = |containers: &Containers| {
+        let list = containers.list(true, None, &Filters::default()).unwrap();
+        list.into_iter().map(|container| container.record.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&after), ["fresh", "cut-off", "done"], "newest first, auto_remove is gone");
+    let exit = |name: &str| after.inspect(name).unwrap().status.state.exit().cloned();
+    assert_eq!(exit("done").unwrap().code, 3);
+    assert_eq!(exit("cut-off").unwrap().code, 255);
+    assert_eq!(kind(&after, "fresh"), Kind::Created);
+    assert_eq!(bench.folders(), 3, "the half-made one is deleted");
+    let error = after.create("done", config(&["true"])).await.unwrap_err();
+    assert!(matches!(error, Error::NameConflict { .. }));
+}
+
+#[tokio::test]
+async fn a_record_of_another_format_is_left_alone() {
+    let bench = Bench::new();
+    let made = bench.open().create("old", config(&["true"])).await.unwrap();
+    let path = bench.root().join(made.id.as_str()).join("config.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"format\":1", "\"format\":9", 1)).unwrap();
+    let after = bench.open();
+    assert!(after.list(true, None, &Filters::default()).unwrap().is_empty());
+    assert!(path.exists(), "it is not ours to delete");
+}
+
+#[tokio::test]
+async fn a_container_outlives_its_images_name() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    containers.create("orphan", config(&["true"])).await.unwrap();
+    bench.images.remove("busybox:latest");
+    containers.start("orphan").await.expect("its layers were kept with it");
+    assert!(matches!(containers.create("", config(&["true"])).await, Err(Error::Image(_))));
+    assert!(containers.uses_layer(&format!("sha256:{}", "d".repeat(64))));
+}
+
+#[tokio::test]
+async fn filters_choose_and_unknown_ones_are_refused() {
+    let containers = Bench::new().open();
+    let labels = [("tier".to_owned(), "web".to_owned())].into();
+    containers.create("one", Config { labels, ..config(&["true"]) }).await.unwrap();
+    started(&containers, "two", config(&["sleep", "3600"])).await;
+    let list = |all: bool, filters: &[&str]| {
+        let filters: Vec<_> = filters.iter().map(ToString::to_string).collect();
+        let found = containers.list(all, None, &Filters::parse(&filters).unwrap()).unwrap();
+        found.into_iter().map(|container| container.record.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(false, &[]), ["two"]);
+    assert_eq!(list(true, &["label=tier=web"]), ["one"]);
+    assert_eq!(list(false, &["status=created"]), ["one"]);
+    assert_eq!(list(true, &["ancestor=busybox", "name=tw"]), ["two"]);
+    let error = Filters::parse(&["before=x".into()]).unwrap_err();
+    assert!(error.to_string().starts_with("--filter before is not supported"), "{error}");
+    containers.remove("two", true, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_plan_says_what_the_request_said() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let mut asked = config(&["hostname"]);
+    asked.hostname = "bridge".into();
+    asked.limits.memory = 64 << 20;
+    asked.read_only_rootfs = true;
+    assert_eq!(run(&containers, asked).await.stdout, "bridge\n");
+    let plan = bench.launcher.plans().pop().unwrap();
+    assert_eq!(plan.resources.memory_max, Some(64 << 20));
+    assert!(plan.rootfs.readonly);
+    assert_eq!(plan.rootfs.lower, [Path::new("/fake/busybox")]);
+    assert!(plan.rootfs.upper.starts_with(bench.root()));
+}

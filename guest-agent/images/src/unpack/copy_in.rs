@@ -1,0 +1,48 @@
+//! An archive's files into a container: the same care as with a layer, without a layer's meaning.
+
+use std::io::{BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path};
+
+use crate::compression;
+use crate::error::Result;
+use crate::tarball::Reader;
+
+use super::Limits;
+use super::entry::{Purpose, Unpacker};
+use super::tree::Tree;
+
+/// Unpacks a tar, plain or compressed with gzip or zstd, below `folder` of the container whose root is open as `root`. Symbolic
+/// links on the way are followed within that root; `..` is refused. What has a name already is
+/// replaced, except that folders and other things do not replace each other. With `keep_owner`,
+/// owners are as in the archive, otherwise root's.
+///
+/// # Errors
+/// [`crate::Error::Read`] when `archive` fails; [`crate::Error::Corrupt`] and
+/// [`crate::Error::TooLarge`] for what it contains; [`crate::Error::NoSpace`] and
+/// [`crate::Error::Io`] for the disk. What was unpacked before stays.
+pub fn copy_in(
+    archive: impl Read + Send,
+    root: OwnedFd,
+    folder: &Path,
+    keep_owner: bool,
+    limits: &Limits,
+) -> Result<()> {
+    const WHAT: &str = "the archive";
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.as_encoded_bytes().to_vec()),
+        _ => None,
+    };
+    let folder = folder.components().filter_map(name).collect();
+    let purpose = Purpose::Copy { folder, keep_owner };
+    let tree = Tree::of_container(WHAT, root);
+    let mut unpacker = Unpacker::into_container(WHAT, limits, tree, purpose);
+    let input = compression::open(archive, WHAT)?.reader;
+    let mut reader = Reader::new(BufReader::with_capacity(256 << 10, input));
+    while let Some(entry) = reader.next().map_err(|fault| fault.about(WHAT))? {
+        unpacker.apply(&entry, &mut reader)?;
+    }
+    // The sender is to see that all of it was taken.
+    reader.drain().map_err(|fault| fault.about(WHAT))?;
+    unpacker.finish().map(drop)
+}

@@ -1,0 +1,68 @@
+//! `--init`: this process stays the container's first one, and the program is its child. It
+//! passes on every signal that it gets, reaps whatever is left to it, and ends as the program
+//! ends.
+//!
+//! It is the same program after the same preparation, so with no more privileges than the
+//! container's own process; and a program that cannot be executed is reported as without it.
+
+use linkspan_sys::process::{
+    block_signals, close_from, exit_code, fork, kill, restore_signals, wait_signal,
+};
+use linkspan_sys::{Errno, Result as SysResult};
+use nix::sys::signal::SigSet;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid, setpgid, tcsetpgrp};
+
+/// Returns in the child, which is to become the program. The parent never returns.
+pub(crate) fn split() -> SysResult<()> {
+    // From here on no signal is lost: it waits until somebody asks for it.
+    let before = block_signals()?;
+    match fork()? {
+        None => become_foreground(&before),
+        Some(child) => stay(child),
+    }
+}
+
+/// A process group of its own, in the foreground of the terminal if there is one: otherwise ^C
+/// would reach both, and the program twice.
+fn become_foreground(before: &SigSet) -> SysResult<()> {
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
+    // SIGTTOU, which a background group gets for this, is blocked.
+    match tcsetpgrp(std::io::stdin(), getpid()) {
+        Ok(()) | Err(Errno::ENOTTY | Errno::ENXIO | Errno::EBADF) => {}
+        Err(errno) => return Err(errno),
+    }
+    restore_signals(before)
+}
+
+fn stay(child: Pid) -> ! {
+    // The socket above all: its end tells the agent that the program runs.
+    close_from(3);
+    loop {
+        match wait_signal() {
+            Ok(signal) if signal == nix::libc::SIGCHLD => {
+                if let Some(code) = reap(child) {
+                    std::process::exit(code);
+                }
+            }
+            // ESRCH: it has just ended, and SIGCHLD comes.
+            Ok(signal) => drop(kill(child, signal)),
+            // EINTR, after the process was stopped and continued.
+            Err(_) => {}
+        }
+    }
+}
+
+/// Reaps all that have ended; the exit code of the program when it is among them.
+fn reap(child: Pid) -> Option<i32> {
+    let mut code = None;
+    loop {
+        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return code,
+            Ok(status) if status.pid() == Some(child) => code = exit_code(status).or(code),
+            Ok(_) => {}
+            // A real-time signal ended somebody: it is reaped, and nix has no name for it.
+            Err(_) => {}
+        }
+    }
+}

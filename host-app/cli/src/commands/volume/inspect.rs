@@ -1,0 +1,52 @@
+//! `volume inspect`.
+
+use clap::Args;
+use linkspan_proto::v1::InspectVolumeRequest;
+
+use super::calls;
+use crate::context::Context;
+use crate::error::{Error, Outcome};
+use crate::render::format::{Format, json_line, json_pretty, to_value};
+use crate::render::{self, volume};
+
+/// Show all that is known of volumes, as JSON
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// `json` (one line each) or a Go template such as '{{.Mountpoint}}'
+    #[arg(short, long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Names
+    #[arg(required = true, value_name = "VOLUME")]
+    names: Vec<String>,
+}
+
+impl Inspect {
+    pub(crate) async fn run(self, context: Context) -> Outcome {
+        let format = Format::parse(self.format.as_deref())?;
+        let calls = calls(&context).await?;
+        let (mut found, mut failures) = (Vec::new(), Vec::new());
+        for name in self.names {
+            match calls.clone().inspect(InspectVolumeRequest { name }).await {
+                Ok(answer) => {
+                    let volume = answer.into_inner().volume.unwrap_or_default();
+                    found.push(volume::Detail::from(&volume));
+                }
+                Err(status) => failures.push(Error::from(status)),
+            }
+        }
+        let text = match &format {
+            Format::Table => json_pretty(&found)?,
+            Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
+            Format::Columns(template) | Format::Template(template) => found
+                .iter()
+                .map(|volume| Ok(template.render(&to_value(volume)?)? + "\n"))
+                .collect::<Result<String, Error>>()?,
+        };
+        render::print(&text)?;
+        let mut code = 0;
+        for failure in failures {
+            code = failure.report(&mut std::io::stderr(), false);
+        }
+        Ok(code)
+    }
+}
