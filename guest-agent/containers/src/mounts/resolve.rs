@@ -1,7 +1,10 @@
 //! Brings together what a request mounts, what it takes over from other containers, and the
 //! volumes that its image declares.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+};
 
 use linkspan_files::Folder;
 
@@ -61,11 +64,10 @@ pub(crate) fn resolve(
     }
     for declared in &image.volumes {
         let destination = check::destination(declared)?;
-        if !points.contains_key(&destination) {
+        if let Entry::Vacant(free) = points.entry(destination) {
             let mount = MountConfig { target: declared.clone(), ..MountConfig::default() };
-            let point = one(config, &mount, volumes, &mut attach)?;
-            fill.push(destination.clone());
-            points.insert(destination, point);
+            fill.push(free.key().clone());
+            free.insert(one(config, &mount, volumes, &mut attach)?);
         }
     }
     if !fill.is_empty() {

@@ -88,7 +88,7 @@ mod tests {
         let volume = Volume { name: "data".into(), driver: "local".into(), ..Volume::default() };
         let table = Format::parse(None).expect("valid");
         assert_eq!(
-            list(&table, &[volume.clone()]).expect("rendered"),
+            list(&table, std::slice::from_ref(&volume)).expect("rendered"),
             "DRIVER    VOLUME NAME\nlocal     data\n"
         );
         let detail = serde_json::to_value(Detail::from(&volume)).expect("JSON");

@@ -79,7 +79,7 @@ pub(crate) const TESTS: &[Shared] = &[
             "2m",
         ];
         assert_eq!(sh(host, &flags, script), "1770\n700\n128\n1024\n2048\nread-only root");
-        let run = "cp /bin/busybox /t/b && /t/b true && echo executed || echo refused";
+        let run = "cp /bin/busybox /t/ && /t/busybox true && echo executed || echo refused";
         assert_eq!(sh(host, &["--tmpfs", "/t"], &format!("({run}) 2>/dev/null")), "refused");
         assert_eq!(sh(host, &["--tmpfs", "/t:exec"], run), "executed");
     }),
