@@ -211,20 +211,19 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
 
 #[test]
 fn values_that_cannot_be_done_yet_are_refused_by_name() {
-    for (line, part) in [(&["--pull", "always", "busybox"][..], "--pull=always")] {
-        let Err(Error::Failure(failure)) = run_of(line).container.config(true) else {
-            panic!("{line:?} was not refused");
-        };
-        assert_eq!(failure.code, ErrorCode::Unsupported);
-        assert!(failure.message.contains(part), "{}", failure.message);
-    }
+    let Err(Error::Failure(failure)) =
+        run_of(&["--pull", "always", "busybox"]).container.config(true)
+    else {
+        panic!("--pull=always was not refused");
+    };
+    assert_eq!(failure.code, ErrorCode::Unsupported);
+    assert!(failure.message.contains("--pull=always"), "{}", failure.message);
     for line in [
         &["--restart", "always", "--rm", "busybox"][..],
         &["--no-healthcheck", "--health-retries", "1", "busybox"],
     ] {
         assert!(run_of(line).container.config(true).is_err(), "{line:?}");
     }
-    assert!(run_of(&["--restart", "no", "--rm", "busybox"]).container.config(true).is_ok());
 }
 
 #[test]
