@@ -9,6 +9,7 @@ const FILES: &[&str] = &[
     "linkspan/v1/container.proto",
     "linkspan/v1/error.proto",
     "linkspan/v1/image.proto",
+    "linkspan/v1/port.proto",
     "linkspan/v1/stdio.proto",
     "linkspan/host/v1/host.proto",
     "linkspan/host/v1/machine.proto",

@@ -1,8 +1,8 @@
 //! What every byte stream begins with.
 //!
-//! A bulk transfer does not travel in gRPC messages: it has a connection of its own, which says
-//! in a fixed-size preface what it is. The call that the stream belongs to names it by its id.
-//! The stream then carries plain bytes; the sender's half-close is the end of the data.
+//! Bulk transfers and port traffic do not travel in gRPC messages: each has a connection of its
+//! own, which says in a fixed-size preface what it is. The call that a stream belongs to, if any,
+//! names it by its id. The stream then carries plain bytes; a half-close is the end of the data.
 //!
 //! ```text
 //! 0      4       5      6          22
@@ -23,6 +23,8 @@ const MAGIC: [u8; 4] = *b"LSPN";
 pub enum Kind {
     /// From the client to the agent: an archive for `ImageService.Load` or `.Import`.
     Upload,
+    /// From the host to the agent: one connection to a container's port. A `PortTarget` follows.
+    Port,
 }
 
 /// The first bytes of a stream.
@@ -57,6 +59,7 @@ impl Preface {
         out[4] = VERSION;
         out[5] = match self.kind {
             Kind::Upload => 1,
+            Kind::Port => 2,
         };
         out[6..].copy_from_slice(&self.id);
         out
@@ -77,6 +80,7 @@ impl Preface {
         }
         let kind = match kind {
             1 => Kind::Upload,
+            2 => Kind::Port,
             other => return Err(PrefaceError::Kind(other)),
         };
         Ok(Self { kind, id })
@@ -90,8 +94,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_preface_survives_the_wire(id in any::<[u8; 16]>()) {
-            let preface = Preface { kind: Kind::Upload, id };
+        fn a_preface_survives_the_wire(id in any::<[u8; 16]>(), port in any::<bool>()) {
+            let kind = if port { Kind::Port } else { Kind::Upload };
+            let preface = Preface { kind, id };
             prop_assert_eq!(Preface::decode(&preface.encode()), Ok(preface));
         }
 
