@@ -227,4 +227,6 @@ pub(crate) fn runs_a_program(matches: &ArgMatches) -> bool {
 }
 
 #[cfg(test)]
+mod flags_page;
+#[cfg(test)]
 mod tests;
