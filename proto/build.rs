@@ -13,6 +13,7 @@ const FILES: &[&str] = &[
     "linkspan/v1/image.proto",
     "linkspan/v1/mount.proto",
     "linkspan/v1/network.proto",
+    "linkspan/v1/port.proto",
     "linkspan/v1/stdio.proto",
     "linkspan/v1/volume.proto",
     "linkspan/host/v1/host.proto",

@@ -1,8 +1,8 @@
 //! What every byte stream begins with.
 //!
-//! A bulk transfer does not travel in gRPC messages: it has a connection of its own, which says
-//! in a fixed-size preface what it is. The call that the stream belongs to names it by its id.
-//! The stream then carries plain bytes; the sender's half-close is the end of the data.
+//! Bulk transfers and port traffic do not travel in gRPC messages: each has a connection of its
+//! own, which says in a fixed-size preface what it is. The call that a stream belongs to, if any,
+//! names it by its id. The stream then carries plain bytes; a half-close is the end of the data.
 //!
 //! ```text
 //! 0      4       5      6          22
@@ -26,6 +26,8 @@ pub enum Kind {
     Upload,
     /// From the agent to the client: an archive of `FileService.CopyOut` or `.Export`.
     Download,
+    /// From the host to the agent: one connection to a container's port. A `PortTarget` follows.
+    Port,
 }
 
 /// The first bytes of a stream.
@@ -61,6 +63,7 @@ impl Preface {
         out[5] = match self.kind {
             Kind::Upload => 1,
             Kind::Download => 2,
+            Kind::Port => 3,
         };
         out[6..].copy_from_slice(&self.id);
         out
@@ -82,6 +85,7 @@ impl Preface {
         let kind = match kind {
             1 => Kind::Upload,
             2 => Kind::Download,
+            3 => Kind::Port,
             other => return Err(PrefaceError::Kind(other)),
         };
         Ok(Self { kind, id })
@@ -96,7 +100,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_preface_survives_the_wire(id in any::<[u8; 16]>()) {
-            for kind in [Kind::Upload, Kind::Download] {
+            for kind in [Kind::Upload, Kind::Download, Kind::Port] {
                 let preface = Preface { kind, id };
                 prop_assert_eq!(Preface::decode(&preface.encode()), Ok(preface));
             }

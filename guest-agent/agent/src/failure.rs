@@ -1,6 +1,7 @@
 //! The one place where errors of the guest get the code that they have on the wire.
 
 use linkspan_containers::error::{Error as ContainerError, ImageError, LaunchKind};
+use linkspan_containers::ports::{PortError, PortErrorKind};
 use linkspan_containers::volumes::VolumeError;
 use linkspan_files::Error as FileError;
 use linkspan_images::Error as StoreError;
@@ -27,6 +28,13 @@ pub fn of_container(error: &ContainerError) -> Failure {
             LaunchKind::Invalid => ErrorCode::InvalidArgument,
             LaunchKind::Engine => ErrorCode::Internal,
         },
+        E::Ports(error) => match error.kind {
+            PortErrorKind::InUse => ErrorCode::InUse,
+            PortErrorKind::Denied => ErrorCode::PermissionDenied,
+            PortErrorKind::Invalid => ErrorCode::InvalidArgument,
+            PortErrorKind::Unavailable => ErrorCode::Unavailable,
+            PortErrorKind::Failed => ErrorCode::Internal,
+        },
         E::Network(network) => code_of_network(network),
         E::NoSuchPath { .. } => ErrorCode::NotFound,
         E::NotAFolder(_) | E::Files(FileError::Loop { .. }) => ErrorCode::InvalidArgument,
@@ -39,6 +47,7 @@ pub fn of_container(error: &ContainerError) -> Failure {
     };
     let failure = Failure::new(code, chain(error));
     match error {
+        E::Ports(PortError { hint: Some(hint), .. }) => failure.hint(hint),
         E::Network(network) => with_network_hint(failure, network),
         E::Image(ImageError::NotFound(_)) => failure.hint(
             "bring it with `linkspan load` or `linkspan import`; `linkspan images` lists what is there",

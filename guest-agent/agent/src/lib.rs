@@ -15,6 +15,7 @@ pub mod launcher;
 pub mod names;
 pub mod networks;
 pub mod pid1;
+pub mod ports;
 pub mod power;
 mod procfs;
 pub mod reaper;

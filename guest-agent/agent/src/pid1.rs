@@ -12,6 +12,7 @@ use crate::{
     console::{self, Journal},
     launcher::GuestLauncher,
     networks::GuestNetworks,
+    ports::Ports,
     power::{self, PowerOff},
     reaper::Reaper,
     rpc::Guest,
@@ -102,12 +103,14 @@ fn prepare(
     let volumes = Volumes::open(path.clone())
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
     let volumes = Arc::new(volumes);
+    let ports = Ports::default();
     let containers = Containers::open(Setup {
         root: root.clone(),
         volumes: Arc::clone(&volumes),
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
         networks: networks.clone(),
+        ports: Arc::new(ports.clone()),
         capacity: capacity(),
         on_removed: None,
     })
@@ -123,6 +126,7 @@ fn prepare(
         networks: networks.networks(),
         shell: Arc::new(MachineShell { reaper }),
         launcher,
+        ports,
         streams: Streams::default(),
         timeline: timeline.clone(),
         journal,

@@ -16,10 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
 use tonic::transport::{Server, server::Connected};
 
-use crate::{
-    rpc::{self, Guest},
-    streams::Streams,
-};
+use crate::rpc::{self, Guest};
 
 /// HTTP/2's own 64 KiB would make every chunk of a container's output wait for an answer.
 const WINDOW: u32 = 8 << 20;
@@ -66,7 +63,7 @@ pub async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    tokio::spawn(accept_streams(streams, guest.streams.clone()));
+    tokio::spawn(accept_streams(streams, guest.clone()));
     Server::builder()
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
@@ -139,16 +136,17 @@ fn from_host(listener: VsockListener) -> impl Stream<Item = io::Result<VsockStre
     })
 }
 
-async fn accept_streams<S>(incoming: impl Stream<Item = io::Result<S>>, streams: Streams)
+async fn accept_streams<S>(incoming: impl Stream<Item = io::Result<S>>, guest: Guest)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let mut incoming = std::pin::pin!(incoming);
     while let Some(Ok(stream)) = incoming.next().await {
-        let streams = streams.clone();
+        let guest = guest.clone();
         tokio::spawn(async move {
-            if let Err(error) = streams.accept(stream).await {
-                tracing::warn!(%error, "a byte stream was refused");
+            let address = |id: &str| guest.containers.address(id);
+            if let Err(error) = guest.streams.accept(stream, address).await {
+                tracing::debug!(%error, "a byte stream was refused or broke off");
             }
         });
     }

@@ -42,6 +42,7 @@ impl Images for GuestImages {
                 retries: check.retries,
             }),
             volumes: config.volumes,
+            exposed_ports: config.exposed_ports,
             layers: image.layers,
             diff_ids: image.diff_ids.iter().map(ToString::to_string).collect(),
         })

@@ -1,7 +1,7 @@
 //! Byte streams that belong to a call: each arrives on a connection of its own and is paired with
 //! the call that names it. Either may come first.
 
-use std::{collections::HashMap, io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
 
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -13,6 +13,8 @@ use tokio::{
     sync::oneshot,
     time::timeout,
 };
+
+use crate::ports;
 
 /// How long one of the two may wait for the other.
 const PAIRED_WITHIN: Duration = Duration::from_secs(30);
@@ -40,13 +42,16 @@ enum Half {
 }
 
 impl Streams {
-    /// Takes a connection: reads its preface and gives it to its call, now or later.
+    /// Takes a connection: reads its preface and gives it to its call, now or later, or carries
+    /// its bytes to the port of a container; `address` tells where that is.
     ///
     /// # Errors
-    /// When what connected is not one of our streams, or its call never comes.
+    /// When what connected is not one of our streams, its call never comes, or the port cannot be
+    /// reached.
     pub async fn accept(
         &self,
         mut stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        address: impl FnOnce(&str) -> Option<IpAddr> + Send,
     ) -> io::Result<()> {
         let mut head = [0; preface::LEN];
         timeout(PAIRED_WITHIN, stream.read_exact(&mut head))
@@ -54,11 +59,14 @@ impl Streams {
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no preface came"))??;
         let preface = Preface::decode(&head)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if preface.kind == Kind::Port {
+            return ports::connect(stream, address).await;
+        }
         let stream = match preface.kind {
             Kind::Upload => Directed::Up(Box::new(stream)),
             Kind::Download => Directed::Down(Box::new(stream)),
             other => {
-                let why = format!("streams of the kind {other:?} are not taken here");
+                let why = format!("streams of the kind {other:?} are not known");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
             }
         };
@@ -195,7 +203,7 @@ mod tests {
             near.write_all(&preface.encode()).await?;
             near.write_all(content).await
         });
-        let accepted = streams.accept(far).await;
+        let accepted = streams.accept(far, |_| None).await;
         // A refused stream breaks the writer off: the answer of `accept` is what counts.
         let _ = writer.await.expect("the writer does not panic");
         accepted
@@ -248,7 +256,7 @@ mod tests {
     async fn foreign_bytes_are_refused() {
         let (mut near, far) = tokio::io::duplex(64);
         near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.expect("it fits");
-        let error = Streams::default().accept(far).await.expect_err("not a preface");
+        let error = Streams::default().accept(far, |_| None).await.expect_err("not a preface");
         assert!(error.to_string().contains("LSPN"), "{error}");
     }
 }

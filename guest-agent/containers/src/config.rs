@@ -14,6 +14,7 @@ use crate::{
     launch::ImageView,
     mounts::{MountConfig, MountPoint},
     network::NetworkConfig,
+    ports::{Port, PortConfig},
     restart::RestartPolicy,
     signal::Signal,
 };
@@ -76,6 +77,8 @@ pub struct Config {
     pub group_add: Vec<String>,
     /// Networks and names.
     pub network: NetworkConfig,
+    /// Ports on the host.
+    pub ports: PortConfig,
     /// Whether it starts again when it has ended.
     pub restart: RestartPolicy,
     /// None: the image's.
@@ -184,6 +187,9 @@ pub struct Resolved {
     /// What is mounted beside the root, and what the engine mounts itself.
     #[serde(default)]
     pub mounts: Vec<MountPoint>,
+    /// Ports that the image or the request exposes.
+    #[serde(default)]
+    pub exposed: Vec<Port>,
 }
 
 impl Resolved {
@@ -233,6 +239,7 @@ impl Resolved {
             diff_ids: image.diff_ids.clone(),
             health: Healthcheck::resolve(config.health.as_ref(), image.health.as_ref()),
             mounts: Vec::new(),
+            exposed: config.ports.all_exposed(&image.exposed_ports),
         })
     }
 }

@@ -37,6 +37,7 @@ use crate::{
     network,
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
+    ports::{PortError, PublishedPort},
     restart::Backoff,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record, Saved},
@@ -63,6 +64,8 @@ pub struct Status {
     pub restarts: u32,
     /// What the probes of this or the last run came to; None: nothing is probed.
     pub health: Option<Arc<Health>>,
+    /// What listens on the host while it runs.
+    pub ports: Arc<[PublishedPort]>,
 }
 
 /// The handle that everyone but the task has.
@@ -170,9 +173,15 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
     let Saved { state, restarts, stopped_by_hand } = saved;
     let (commands, queue) = mpsc::channel(32);
     let last_exit = state.exit().cloned();
-    let trace = Arc::from([]);
-    let (sender, status) =
-        watch::channel(Status { state, exits: 0, last_exit, trace, restarts, health: None });
+    let (sender, status) = watch::channel(Status {
+        state,
+        exits: 0,
+        last_exit,
+        trace: Arc::from([]),
+        restarts,
+        health: None,
+        ports: Arc::from([]),
+    });
     let folder = Folder::of(&shared.root, &record);
     let hub = Arc::new(Hub::new(&folder.log()));
     let container = Arc::new(Container {
@@ -247,19 +256,29 @@ impl Task {
     async fn start(&mut self, size: Option<(u16, u16)>) -> Result<(), Error> {
         let begun = std::time::Instant::now();
         let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
-        let launched = blocking(move || launch(&container, &shared, size)).await.and_then(
-            |(launched, held)| {
-                self.connect(launched, held).map_err(|error| {
-                    Error::Launch(LaunchError {
-                        kind: LaunchKind::Engine,
-                        message: format!("the process's streams cannot be used: {error}"),
-                    })
+        let ports = self.publish().await;
+        let launched = match &ports {
+            Ok(_) => blocking(move || launch(&container, &shared, size)).await,
+            Err(error) => Err(Error::Ports(error.clone())),
+        };
+        let launched = launched.and_then(|(launched, held)| {
+            self.connect(launched, held).map_err(|error| {
+                Error::Launch(LaunchError {
+                    kind: LaunchKind::Engine,
+                    message: format!("the process's streams cannot be used: {error}"),
                 })
-            },
-        );
+            })
+        });
         tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
-        let Err(error) = launched else { return Ok(()) };
+        let Err(error) = launched else {
+            let ports = ports.unwrap_or_default().into();
+            self.status.send_modify(|status| status.ports = ports);
+            return Ok(());
+        };
         self.container.hub.close();
+        if ports.is_ok_and(|ports| !ports.is_empty()) {
+            self.shared.ports.withdraw(self.container.id.as_str()).await;
+        }
         let failure = match &error {
             Error::Launch(failure) => Some(failure.clone()),
             _ => None,
@@ -273,6 +292,16 @@ impl Task {
             _ => {}
         });
         Err(error)
+    }
+
+    /// Before the process: a container whose port is taken does not start.
+    async fn publish(&self) -> Result<Vec<PublishedPort>, PortError> {
+        let record = self.container.record();
+        let wanted = record.config.ports.wanted(&record.resolved.exposed, &record.config.network);
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.shared.ports.publish(record.id.as_str(), &record.name, &wanted).await
     }
 
     /// The process runs: connects its streams and says so.
@@ -361,6 +390,10 @@ impl Task {
         tracing::debug!(code, oom_killed, "ended");
         // Before anyone hears of the end, its networks can be removed.
         let left = self.shared.networks.leave(self.container.id.as_str());
+        let published = !self.status.borrow().ports.is_empty();
+        if published {
+            self.shared.ports.withdraw(self.container.id.as_str()).await;
+        }
         self.tell_end(&exit, run.stopping);
         let again = !removes && !run.last && run.restart.is_none();
         let state = self.after(exit.clone(), again.then_some(config.restart));
@@ -369,6 +402,7 @@ impl Task {
             status.restarts += u32::from(matches!(state, State::Restarting { .. }));
             status.state = state;
             status.exits += 1;
+            status.ports = Arc::from([]);
         });
         let networks = Arc::clone(&self.shared.networks);
         blocking(move || networks.clean(left)).await;

@@ -55,6 +55,9 @@ pub enum Error {
     /// The image is not there, or cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The host did not publish a port.
+    #[error("cannot publish its ports: {0}")]
+    Ports(#[from] crate::ports::PortError),
     /// A network is not there, or cannot be used.
     #[error(transparent)]
     Network(#[from] linkspan_net::Error),

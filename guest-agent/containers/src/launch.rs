@@ -234,6 +234,8 @@ pub struct ImageView {
     pub health: Option<Healthcheck>,
     /// Paths that get an anonymous volume when nothing else is mounted there.
     pub volumes: Vec<String>,
+    /// `80/tcp`
+    pub exposed_ports: Vec<String>,
     /// The folders of its unpacked layers, base first, never empty.
     pub layers: Vec<PathBuf>,
     /// `sha256:...` of each layer's uncompressed archive.

@@ -29,6 +29,7 @@ pub mod names;
 pub mod network;
 mod output;
 pub mod plan;
+pub mod ports;
 mod prune;
 pub mod restart;
 pub mod session;
@@ -92,6 +93,7 @@ pub(crate) struct Shared {
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) images: Arc<dyn Images>,
     pub(crate) networks: Arc<dyn Networks>,
+    pub(crate) ports: Arc<dyn ports::Broker>,
     pub(crate) capacity: Capacity,
     pub(crate) volumes: Arc<Volumes>,
     table: Mutex<Table>,
@@ -133,6 +135,8 @@ pub struct Setup {
     pub images: Arc<dyn Images>,
     /// Knows networks.
     pub networks: Arc<dyn Networks>,
+    /// Opens ports on the host.
+    pub ports: Arc<dyn ports::Broker>,
     /// What the VM has.
     pub capacity: Capacity,
     /// Called after each removal, on a task.
@@ -203,6 +207,7 @@ impl Containers {
             launcher: setup.launcher,
             images: setup.images,
             networks: setup.networks,
+            ports: setup.ports,
             capacity: setup.capacity,
             volumes: setup.volumes,
             table: Mutex::default(),

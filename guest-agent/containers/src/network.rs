@@ -363,6 +363,19 @@ fn remember(container: &Container, endpoints: Vec<EndpointSpec>) -> Result<(), E
 }
 
 impl Containers {
+    /// Where a container that runs is reached from the VM: in the network of its default route,
+    /// else in the first one; IPv4 before IPv6.
+    #[must_use]
+    pub fn address(&self, id: &str) -> Option<IpAddr> {
+        let endpoints = self.shared.networks.endpoints(id);
+        let mut wires: Vec<_> = endpoints.iter().filter_map(|e| e.wire.as_ref()).collect();
+        wires.sort_by_key(|wire| !wire.default_route);
+        let mut addresses: Vec<IpAddr> =
+            wires.first()?.addresses.iter().map(|address| address.net.addr()).collect();
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses.first().copied()
+    }
+
     /// Connects a container to one more network, now if it runs and whenever it starts.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::{
     Error,
     config::{Config, ExecConfig},
     limits::{self, Capacity},
-    mounts, network,
+    mounts, network, ports,
     restart::RestartPolicy,
     signal::Signal,
 };
@@ -31,6 +31,7 @@ pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     capabilities(config)?;
     security(&config.security_opts)?;
     network::validate(config)?;
+    ports::validate(config)?;
     mounts::check::check(config)?;
     hostname("--hostname", &config.hostname)?;
     hostname("--domainname", &config.domainname)?;

@@ -24,7 +24,7 @@ pub use hello::OFFERED_FEATURES;
 
 use linkspan_proto::v1::{
     agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-    image_service_client::ImageServiceClient,
+    image_service_client::ImageServiceClient, port_service_client::PortServiceClient,
 };
 
 /// `linkspan.v1.AgentService` of one agent.
@@ -33,6 +33,8 @@ pub type AgentCalls = AgentServiceClient<AgentChannel>;
 pub type ContainerCalls = ContainerServiceClient<AgentChannel>;
 /// `linkspan.v1.ImageService` of one agent.
 pub type ImageCalls = ImageServiceClient<AgentChannel>;
+/// `linkspan.v1.PortService` of one agent.
+pub type PortCalls = PortServiceClient<AgentChannel>;
 
 /// The largest message that is decoded here. gRPC's 4 MiB are too few for a long list.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
@@ -48,6 +50,12 @@ impl AgentChannel {
     #[must_use]
     pub fn containers(&self) -> ContainerCalls {
         ContainerServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// The call by which the agent orders ports.
+    #[must_use]
+    pub fn ports(&self) -> PortCalls {
+        PortServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Calls on images.

@@ -9,9 +9,9 @@ use crate::commands::{
     attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
     events::Events, exec::Exec, export::Export, images::Images, import::Import, info::Info,
     inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs, machine::MachineCommand,
-    man::Man, network::NetworkCommand, pause::Pause, prune::Prune, ps::Ps, rename::Rename,
-    restart::Restart, rm::Rm, rmi::Rmi, run::Run, start::Start, stats::Stats, stop::Stop,
-    system::System, tag::Tag, top::Top, tour::Tour, unpause::Unpause, update::Update,
+    man::Man, network::NetworkCommand, pause::Pause, port::Port, prune::Prune, ps::Ps,
+    rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run, start::Start, stats::Stats,
+    stop::Stop, system::System, tag::Tag, top::Top, tour::Tour, unpause::Unpause, update::Update,
     version::Version, volume::VolumeCommand, wait::Wait,
 };
 use crate::context::Context;
@@ -49,6 +49,7 @@ pub(crate) enum Verb {
     Wait(Wait),
     Inspect(Inspect),
     Pause(Pause),
+    Port(Port),
     Unpause(Unpause),
     Restart(Restart),
     Rename(Rename),
@@ -104,6 +105,7 @@ pub(crate) enum ContainerVerb {
     Wait(Wait),
     Inspect(Inspect),
     Pause(Pause),
+    Port(Port),
     Unpause(Unpause),
     Restart(Restart),
     Rename(Rename),
@@ -136,7 +138,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         &[
             "run", "create", "start", "stop", "kill", "rm", "ps", "exec", "logs", "attach", "wait",
             "inspect", "pause", "unpause", "restart", "rename", "update", "top", "stats", "events",
-            "cp", "diff", "export", "commit",
+            "cp", "diff", "export", "commit", "port",
         ],
     ),
     ("Images", &["images", "rmi", "tag", "load", "import"]),
@@ -198,6 +200,7 @@ impl Cli {
             Verb::Wait(verb) => verb.run(context).await,
             Verb::Inspect(verb) => verb.run(context).await,
             Verb::Pause(verb) => verb.run(context).await,
+            Verb::Port(verb) => verb.run(context).await,
             Verb::Unpause(verb) => verb.run(context).await,
             Verb::Restart(verb) => verb.run(context).await,
             Verb::Rename(verb) => verb.run(context).await,
@@ -245,6 +248,7 @@ impl ContainerVerb {
             Self::Wait(verb) => verb.run(context).await,
             Self::Inspect(verb) => verb.only(inspect::Kind::Container).run(context).await,
             Self::Pause(verb) => verb.run(context).await,
+            Self::Port(verb) => verb.run(context).await,
             Self::Unpause(verb) => verb.run(context).await,
             Self::Restart(verb) => verb.run(context).await,
             Self::Rename(verb) => verb.run(context).await,
@@ -283,5 +287,7 @@ pub(crate) fn runs_a_program(matches: &ArgMatches) -> bool {
     }
 }
 
+#[cfg(test)]
+mod flags_page;
 #[cfg(test)]
 mod tests;

@@ -65,9 +65,9 @@ fn the_exit_code_is_the_containers_and_failures_have_their_own() {
             "linkspan: no such image: `missing`\nhint: list them with `linkspan images`\n",
         ),
         (
-            &["run", "-p", "80:80", "busybox"],
+            &["run", "--gpus", "all", "busybox"],
             125,
-            "linkspan: cannot use -p/--publish: ports are not supported yet\n",
+            "linkspan: cannot use --gpus: devices are not supported yet\n",
         ),
     ] {
         let output = run(&daemon, args);

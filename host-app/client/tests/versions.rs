@@ -8,8 +8,8 @@ use linkspan_client::{Client, ConnectOptions};
 use linkspan_proto::{
     error::ErrorCode,
     host::v1::{
-        HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse,
-        HostShutdownRequest, HostShutdownResponse,
+        HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse, HostPortsRequest,
+        HostPortsResponse, HostShutdownRequest, HostShutdownResponse,
         host_service_server::{HostService, HostServiceServer},
     },
 };
@@ -35,6 +35,13 @@ impl HostService for Newer {
         &self,
         _: Request<HostInfoRequest>,
     ) -> Result<Response<HostInfoResponse>, Status> {
+        Err(Status::unimplemented("not asked for in these tests"))
+    }
+
+    async fn ports(
+        &self,
+        _: Request<HostPortsRequest>,
+    ) -> Result<Response<HostPortsResponse>, Status> {
         Err(Status::unimplemented("not asked for in these tests"))
     }
 

@@ -6,8 +6,8 @@ use linkspan_agent_client::AgentChannel;
 use linkspan_proto::{
     error::Failure,
     host::v1::{
-        HostHelloRequest, HostHelloResponse, HostInfoResponse, Machine, MachineSettingsPatch,
-        StartMachineResponse,
+        HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine,
+        MachineSettingsPatch, StartMachineResponse,
     },
     v1::{CreateContainerRequest, CreateContainerResponse},
 };
@@ -26,6 +26,9 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Facts about this host.
     async fn host_info(&self) -> Result<HostInfoResponse, Failure>;
+
+    /// The ports that are published on this host.
+    fn ports(&self) -> Vec<HostPort>;
 
     /// Ends the daemon, after the machines when `stop_machines`. Returns before the end.
     async fn shutdown(&self, stop_machines: bool) -> Result<(), Failure>;

@@ -11,6 +11,7 @@ use futures::{
     future::{BoxFuture, Shared},
 };
 use linkspan_agent_client::{AgentChannel, AgentOptions};
+use linkspan_forward::{Ports, Publication};
 use linkspan_machine::{
     Budgets, HostLimits, MIN_FREE_BYTES, Machine, MachineError, Parts, driver::Driver,
     state::Running,
@@ -23,7 +24,12 @@ use linkspan_state::{Config, MachineName, Paths, SettingsPatch, image::ImageSear
 use linkspan_transport::{GuestSocket, dialer};
 use parking_lot::Mutex;
 
-use crate::{agent_log, failure, guest::AgentGuest};
+use crate::{
+    agent_log::AgentLog,
+    companion, failure,
+    guest::AgentGuest,
+    ports::{Guest, Publisher},
+};
 
 pub(crate) struct Fleet {
     paths: Paths,
@@ -43,6 +49,7 @@ struct Known {
     /// Those that are being made: several first calls share the default machine.
     making: HashMap<MachineName, Making>,
     agents: HashMap<MachineName, Agent>,
+    ports: BTreeMap<MachineName, Arc<Ports>>,
 }
 
 type Making = Shared<BoxFuture<'static, Result<Machine, Failure>>>;
@@ -84,7 +91,7 @@ impl Fleet {
             let mut known = fleet.known.lock();
             match result {
                 Ok(machine) => {
-                    agent_log::follow(Arc::downgrade(&fleet), &machine);
+                    fleet.accompany(&mut known, &machine);
                     known.machines.insert(name, machine);
                 }
                 Err(error) => {
@@ -200,7 +207,7 @@ impl Fleet {
             let mut known = fleet.known.lock();
             known.making.remove(&name);
             if let Ok(machine) = &made {
-                agent_log::follow(Arc::downgrade(&fleet), machine);
+                fleet.accompany(&mut known, machine);
                 known.machines.insert(name, machine.clone());
             }
             made
@@ -218,7 +225,24 @@ impl Fleet {
         let mut known = self.known.lock();
         known.machines.remove(name);
         known.agents.remove(name);
+        known.ports.remove(name);
         Ok(())
+    }
+
+    /// What goes on beside a machine from now on.
+    fn accompany(self: &Arc<Self>, known: &mut Known, machine: &Machine) {
+        let (fleet, name) = (Arc::downgrade(self), machine.name().clone());
+        companion::run(fleet.clone(), machine, AgentLog::of(machine));
+        let guest = Guest { fleet: fleet.clone(), machine: name.clone() };
+        let ports = Arc::new(Ports::new(Arc::new(guest)));
+        known.ports.insert(name.clone(), ports.clone());
+        companion::run(fleet, machine, Publisher { machine: name, ports });
+    }
+
+    /// The published ports of every machine.
+    pub(crate) fn ports(&self) -> Vec<(MachineName, Vec<Publication>)> {
+        let known = self.known.lock();
+        known.ports.iter().map(|(name, ports)| (name.clone(), ports.table())).collect()
     }
 
     /// The channel to a machine's agent; the machine is started first when it does not run.

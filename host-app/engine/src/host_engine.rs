@@ -10,8 +10,8 @@ use linkspan_proto::{
     PROTOCOL_VERSION,
     error::{ErrorCode, Failure},
     host::v1::{
-        HostHelloRequest, HostHelloResponse, HostInfoResponse, Machine, MachineSettingsPatch,
-        StartMachineResponse,
+        HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine,
+        MachineSettingsPatch, StartMachineResponse,
     },
     v1::{CreateContainerRequest, CreateContainerResponse, UsageRequest},
 };
@@ -19,7 +19,9 @@ use linkspan_state::{Config, Paths, image::ImageSearch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, start, view};
+use crate::{
+    Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports, start, view,
+};
 
 /// A guest that is asked what it uses answers at once or is not worth waiting for.
 const USAGE_DEADLINE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -99,6 +101,21 @@ impl Engine for HostEngine {
         tokio::task::spawn_blocking(move || host::info(&paths, &search, default.as_str(), driver))
             .await
             .map_err(failure::lost_task)
+    }
+
+    fn ports(&self) -> Vec<HostPort> {
+        let mut all = Vec::new();
+        for (machine, publications) in self.fleet.ports() {
+            for of_one in publications {
+                all.extend(of_one.ports.into_iter().map(|port| HostPort {
+                    machine: machine.to_string(),
+                    container_id: of_one.container_id.clone(),
+                    container_name: of_one.container_name.clone(),
+                    port: Some(ports::wire_published(port)),
+                }));
+            }
+        }
+        all
     }
 
     async fn shutdown(&self, stop_machines: bool) -> Result<(), Failure> {

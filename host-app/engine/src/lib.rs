@@ -7,12 +7,14 @@
 
 mod agent_log;
 mod builtin;
+mod companion;
 mod engine;
 mod failure;
 mod fleet;
 mod guest;
 mod host;
 mod host_engine;
+mod ports;
 mod start;
 #[cfg(any(test, feature = "fake"))]
 pub mod stub;

@@ -16,7 +16,7 @@ use linkspan_proto::{
     PROTOCOL_VERSION,
     error::{ErrorCode, Failure},
     host::v1::{
-        HostHelloRequest, HostHelloResponse, HostInfoResponse, Machine, MachineSettings,
+        HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine, MachineSettings,
         MachineSettingsPatch, MachineState, StartMachineResponse,
     },
     v1::{CreateContainerRequest, CreateContainerResponse},
@@ -99,6 +99,10 @@ impl Engine for StubEngine {
 
     async fn host_info(&self) -> Result<HostInfoResponse, Failure> {
         Ok(HostInfoResponse { default_machine: "default".into(), ..HostInfoResponse::default() })
+    }
+
+    fn ports(&self) -> Vec<HostPort> {
+        Vec::new()
     }
 
     async fn shutdown(&self, _: bool) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use linkspan_containers::{
 };
 use linkspan_proto::{error::Failure, v1 as wire};
 
-use super::{mounts, networks};
+use super::{mounts, networks, ports};
 use crate::failure;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
@@ -160,6 +160,7 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         security_opts: config.security_opts,
         group_add: config.group_add,
         network: networks::config(config.network.unwrap_or_default())?,
+        ports: ports::config(&config.ports, &config.exposed_ports, config.publish_all_ports)?,
         restart: restart_policy(config.restart_policy.as_ref())?,
         health: config.healthcheck.map(healthcheck),
         init: config.init,
@@ -230,6 +231,9 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         security_opts: config.security_opts.clone(),
         group_add: config.group_add.clone(),
         network: Some(networks::config_to_wire(&config.network)),
+        ports: config.ports.published.iter().map(ports::mapping_to_wire).collect(),
+        exposed_ports: config.ports.exposed.iter().map(ToString::to_string).collect(),
+        publish_all_ports: config.ports.publish_all,
         restart_policy: Some(policy_to_wire(config.restart)),
         healthcheck: config.health.as_ref().map(healthcheck_to_wire),
         init: config.init,
@@ -273,6 +277,8 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
         ),
         labels: record.resolved.labels.clone().into_iter().collect(),
         health: container.status.health.as_ref().map_or("", |h| h.status.word()).into(),
+        ports: container.status.ports.iter().map(ports::published_to_wire).collect(),
+        exposed_ports: record.resolved.exposed.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ mod files;
 mod images;
 mod mounts;
 mod networks;
+pub(crate) mod ports;
 mod stdio;
 mod volumes;
 
@@ -22,13 +23,15 @@ use linkspan_proto::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
         event_service_server::EventServiceServer, file_service_server::FileServiceServer,
         image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
-        volume_service_server::VolumeServiceServer,
+        port_service_server::PortServiceServer, volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
 use tonic::{Status, service::Routes};
 
-use crate::{boot::timeline::Timeline, console::Journal, power::Power, streams::Streams};
+use crate::{
+    boot::timeline::Timeline, console::Journal, ports::Ports, power::Power, streams::Streams,
+};
 
 /// A message may carry an inspect result or a batch of log lines; archives do not travel so.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -48,6 +51,8 @@ pub struct Guest {
     pub shell: Arc<dyn Shell>,
     /// For signals and sizes of the shell.
     pub launcher: Arc<dyn Launcher>,
+    /// Published ports.
+    pub ports: Ports,
     /// Byte streams.
     pub streams: Streams,
     /// How this boot went.
@@ -112,7 +117,11 @@ pub fn services(guest: Guest) -> Routes {
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(
-            NetworkServiceServer::new(networks::Face(guest)).max_decoding_message_size(MAX_MESSAGE),
+            NetworkServiceServer::new(networks::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            PortServiceServer::new(ports::Face(guest)).max_decoding_message_size(MAX_MESSAGE),
         );
     routes.routes()
 }

@@ -4,6 +4,7 @@
 //! terminals; they end, take signals and are reported the way the agent's reaper reports them.
 
 mod networks;
+mod ports;
 mod programs;
 
 use std::{
@@ -33,6 +34,7 @@ use crate::{
 };
 
 pub use networks::FakeNetworks;
+pub use ports::FakePorts;
 
 /// Starts scripted programs. Clones share their processes.
 #[derive(Clone, Default)]

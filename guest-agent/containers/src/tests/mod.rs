@@ -10,6 +10,7 @@ mod health;
 mod mounts;
 mod network;
 mod pause;
+mod ports;
 mod records;
 mod streams;
 
@@ -22,7 +23,7 @@ use crate::{
     AttachOptions, Attachment, Containers, Error, Setup, WaitCondition,
     config::{Config, ExecConfig},
     error::LaunchKind,
-    fake::{FakeImages, FakeLauncher, FakeNetworks},
+    fake::{FakeImages, FakeLauncher, FakeNetworks, FakePorts},
     filter::Filters,
     io::Channel,
     limits::Capacity,
@@ -42,6 +43,7 @@ struct Bench {
     launcher: FakeLauncher,
     images: FakeImages,
     networks: FakeNetworks,
+    ports: FakePorts,
 }
 
 impl Bench {
@@ -52,6 +54,7 @@ impl Bench {
             launcher: FakeLauncher::default(),
             images: FakeImages::with_busybox(),
             networks: FakeNetworks::default(),
+            ports: FakePorts::default(),
         }
     }
 
@@ -63,6 +66,7 @@ impl Bench {
             launcher: Arc::new(self.launcher.clone()),
             images: Arc::new(self.images.clone()),
             networks: Arc::new(self.networks.clone()),
+            ports: Arc::new(self.ports.clone()),
             capacity: Capacity { cpus: 2, memory_nodes: 1 },
             on_removed: None,
         })

@@ -7,7 +7,7 @@ use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{ContainerConfig, Entrypoint, Mount, Resources, RestartPolicy, Ulimit};
 
 use super::health::HealthFlags;
-use super::{env, mount, network::NetworkFlags, restart, size};
+use super::{env, mount, network::NetworkFlags, publish::PortFlags, restart, size};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
@@ -149,6 +149,8 @@ pub(crate) struct ContainerFlags {
 
     #[command(flatten)]
     network: NetworkFlags,
+    #[command(flatten)]
+    ports: PortFlags,
     /// What follows its end: no, on-failure[:N], always or unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = restart::policy, help_heading = PROCESS)]
     restart: Option<RestartPolicy>,
@@ -281,6 +283,9 @@ impl ContainerFlags {
             security_opts: self.security_opt.clone(),
             group_add: self.group_add.clone(),
             network: Some(self.network.config()?),
+            ports: self.ports.published(),
+            exposed_ports: self.ports.exposed(),
+            publish_all_ports: self.ports.publish_all(),
             restart_policy: self.restart.clone(),
             healthcheck: self.health.check()?,
             init: self.init,

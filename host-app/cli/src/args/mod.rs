@@ -5,6 +5,7 @@ pub(crate) mod env;
 pub(crate) mod health;
 pub(crate) mod mount;
 pub(crate) mod network;
+pub(crate) mod publish;
 pub(crate) mod refused;
 pub(crate) mod restart;
 pub(crate) mod size;

@@ -18,7 +18,6 @@ pub(crate) struct Refused {
 const NEW: &[&str] = &["run", "create"];
 const UPDATE: &[&str] = &["update"];
 
-const PORTS: &str = "ports are not supported yet";
 const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
 const DEVICES: &str = "devices are not supported yet";
 const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
@@ -30,9 +29,6 @@ const SIZES: &str = "the size of a container's layer is not measured yet";
 
 /// Every refused flag.
 pub(crate) const FLAGS: &[Refused] = &[
-    value(NEW, "publish", Some('p'), PORTS),
-    switch(NEW, "publish-all", Some('P'), PORTS),
-    value(NEW, "expose", None, PORTS),
     value(NEW, "link", None, LINKS),
     value(NEW, "link-local-ip", None, "link-local addresses cannot be chosen"),
     value(NEW, "storage-opt", None, "storage options are not supported"),

@@ -87,6 +87,12 @@ fn every_flag_of_run_reaches_its_field() {
         (&["--security-opt", "no-new-privileges"], |c| c.security_opts == ["no-new-privileges"]),
         (&["--network", "none"], |c| network(c).endpoints[0].network == "none"),
         (&["--net", "a", "--network", "b"], |c| network(c).endpoints[1].network == "b"),
+        (&["-p", "127.0.0.1:8080:80/udp"], |c| {
+            let port = &c.ports[0];
+            port.host_ip == "127.0.0.1" && port.host_port == 8080 && port.container_port == 80
+        }),
+        (&["-P"], |c| c.publish_all_ports),
+        (&["--expose", "53/udp"], |c| c.exposed_ports == ["53/udp"]),
         (&["--network-alias", "x"], |c| network(c).endpoints[0].aliases == ["x"]),
         (&["--ip", "10.1.0.9"], |c| network(c).endpoints[0].ipv4_address == "10.1.0.9"),
         (&["--ip6", "fd00::9"], |c| network(c).endpoints[0].ipv6_address == "fd00::9"),
@@ -192,9 +198,9 @@ fn every_refused_flag_is_named_in_its_refusal() {
 #[test]
 fn a_short_refused_flag_and_one_after_others_are_refused_too() {
     for line in [
-        &["run", "-p", "80:80", "busybox"][..],
-        &["run", "-itp", "80:80", "busybox"],
-        &["container", "run", "-p", "80", "busybox"],
+        &["run", "--gpus", "all", "busybox"][..],
+        &["rm", "-fl", "web"],
+        &["container", "run", "--gpus", "all", "busybox"],
         &["ps", "-as"],
         &["run", "--cgroupns", "host", "busybox"],
     ] {
@@ -224,6 +230,7 @@ fn values_that_cannot_be_done_yet_are_refused_by_name() {
     ] {
         assert!(run_of(line).container.config(true).is_err(), "{line:?}");
     }
+    assert!(run_of(&["--restart", "no", "--rm", "busybox"]).container.config(true).is_ok());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use linkspan_proto::v1::{ContainerState, ContainerSummary};
 use serde_json::{Value, json};
 
 use super::format::{Format, Listing};
-use super::human;
+use super::{human, ports};
 use crate::error::Error;
 
 /// Docker's columns.
@@ -58,7 +58,7 @@ fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Value {
         "Command": format!("{command:?}"),
         "CreatedAt": human::local_time(container.created_unix_nanos),
         "RunningFor": human::ago(container.created_unix_nanos, now),
-        "Ports": "",
+        "Ports": ports::column(container),
         "State": state(container.state()),
         "Status": status(container, now),
         "Names": container.name,

@@ -8,7 +8,7 @@ use linkspan_proto::v1::{
 };
 use serde::Serialize;
 
-use super::{container, human, network};
+use super::{container, human, network, ports};
 
 /// A container as `docker inspect` shows it, and what only Linkspan knows at the end.
 #[derive(Debug, Serialize)]
@@ -118,6 +118,8 @@ impl From<&wire::Healthcheck> for Healthcheck {
 #[serde(rename_all = "PascalCase")]
 struct HostConfig {
     network_mode: String,
+    port_bindings: BTreeMap<String, Vec<ports::Binding>>,
+    publish_all_ports: bool,
     restart_policy: RestartPolicy,
     auto_remove: bool,
     cap_add: Option<Vec<String>>,
@@ -292,7 +294,7 @@ impl From<&ContainerDetail> for Container {
                 name: "overlay2",
             },
             mounts: detail.mounts.iter().map(MountPoint::from).collect(),
-            network_settings: network::settings(&detail.endpoints),
+            network_settings: network::settings(&summary, &detail.endpoints),
             config: Config {
                 hostname: detail.hostname.clone(),
                 domainname: asked.domainname,
@@ -357,6 +359,8 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
     let limits = asked.resources.unwrap_or_default();
     HostConfig {
         network_mode: network_mode(asked.network.as_ref()),
+        port_bindings: ports::bindings(&asked.ports),
+        publish_all_ports: asked.publish_all_ports,
         restart_policy: {
             let policy = asked.restart_policy.unwrap_or_default();
             let name = if policy.name.is_empty() { "no".into() } else { policy.name };

@@ -8,6 +8,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod network;
+pub(crate) mod ports;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod volume;

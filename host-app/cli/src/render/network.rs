@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use linkspan_proto::v1::{Network, NetworkEndpoint};
+use linkspan_proto::v1::{ContainerSummary, Network, NetworkEndpoint};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::format::{Format, Listing};
-use super::{container, human};
+use super::{container, human, ports};
 use crate::error::Error;
 
 const COLUMNS: &str = "{{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}";
@@ -154,6 +154,7 @@ fn member(endpoint: &NetworkEndpoint) -> (String, Member) {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Settings {
+    ports: BTreeMap<String, Option<Vec<ports::Binding>>>,
     networks: BTreeMap<String, Place>,
 }
 
@@ -181,9 +182,9 @@ struct Place {
 }
 
 /// A container's places.
-pub(crate) fn settings(endpoints: &[NetworkEndpoint]) -> Settings {
+pub(crate) fn settings(container: &ContainerSummary, endpoints: &[NetworkEndpoint]) -> Settings {
     let networks = endpoints.iter().map(|endpoint| (endpoint.network.clone(), place(endpoint)));
-    Settings { networks: networks.collect() }
+    Settings { ports: ports::map(container), networks: networks.collect() }
 }
 
 fn place(endpoint: &NetworkEndpoint) -> Place {
@@ -253,7 +254,9 @@ mod tests {
             (&value["Scope"], &value["IPAM"]["Driver"]),
             (&json!("local"), &json!("default"))
         );
-        let settings = serde_json::to_value(settings(&backend().endpoints)).expect("JSON");
+        let settings =
+            serde_json::to_value(settings(&ContainerSummary::default(), &backend().endpoints))
+                .expect("JSON");
         assert_eq!(settings["Networks"]["backend"]["IPAddress"], "172.18.0.2");
         assert_eq!(settings["Networks"]["backend"]["IPPrefixLen"], 16);
     }

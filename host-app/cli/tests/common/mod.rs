@@ -226,6 +226,12 @@ impl HostService for Fake {
     ) -> Result<Response<HostInfoResponse>, Status> {
         Err(unused("Info"))
     }
+    async fn ports(
+        &self,
+        _: Request<HostPortsRequest>,
+    ) -> Result<Response<HostPortsResponse>, Status> {
+        Err(unused("Ports"))
+    }
     async fn shutdown(
         &self,
         _: Request<HostShutdownRequest>,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use linkspan_engine::Engine;
 use linkspan_proto::host::v1::{
-    HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse, HostShutdownRequest,
-    HostShutdownResponse, host_service_server::HostService,
+    HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse, HostPortsRequest,
+    HostPortsResponse, HostShutdownRequest, HostShutdownResponse, host_service_server::HostService,
 };
 use tonic::{Request, Response, Status};
 
@@ -25,6 +25,13 @@ impl HostService for Host {
         _: Request<HostInfoRequest>,
     ) -> Result<Response<HostInfoResponse>, Status> {
         Ok(Response::new(self.0.host_info().await?))
+    }
+
+    async fn ports(
+        &self,
+        _: Request<HostPortsRequest>,
+    ) -> Result<Response<HostPortsResponse>, Status> {
+        Ok(Response::new(HostPortsResponse { ports: self.0.ports() }))
     }
 
     async fn shutdown(

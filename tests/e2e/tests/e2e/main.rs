@@ -9,6 +9,7 @@ mod life;
 mod lifecycle;
 mod limits;
 mod machine;
+mod ports;
 mod run;
 mod terminal;
 mod volumes;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
         ("volumes", volumes::TESTS),
+        ("ports", ports::TESTS),
         ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ("machine", machine::OWN),
         ("vsock", vsock::OWN),
         ("lifecycle", lifecycle::OWN),
+        ("ports", ports::OWN),
         ("faults", faults::TESTS),
     ] {
         for &(name, test) in tests {

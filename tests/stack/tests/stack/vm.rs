@@ -13,6 +13,7 @@ use futures::{Stream, stream};
 use linkspan_agent::{
     boot::{BootError, timeline::Timeline},
     console::Journal,
+    ports::Ports,
     power::PowerOff,
     rpc::{Guest, Shell, ShellSpec},
     serve,
@@ -196,6 +197,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     let Parts { folder, seen, name, .. } = parts;
     let images = Arc::new(Store::open(folder.join("images")).expect("the store opens"));
     let launcher = Arc::new(seen.launcher);
+    let ports = Ports::default();
     let networks = Networks::open(&folder.join("networks"), Vec::new());
     let volumes = Arc::new(Volumes::open(folder.join("volumes")).expect("the volumes open"));
     let containers = Containers::open(Setup {
@@ -204,6 +206,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         launcher: launcher.clone(),
         images: Arc::new(GuestImages(Arc::clone(&images))),
         networks: Arc::new(FakeNetworks::default()),
+        ports: Arc::new(ports.clone()),
         capacity: Capacity { cpus: 2, memory_nodes: 1 },
         on_removed: None,
     });
@@ -214,6 +217,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         volumes,
         images,
         networks: Arc::new(networks.expect("the networks open")),
+        ports,
         shell: Arc::new(NoShell),
         launcher,
         streams: Streams::default(),
