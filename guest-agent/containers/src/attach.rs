@@ -318,7 +318,14 @@ impl Attachment {
 
     async fn exited(&self) -> Result<Event, Error> {
         let before = self.exits_before;
-        let over = |s: &Status| s.exits > before || !s.state.kind().is_live();
+        // One that is removed at its end has ended once nothing of it is left: what comes after a
+        // `run --rm` finds its volumes and networks free.
+        let goes = self.container.record().config.auto_remove;
+        let over = |s: &Status| {
+            let kind = s.state.kind();
+            let ended = s.exits > before || !kind.is_live();
+            ended && (!goes || matches!(kind, Kind::Removed | Kind::Dead | Kind::Created))
+        };
         match self.container.wait_until(over).await.last_exit {
             Some(exit) => Ok(Event::Exited {
                 code: exit.code,

@@ -12,6 +12,7 @@
 //! linkspan-checker count              count standard input's bytes and print their checksum
 //! linkspan-checker exit CODE          exit with that code
 //! linkspan-checker signal NUMBER      send that signal to itself
+//! linkspan-checker udp-echo PORT      send every datagram that comes to a port back
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
 //! ```
 

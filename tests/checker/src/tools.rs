@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::{Ipv4Addr, UdpSocket},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
         ("exit", [code]) => Ok(ExitCode::from(number::<u8>(code)?)),
         ("signal", [signal]) => send_to_self(number(signal)?),
         ("spin", [millis]) => spin(Duration::from_millis(number(millis)?)),
+        ("udp-echo", [port]) => udp_echo(number(port)?),
         ("sleep-forever", []) => loop {
             std::thread::park();
         },
@@ -43,6 +45,16 @@ fn eat_memory(mib: usize) -> Result<ExitCode, String> {
     }
     println!("{}", kept.iter().map(Vec::len).sum::<usize>());
     Ok(ExitCode::SUCCESS)
+}
+
+fn udp_echo(port: u16) -> Result<ExitCode, String> {
+    let socket =
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| error.to_string())?;
+    let mut datagram = vec![0; 65535];
+    loop {
+        let (length, peer) = socket.recv_from(&mut datagram).map_err(|error| error.to_string())?;
+        socket.send_to(&datagram[..length], peer).map_err(|error| error.to_string())?;
+    }
 }
 
 fn fork(count: usize) -> Result<ExitCode, String> {

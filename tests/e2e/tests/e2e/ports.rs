@@ -12,15 +12,15 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Own, SOON, Shared, unique};
+use crate::{CHECKER, Own, SOON, Shared, unique};
 
-/// Answers each connection with all that it was told, once it has been told everything.
-const TCP_ECHO: &[&str] = &["nc", "-lk", "-p", "7", "-e", "cat"];
+/// The image and the command: answers each connection with all that it was told, once it has been told everything.
+const TCP_ECHO: &[&str] = &["busybox", "nc", "-ll", "-p", "7", "-e", "cat"];
 
 /// Starts a container with a port and tells its name and where the port is on this host.
 fn serve(host: &Host, flags: &[&str], command: &[&str]) -> (String, SocketAddr) {
     let name = unique("ports");
-    let args: Vec<&str> = [&["run", "-d", "--name", &name], flags, &["busybox"], command].concat();
+    let args: Vec<&str> = [&["run", "-d", "--name", &name], flags, command].concat();
     let _ = host.run(&args).ok();
     (name.clone(), address(host, &name))
 }
@@ -60,7 +60,7 @@ pub(crate) const TESTS: &[Shared] = &[
         assert!(TcpStream::connect_timeout(&address, SOON).is_err(), "it is closed");
     }),
     ("a_udp_port_has_a_session_for_each_peer", |host| {
-        let server = ["nc", "-lu", "-p", "7", "-e", "cat"];
+        let server = [CHECKER, "/checker", "udp-echo", "7"];
         let (name, address) = serve(host, &["-p", "127.0.0.1::7/udp"], &server);
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
@@ -104,7 +104,7 @@ pub(crate) const TESTS: &[Shared] = &[
             .code;
         assert_eq!(host.run(&["port", &name]).ok().text(), "");
         let _ = host.run(&["rm", "-f", &name]).ok();
-        host.run(&["create", "--network", "container:x", "-p", "7", "busybox"])
+        host.run(&["run", "--network", "container:x", "-p", "7", "busybox"])
             .fails(125, &["container type network mode"]);
     }),
 ];
