@@ -77,6 +77,10 @@ impl ContainerNetworks for GuestNetworks {
         self.networks.endpoints(container)
     }
 
+    fn rename(&self, container: &str, name: &str) {
+        self.networks.rename(container, name);
+    }
+
     fn leave(&self, container: &str) -> Vec<Endpoint> {
         if let Some(server) = self.servers.lock().remove(container) {
             server.abort();

@@ -163,6 +163,9 @@ pub trait Networks: Send + Sync + 'static {
     /// A container's places.
     fn endpoints(&self, container: &str) -> Vec<Endpoint>;
 
+    /// A container that may run has another name.
+    fn rename(&self, container: &str, name: &str);
+
     /// Gives up all places of a container at once; what it had is cleaned up afterwards.
     fn leave(&self, container: &str) -> Vec<Endpoint>;
 

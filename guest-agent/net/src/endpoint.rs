@@ -147,6 +147,18 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The new name takes the place of the old one.
+    pub fn rename(&mut self, name: &str) {
+        let old = std::mem::replace(&mut self.container_name, name.to_owned());
+        let (old, new) = (old.to_ascii_lowercase(), name.to_ascii_lowercase());
+        self.names.retain(|known| *known != new);
+        if let Some(known) = self.names.iter_mut().find(|known| **known == old) {
+            *known = new;
+        }
+    }
+}
+
 /// The names of a container in a network that has names, as in Docker: its own, its host name, the
 /// short form of its id, and its aliases.
 pub(crate) fn names(member: &Member, aliases: &[String]) -> Vec<String> {

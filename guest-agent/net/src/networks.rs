@@ -350,6 +350,16 @@ impl Networks {
         found
     }
 
+    /// A container has another name from now on, and is found by it.
+    pub fn rename(&self, container: &str, name: &str) {
+        let mut state = self.state.lock();
+        for entry in state.entries.values_mut() {
+            if let Some(endpoint) = entry.endpoints.get_mut(container) {
+                endpoint.rename(name);
+            }
+        }
+    }
+
     /// Gives up all places of a container that has ended or was not started: it is in no network
     /// any more, and nobody finds it. What it had goes with [`Networks::clean`], which takes longer
     /// and that nobody has to wait for; until then nobody else gets its addresses.

@@ -58,7 +58,7 @@ fn main() -> Result<()> {
             add(measure::boot(&target, &kernel, boots)?);
         }
     }
-    if ["run", "exec", "rpc", "stdout", "memory", "disk"].iter().any(|name| wanted(name)) {
+    if ["run", "exec", "rpc", "stdout", "ports", "memory", "disk"].iter().any(|name| wanted(name)) {
         let host = Host::start(&target, "auto")?;
         if wanted("disk") {
             add(vec![measure::disk(&host)?]);
@@ -74,6 +74,9 @@ fn main() -> Result<()> {
         }
         if wanted("stdout") {
             add(vec![measure::stdout(&host, args.runs.min(10))?]);
+        }
+        if wanted("ports") {
+            add(measure::ports(&host, args.runs.min(10))?);
         }
         if wanted("memory") {
             add(vec![measure::memory(&host, args.runs.min(10))?]);

@@ -1,8 +1,15 @@
 //! The figures.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path, time::Instant};
+use std::{
+    fs,
+    io::Read as _,
+    net::TcpStream,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use linkspan_client::{Client, ConnectOptions};
 use linkspan_proto::v1::PingRequest;
 
@@ -120,6 +127,54 @@ pub(crate) fn stdout(host: &Host, runs: usize) -> Result<Figure> {
     }
     host.run(&["rm", "-f", "bench-out"])?;
     Ok(Figure::new("exec stdout, 64 MiB", "MB/s", values).aim(60.0))
+}
+
+/// A published port: what one connection carries out of a container, and how long it takes to
+/// connect, be answered and be closed.
+pub(crate) fn ports(host: &Host, runs: usize) -> Result<Vec<Figure>> {
+    let serve = |name: &str, command: &[&str]| -> Result<String> {
+        let args = ["run", "-d", "--name", name, "-p", "127.0.0.1::7", "busybox"];
+        let server = ["nc", "-ll", "-p", "7", "-e"];
+        host.run(&[&args[..], &server, command].concat())?;
+        let address = String::from_utf8(host.run(&["port", name, "7"])?.stdout)?.trim().to_owned();
+        // Until the server listens.
+        let end = Instant::now() + Duration::from_secs(30);
+        while drain(&address)? == 0 {
+            ensure!(Instant::now() < end, "nothing answers behind {address}");
+        }
+        Ok(address)
+    };
+    let wide = serve("bench-wide", &["dd", "if=/dev/zero", "bs=64k", "count=1024"])?;
+    let mut throughput = Vec::new();
+    for _ in 0..runs {
+        let begin = Instant::now();
+        throughput.push(drain(&wide)? as f64 / 1e6 / begin.elapsed().as_secs_f64());
+    }
+    let short = serve("bench-short", &["echo", "hello"])?;
+    let mut connections = Vec::new();
+    for _ in 0..runs * 5 {
+        let begin = Instant::now();
+        drain(&short)?;
+        connections.push(begin.elapsed().as_secs_f64() * 1000.0);
+    }
+    host.run(&["rm", "-f", "bench-wide", "bench-short"])?;
+    Ok(vec![
+        Figure::new("published port, 64 MiB out", "MB/s", throughput),
+        Figure::new("published port, connect to close", "ms", connections),
+    ])
+}
+
+/// Reads a connection to its end; a reset counts as one.
+fn drain(address: &str) -> Result<u64> {
+    let mut stream = TcpStream::connect(address)?;
+    let mut buffer = vec![0; 1 << 18];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return Ok(total),
+            Ok(count) => total += count as u64,
+        }
+    }
 }
 
 /// Every host process of an idle machine.

@@ -53,7 +53,9 @@ impl Task {
         self.container.permit(Action::Rename)?;
         let mut record = Record::clone(&self.container.record());
         let old = std::mem::replace(&mut record.name, name);
+        let name = record.name.clone();
         self.replace_record(record).await?;
+        self.shared.networks.rename(self.container.id.as_str(), &name);
         self.shared.tell(&self.container, "rename", [("oldName", format!("/{old}"))]);
         Ok(())
     }

@@ -85,6 +85,12 @@ impl Networks for FakeNetworks {
         inner.places.values().filter(|place| place.container == container).cloned().collect()
     }
 
+    fn rename(&self, container: &str, name: &str) {
+        let mut inner = self.inner.lock();
+        let places = inner.places.iter_mut().filter(|(key, _)| key.0 == container);
+        places.for_each(|(_, endpoint)| endpoint.rename(name));
+    }
+
     fn leave(&self, container: &str) -> Vec<Endpoint> {
         let mut inner = self.inner.lock();
         let all = std::mem::take(&mut inner.places);

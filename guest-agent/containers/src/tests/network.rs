@@ -157,3 +157,13 @@ async fn what_makes_no_sense_together_is_refused_by_name() {
         assert!(error.starts_with(&format!("{option}: ")), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_container_that_runs_is_found_by_its_new_name() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "old", sleeping_in(&["backend"])).await;
+    containers.rename("old", "new").await.unwrap();
+    let endpoint = containers.inspect("new").unwrap().endpoints.remove(0);
+    assert_eq!((endpoint.container_name.as_str(), endpoint.names[0].as_str()), ("new", "new"));
+}
