@@ -13,6 +13,7 @@ mod fleet;
 mod guest;
 mod host;
 mod host_engine;
+mod shares;
 mod start;
 #[cfg(any(test, feature = "fake"))]
 pub mod stub;
