@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod machine;
 mod run;
+mod shares;
 mod terminal;
 mod volumes;
 mod vsock;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
         ("volumes", volumes::TESTS),
+        ("shares", shares::SHARED),
         ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
         ("machine", machine::OWN),
         ("vsock", vsock::OWN),
         ("lifecycle", lifecycle::OWN),
+        ("shares", shares::OWN),
         ("faults", faults::TESTS),
     ] {
         for &(name, test) in tests {
