@@ -106,6 +106,7 @@ pub fn of_volume(error: &VolumeError) -> Failure {
         E::Conflict(_) => ErrorCode::NameConflict,
         E::Driver(_) | E::Unsupported { .. } | E::HostPath(_) => ErrorCode::Unsupported,
         E::File { source, .. } => of_io(source),
+        E::NotShared(_) => ErrorCode::NotFound,
         E::Record { .. } => ErrorCode::DataCorrupt,
         E::Copy(FileError::Io { source, .. }) => of_io(source),
         E::Copy(_) => ErrorCode::InvalidArgument,
@@ -114,8 +115,10 @@ pub fn of_volume(error: &VolumeError) -> Failure {
     match error {
         E::NotFound(_) => failure.hint("`linkspan volume ls` lists all volumes"),
         E::InUse { .. } => failure.hint("remove these containers first"),
-        E::HostPath(_) => failure.hint(
-            "use a volume (`-v NAME:/path`), or bring files with `linkspan cp` or in an image",
+        E::HostPath(_) => failure.hint("mount it into containers: `-v /path/on/host:/path`"),
+        E::NotShared(_) => failure.hint(
+            "`linkspan machine status` lists the shared folders; `linkspan machine set --share \
+             FOLDER` adds one, from the machine's next start on",
         ),
         _ => failure,
     }

@@ -50,6 +50,20 @@ pub struct MountConfig {
     pub tmpfs_options: String,
     /// The options of `-v` as they were given, for inspect.
     pub mode: String,
+    /// bind only: what of the host is mounted. None: `source` is a path of the machine.
+    pub shared: Option<SharedPath>,
+}
+
+/// Where the machine has the folders of the host that are shared with it, each by its tag.
+pub const SHARES: &str = "/run/linkspan/shares";
+
+/// A file or folder of the host, in one of the folders that are shared with the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharedPath {
+    /// The share: one component of a path.
+    pub tag: String,
+    /// Relative to the share; empty: all of it.
+    pub path: PathBuf,
 }
 
 /// What is mounted.
@@ -125,10 +139,13 @@ pub enum Source {
         /// This folder of it; empty: all.
         subpath: PathBuf,
     },
-    /// A file or folder of the VM.
+    /// A file or folder of the VM, or of the host.
     Bind {
-        /// Absolute.
+        /// Absolute; on the host, if it is shared.
         path: PathBuf,
+        /// Where the host's is found in the VM.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shared: Option<SharedPath>,
         /// How mounts spread.
         propagation: Propagation,
         /// What becomes of mounts below.

@@ -33,7 +33,10 @@ pub use error::VolumeError;
 pub use filter::Filters;
 pub use hold::Held;
 
-use crate::id::ContainerId;
+use crate::{
+    id::ContainerId,
+    mounts::{SHARES, SharedPath},
+};
 use local::Local;
 
 /// The one driver.
@@ -307,6 +310,24 @@ impl Volumes {
             Some((base, within)) if plain => Ok((base.into(), within.into())),
             _ => Err(VolumeError::HostPath(path.into())),
         }
+    }
+
+    /// The same for a bind mount, which may be of the host: then within its share, which the host's
+    /// user and containers write to.
+    ///
+    /// # Errors
+    /// A path that is neither, and one in a share that this boot does not have.
+    pub fn split_bind(
+        &self,
+        path: &Path,
+        shared: Option<&SharedPath>,
+    ) -> Result<(PathBuf, PathBuf)> {
+        let Some(shared) = shared else { return self.split_path(path) };
+        let base = Path::new(SHARES).join(&shared.tag);
+        if !base.is_dir() {
+            return Err(VolumeError::NotShared(path.into()));
+        }
+        Ok((base, shared.path.clone()))
     }
 
     /// Opens a path as [`Volumes::split_path`] takes it apart.

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod drivers;
+mod fs_device;
 mod log;
 mod signals;
 mod vsock_device;
@@ -52,6 +53,8 @@ struct Arguments {
 enum Command {
     #[command(name = vsock_device::VSOCK_DEVICE, hide = true)]
     VsockDevice(vsock_device::VsockDevice),
+    #[command(name = fs_device::FS_DEVICE, hide = true)]
+    FsDevice(fs_device::FsDevice),
 }
 
 fn main() -> ExitCode {
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
     }
     let done = match &arguments.command {
         Some(Command::VsockDevice(device)) => device.run(&arguments.log),
+        Some(Command::FsDevice(device)) => device.run(&arguments.log),
         None => run(&arguments),
     };
     match done {

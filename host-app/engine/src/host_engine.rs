@@ -15,12 +15,13 @@ use linkspan_proto::{
     },
     v1::{CreateContainerRequest, CreateContainerResponse, UsageRequest},
 };
-use linkspan_state::{Config, Paths, image::ImageSearch};
+use linkspan_state::{Config, MachineName, Paths, image::ImageSearch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports, start, view,
+    Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports, shares, start,
+    view,
 };
 
 /// A guest that is asked what it uses answers at once or is not worth waiting for.
@@ -65,6 +66,32 @@ impl HostEngine {
         let fleet = Fleet::open(paths.clone(), config, driver, search.clone(), budgets).await?;
         let builtin = BuiltinImages::new(search.clone());
         Ok(Arc::new(Self { paths, search, driver: name, fleet, builtin, ended }))
+    }
+
+    /// Gives the bind mounts of a request their places in what the running machine has of this
+    /// host. Also what the user should be told.
+    async fn resolve_mounts(
+        &self,
+        name: &MachineName,
+        mut request: Request<CreateContainerRequest>,
+    ) -> Result<(Request<CreateContainerRequest>, Vec<String>), Failure> {
+        let Some(config) = &mut request.get_mut().config else { return Ok((request, Vec::new())) };
+        if config.mounts.is_empty() {
+            return Ok((request, Vec::new()));
+        }
+        let mut mounts = std::mem::take(&mut config.mounts);
+        let snapshot = self.fleet.get(name)?.snapshot();
+        let running = snapshot.state.running();
+        let shares = running.map(|running| running.settings.shares.clone()).unwrap_or_default();
+        let machine = name.to_string();
+        let work = move || {
+            let warnings = shares::resolve(&mut mounts, &shares, &machine);
+            warnings.map(|warnings| (mounts, warnings))
+        };
+        let done = tokio::task::spawn_blocking(work).await.map_err(failure::lost_task)?;
+        let (mounts, warnings) = done?;
+        config.mounts = mounts;
+        Ok((request, warnings))
     }
 
     async fn stop_all(&self) -> Result<(), Failure> {
@@ -243,6 +270,9 @@ impl Engine for HostEngine {
     ) -> Result<Response<CreateContainerResponse>, Status> {
         let name = self.fleet.resolve(machine)?;
         let agent = self.fleet.agent(&name).await?;
-        self.builtin.create(name.as_str(), &agent, request).await
+        let (request, warnings) = self.resolve_mounts(&name, request).await?;
+        let mut response = self.builtin.create(name.as_str(), &agent, request).await?;
+        response.get_mut().warnings.extend(warnings);
+        Ok(response)
     }
 }

@@ -15,6 +15,7 @@ mod guest;
 mod host;
 mod host_engine;
 mod ports;
+mod shares;
 mod start;
 #[cfg(any(test, feature = "fake"))]
 pub mod stub;

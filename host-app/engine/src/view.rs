@@ -87,8 +87,16 @@ pub(crate) fn notices(state: &State) -> &[String] {
 
 /// A client's wishes.
 pub(crate) fn patch(patch: wire::MachineSettingsPatch) -> SettingsPatch {
-    let wire::MachineSettingsPatch { cpus, memory_mib, disk_gib, kernel, accelerator } = patch;
-    SettingsPatch { cpus, memory_mib, disk_gib, kernel, accelerator }
+    let wire::MachineSettingsPatch {
+        cpus,
+        memory_mib,
+        disk_gib,
+        kernel,
+        accelerator,
+        share,
+        unshare,
+    } = patch;
+    SettingsPatch { cpus, memory_mib, disk_gib, kernel, accelerator, share, unshare }
 }
 
 fn settings(settings: &Settings) -> wire::MachineSettings {
@@ -98,6 +106,7 @@ fn settings(settings: &Settings) -> wire::MachineSettings {
         disk_gib: settings.disk_gib,
         kernel: settings.kernel.to_string(),
         accelerator: settings.accelerator.to_string(),
+        shares: settings.shares.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::{
     progress::Progress,
     run_record::RunRecord,
     settings::Settings,
+    share::SharedFolder,
     state::{Running, Snapshot},
     tracker::Meaning,
 };
@@ -59,6 +60,8 @@ pub(crate) struct Boot {
     settings: Settings,
     interrupt: CancellationToken,
     progress: Progress,
+    /// Those of the settings that can be had now.
+    shares: Vec<SharedFolder>,
 }
 
 /// What the image phase finds.
@@ -83,7 +86,7 @@ impl Boot {
         out: Arc<watch::Sender<Snapshot>>,
     ) -> Self {
         let progress = Progress::new(out, Phases::pending(&parts.budgets, false));
-        Self { parts, settings, interrupt, progress }
+        Self { parts, settings, interrupt, progress, shares: Vec::new() }
     }
 
     pub(crate) async fn run(mut self) -> BootEnd {
@@ -105,10 +108,39 @@ impl Boot {
         let (parts, settings) = (Arc::clone(&self.parts), self.settings.clone());
         let (lock, kernel, notice) = blocking(move || prepare_files(&parts, &settings)).await??;
         self.progress.notices.extend(notice);
+        self.find_shares().await?;
         let choice = self.settings.accelerator;
         let verdict = self.parts.driver.accelerator(choice).await.map_err(Trouble::Driver)?;
         self.accelerate(&verdict);
         Ok(Prepared { lock, kernel, verdict })
+    }
+
+    /// Which folders the VM gets. Those that it does not get are told, and keep no machine from
+    /// running.
+    async fn find_shares(&mut self) -> Result<(), Trouble> {
+        let wanted = self.settings.shares.clone();
+        if !self.parts.driver.shares_folders() {
+            if !wanted.is_empty() {
+                let driver = self.parts.driver.name();
+                self.progress.notices.push(format!(
+                    "no folders of this host are shared: the {driver} driver cannot do it here"
+                ));
+            }
+            return Ok(());
+        }
+        let looked = blocking(move || {
+            wanted.into_iter().map(|share| (share.is_there(), share)).collect::<Vec<_>>()
+        });
+        for (there, share) in looked.await? {
+            match there {
+                Ok(()) => self.shares.push(share.folder()),
+                Err(error) => self
+                    .progress
+                    .notices
+                    .push(format!("`{}` is not shared: {error}", share.path.display())),
+            }
+        }
+        Ok(())
     }
 
     fn accelerate(&mut self, verdict: &AcceleratorVerdict) {
@@ -348,7 +380,11 @@ impl Boot {
 
     fn spec(&self, kernel: &Kernel) -> VmSpec {
         let paths = &self.parts.paths;
-        let own = format!("linkspan.machine={}", paths.name());
+        let mut own = format!("linkspan.machine={}", paths.name());
+        if !self.shares.is_empty() {
+            let tags: Vec<_> = self.shares.iter().map(word_of).collect();
+            own.push_str(&format!(" linkspan.shares={}", tags.join(",")));
+        }
         VmSpec {
             name: paths.name().to_string(),
             directory: paths.run().to_owned(),
@@ -361,6 +397,7 @@ impl Boot {
             serial_log: paths.serial_log(),
             beacon_port: self.parts.beacon_port,
             accelerator: self.settings.accelerator,
+            shares: self.shares.clone(),
         }
     }
 
@@ -423,6 +460,11 @@ impl Boot {
         let phases = Some(self.progress.tracker.phases().clone());
         BootEnd::Failed(Box::new(BootFailed { failure, phases, leftover }))
     }
+}
+
+/// A share for the agent, on the kernel's command line.
+fn word_of(share: &SharedFolder) -> String {
+    format!("{}{}", share.tag, if share.read_only { ":ro" } else { "" })
 }
 
 /// Hello, with a bound that does not rest on the implementation alone.

@@ -10,6 +10,8 @@ use async_trait::async_trait;
 use linkspan_transport::GuestSocket;
 use serde::{Deserialize, Serialize};
 
+use crate::share::SharedFolder;
+
 /// Everything a driver needs to start one VM. All paths are absolute.
 #[derive(Debug, Clone)]
 pub struct VmSpec {
@@ -36,6 +38,9 @@ pub struct VmSpec {
     pub beacon_port: u32,
     /// What was asked for, or `Auto`.
     pub accelerator: AcceleratorChoice,
+    /// Folders of the host that the guest is to have. None, where the driver
+    /// [cannot](Driver::shares_folders).
+    pub shares: Vec<SharedFolder>,
 }
 
 /// How the guest's instructions are carried out.
@@ -134,6 +139,10 @@ pub struct AcceleratorVerdict {
 pub trait Driver: Send + Sync + 'static {
     /// `qemu`, `vz`, `hcs`.
     fn name(&self) -> &'static str;
+
+    /// Whether the guest can have folders of the host. Each driver has its own way: vhost-user-fs,
+    /// a device of Virtualization.framework, Hyper-V's Plan 9 shares.
+    fn shares_folders(&self) -> bool;
 
     /// Which accelerator a start would use. Cheap: remembered verdicts, no boot.
     ///

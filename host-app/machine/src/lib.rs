@@ -29,6 +29,7 @@ mod progress;
 mod run_record;
 mod serial;
 pub mod settings;
+pub mod share;
 pub mod state;
 mod stop;
 #[cfg(test)]
@@ -45,5 +46,6 @@ pub use phase::{Budgets, Phase, PhaseState, PhaseStatus, Phases};
 pub use policy::Refusal;
 pub use serial::SerialLog;
 pub use settings::{HostLimits, Settings, SettingsError};
+pub use share::{Share, SharedFolder};
 pub use state::{Ended, Snapshot, State, Status};
 pub use unsupported::UnsupportedDriver;

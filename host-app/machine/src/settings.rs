@@ -5,7 +5,10 @@ use std::fmt;
 use linkspan_state::{Document, SettingsPatch, image::KernelChoice};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::{Accelerator, AcceleratorChoice};
+use crate::{
+    driver::{Accelerator, AcceleratorChoice},
+    share::{self, Share},
+};
 
 /// Less than this and the guest has no room for a container.
 pub const MIN_MEMORY_MIB: u64 = 256;
@@ -26,6 +29,9 @@ pub struct Settings {
     /// How the guest's instructions are carried out.
     #[serde(with = "choice_as_text")]
     pub accelerator: AcceleratorChoice,
+    /// Folders of the host that the machine has. One that is not there is left out of a start.
+    #[serde(default = "Share::defaults")]
+    pub shares: Vec<Share>,
 }
 
 /// What this host has to give.
@@ -80,6 +86,7 @@ impl Settings {
             disk_gib: 20,
             kernel: KernelChoice::Auto,
             accelerator: AcceleratorChoice::Auto,
+            shares: Share::defaults(),
         }
     }
 
@@ -136,6 +143,7 @@ impl Settings {
             Some(Err(why)) => problems.push(format!("accelerator: {why}")),
             None => {}
         }
+        settings.shares = share::patched(&self.shares, patch, problems);
         settings
     }
 
@@ -241,9 +249,11 @@ mod tests {
             disk_gib: Some(0),
             kernel: Some("linux".into()),
             accelerator: Some("turbo".into()),
+            share: vec!["relative".into()],
+            unshare: vec!["/not/shared".into()],
         };
         let error = base().changed(&patch, &HOST).unwrap_err();
-        for word in ["cpus", "memory", "disk", "kernel", "accelerator"] {
+        for word in ["cpus", "memory", "disk", "kernel", "accelerator", "share", "unshare"] {
             assert!(error.problems.iter().any(|line| line.starts_with(word)), "{word}: {error}");
         }
     }

@@ -38,6 +38,10 @@ impl Driver for UnsupportedDriver {
         Err(self.refusal())
     }
 
+    fn shares_folders(&self) -> bool {
+        false
+    }
+
     async fn distrust(&self, _accelerator: Accelerator, _reason: &str) -> Result<(), DriverError> {
         Err(self.refusal())
     }

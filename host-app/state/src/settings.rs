@@ -22,6 +22,12 @@ pub struct SettingsPatch {
     /// `auto`, `kvm`, `hvf`, `whpx` or `tcg`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<String>,
+    /// Folders to share besides, each `PATH` or `PATH:ro`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub share: Vec<String>,
+    /// Folders not to share any more. Taken away before the others are added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unshare: Vec<String>,
 }
 
 impl SettingsPatch {
@@ -34,6 +40,9 @@ impl SettingsPatch {
             disk_gib: self.disk_gib.or(under.disk_gib),
             kernel: self.kernel.or(under.kernel),
             accelerator: self.accelerator.or(under.accelerator),
+            // The own ones last: for the same folder they count.
+            share: under.share.into_iter().chain(self.share).collect(),
+            unshare: under.unshare.into_iter().chain(self.unshare).collect(),
         }
     }
 }

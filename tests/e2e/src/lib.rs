@@ -258,16 +258,22 @@ impl Drop for Host {
     }
 }
 
-/// Whether a process with this command line is the daemon. The vsock device is the same program.
+/// Whether a process with this command line is the daemon. The devices are the same program.
 #[must_use]
 pub fn is_daemon(command: &str) -> bool {
-    command.contains("linkspand") && !is_vsock_device(command)
+    command.contains("linkspand") && !is_vsock_device(command) && !is_fs_device(command)
 }
 
 /// Whether a process with this command line is a machine's vsock device.
 #[must_use]
 pub fn is_vsock_device(command: &str) -> bool {
     command.contains("linkspand vsock-device")
+}
+
+/// Whether a process with this command line is one of a machine's shared folders.
+#[must_use]
+pub fn is_fs_device(command: &str) -> bool {
+    command.contains("linkspand fs-device")
 }
 
 /// Waits for a started command.

@@ -161,12 +161,14 @@ fn drivers_know_neither_engine_nor_agent_protocol_nor_each_other() {
 }
 
 #[test]
-fn the_vsock_device_knows_nothing_of_ours_and_only_the_daemon_knows_it() {
+fn device_processes_know_nothing_of_ours_and_only_the_daemon_knows_them() {
     let graph = Graph::load();
-    for other in graph.members.keys().filter(|name| *name != "linkspan-vsock-device") {
-        graph.forbid("linkspan-vsock-device", other, "it is a process beside QEMU");
-        if other != "linkspan-daemon" {
-            graph.forbid(other, "linkspan-vsock-device", "only the daemon's program is it");
+    for device in ["linkspan-vsock-device", "linkspan-fs-device"] {
+        for other in graph.members.keys().filter(|name| *name != device) {
+            graph.forbid(device, other, "it is a process beside QEMU");
+            if other != "linkspan-daemon" {
+                graph.forbid(other, device, "only the daemon's program is it");
+            }
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct Cmdline {
     pub log: String,
     /// `linkspan.machine=`: the machine's name, which becomes the VM's host name.
     pub machine: String,
+    /// `linkspan.shares=TAG,TAG:ro`: the host's folders, and which of them are read-only.
+    pub shares: Vec<(String, bool)>,
 }
 
 impl Cmdline {
@@ -26,15 +28,24 @@ impl Cmdline {
     /// Words that are not ours are the kernel's. A later word wins.
     #[must_use]
     pub fn parse(line: &str) -> Self {
-        let mut parsed = Self { log: "info".into(), machine: "linkspan".into() };
+        let mut parsed =
+            Self { log: "info".into(), machine: "linkspan".into(), shares: Vec::new() };
         for (key, value) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
             match key {
                 "linkspan.log" => value.clone_into(&mut parsed.log),
                 "linkspan.machine" => value.clone_into(&mut parsed.machine),
+                "linkspan.shares" => parsed.shares = value.split(',').map(share).collect(),
                 _ => {}
             }
         }
         parsed
+    }
+}
+
+fn share(word: &str) -> (String, bool) {
+    match word.strip_suffix(":ro") {
+        Some(tag) => (tag.to_owned(), true),
+        None => (word.to_owned(), false),
     }
 }
 
@@ -44,8 +55,11 @@ mod tests {
 
     #[test]
     fn our_words_are_found_among_the_kernels() {
-        let line = "console=ttyS0 linkspan.machine=dev linkspan.log=debug panic=-1 quiet\n";
-        assert_eq!(Cmdline::parse(line), Cmdline { log: "debug".into(), machine: "dev".into() });
+        let line = "console=ttyS0 linkspan.machine=dev linkspan.log=debug panic=-1 quiet \
+                    linkspan.shares=a,b:ro\n";
+        let shares = vec![("a".into(), false), ("b".into(), true)];
+        let expected = Cmdline { log: "debug".into(), machine: "dev".into(), shares };
+        assert_eq!(Cmdline::parse(line), expected);
         assert_eq!(Cmdline::parse("quiet").machine, "linkspan");
     }
 }

@@ -10,11 +10,16 @@ mod disk;
 mod modules;
 pub mod network;
 mod root;
+mod shares;
 pub mod template;
 pub mod timeline;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
+use linkspan_containers::mounts::SHARES;
 use linkspan_sys::{Errno, boot::BootCalls};
 
 pub use cgroup::CGROUP_ROOT;
@@ -125,12 +130,12 @@ pub fn early(kernel: &dyn BootCalls, timeline: &Timeline) -> Result<Cmdline, Boo
         root::make_pivotable(kernel)?;
         root::mount_standard(kernel)?;
         let cmdline = Cmdline::read()?;
-        modules::load(kernel, std::path::Path::new("/lib/modules/linkspan"))?;
+        modules::load(kernel, Path::new("/lib/modules/linkspan"))?;
         Ok(cmdline)
     })
 }
 
-/// Everything after: cgroup, disk, network.
+/// Everything after: cgroup, disk, network, the host's folders.
 ///
 /// # Errors
 /// When the machine cannot go on.
@@ -145,6 +150,5 @@ pub fn late(
         disk::prepare(kernel)
     })?;
     timeline.phase("network", || network::bring_up(kernel, cmdline))?;
-    // Host folders are for a later version; the phase is reported so that its time shows as none.
-    timeline.phase("shares", || Ok(()))
+    timeline.phase("shares", || shares::mount(kernel, cmdline, Path::new(SHARES)))
 }

@@ -2,7 +2,7 @@
 
 use linkspan_containers::{
     Snapshot,
-    mounts::{Kind, MountConfig, Propagation, Recursive, Source},
+    mounts::{Kind, MountConfig, Propagation, Recursive, SharedPath, Source},
 };
 use linkspan_proto::v1 as wire;
 
@@ -41,6 +41,7 @@ pub(super) fn from_wire(mount: wire::Mount) -> MountConfig {
         tmpfs_mode: mount.tmpfs_mode,
         tmpfs_options: mount.tmpfs_options,
         mode: mount.mode,
+        shared: mount.shared.map(|shared| SharedPath { tag: shared.tag, path: shared.path.into() }),
     }
 }
 
@@ -67,6 +68,12 @@ pub(super) fn to_wire(mount: &MountConfig) -> wire::Mount {
         tmpfs_mode: mount.tmpfs_mode,
         tmpfs_options: mount.tmpfs_options.clone(),
         mode: mount.mode.clone(),
+        shared: mount.shared.as_ref().map(|shared| wire::SharedPath {
+            tag: shared.tag.clone(),
+            path: shared.path.display().to_string(),
+        }),
+        // Done with when the container was made.
+        create_source: false,
     }
 }
 

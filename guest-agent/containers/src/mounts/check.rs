@@ -47,6 +47,13 @@ fn one(mount: &MountConfig) -> Result<(), Error> {
                     mount.source
                 ));
             }
+            if let Some(shared) = &mount.shared {
+                let plain = |part| matches!(part, Component::Normal(_));
+                let one = Path::new(&shared.tag).components().map(plain).eq([true]);
+                if !one || !shared.path.components().all(plain) {
+                    return invalid(format!("`{}` is no path within a share", mount.source));
+                }
+            }
             if mount.recursive == Recursive::Readonly && !mount.read_only {
                 return invalid("bind-recursive=readonly needs a read-only mount".into());
             }

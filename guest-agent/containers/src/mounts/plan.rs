@@ -47,8 +47,8 @@ fn mount(point: &MountPoint, volumes: &Volumes) -> Result<Mount, Error> {
             let within = within.join(subpath);
             bind(source, within, Propagation::default(), Recursive::default())
         }
-        Source::Bind { path, propagation, recursive } => {
-            let (source, within) = volumes.split_path(path)?;
+        Source::Bind { path, shared, propagation, recursive } => {
+            let (source, within) = volumes.split_bind(path, shared.as_ref())?;
             bind(source, within, *propagation, *recursive)
         }
     };

@@ -91,10 +91,11 @@ fn one(
         Kind::Tmpfs => Source::Tmpfs(check::tmpfs(mount)?),
         Kind::Bind => {
             let path = PathBuf::from(&mount.source);
-            let (base, within) = volumes.split_path(&path)?;
+            let shared = mount.shared.clone();
+            let (base, within) = volumes.split_bind(&path, shared.as_ref())?;
             if volumes.exists(&base, &within) {
                 let (propagation, recursive) = (mount.propagation, mount.recursive);
-                Source::Bind { path, propagation, recursive }
+                Source::Bind { path, shared, propagation, recursive }
             } else {
                 let why = format!("bind source path does not exist: {}", path.display());
                 return Err(Error::invalid(OPTION, why));

@@ -48,11 +48,17 @@ pub enum VolumeError {
     },
     /// A path outside of what the machine has for containers.
     #[error(
-        "cannot mount `{}`: it would be a path of the host, and folders of the host are not \
-         shared with the machine yet",
+        "cannot mount `{}`: it is a path of the host, which only a bind mount can have",
         .0.display()
     )]
     HostPath(PathBuf),
+    /// A path of the host in a folder that this boot of the machine does not have.
+    #[error(
+        "cannot mount `{}`: the folder of the host that it is in is not shared with the machine \
+         since its last start",
+        .0.display()
+    )]
+    NotShared(PathBuf),
     /// A filter that is none.
     #[error("invalid filter '{0}'")]
     Filter(String),

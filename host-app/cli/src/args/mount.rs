@@ -217,6 +217,8 @@ pub(crate) fn volume(text: &str) -> Result<Mount, String> {
         source.contains(['/', '\\']) || source.starts_with('.') || source.starts_with('~');
     mount.set_type(if is_path { MountType::Bind } else { MountType::Volume });
     mount.source = if is_path { absolute(source) } else { source.to_owned() };
+    // Docker: a folder that is not there is made; `--mount` refuses it.
+    mount.create_source = is_path;
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => mount.read_only = true,

@@ -125,6 +125,7 @@ struct SettingsView {
     disk_gib: u64,
     kernel: String,
     accelerator: String,
+    shares: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -168,6 +169,7 @@ impl From<&Machine> for View {
                 disk_gib: settings.disk_gib,
                 kernel: settings.kernel,
                 accelerator: settings.accelerator,
+                shares: settings.shares,
             },
             restart_needed: machine.restart_needed,
             driver: machine.driver.clone(),
@@ -236,6 +238,7 @@ pub(crate) fn describe(machine: &Machine, now: Timestamp) -> String {
             settings.accelerator
         ),
     );
+    fact("shares", settings.shares.join(", "));
     if machine.restart_needed {
         fact("", "changed since it was started: the next start uses them".into());
     }
@@ -295,6 +298,7 @@ mod tests {
                 disk_gib: 64,
                 kernel: "auto".into(),
                 accelerator: "auto".into(),
+                shares: vec!["/home/me".into(), "/tmp".into()],
             }),
             accelerator: "tcg".into(),
             accelerator_reason: "this processor shows neither vmx nor svm".into(),
@@ -320,6 +324,7 @@ mod tests {
         );
         let text = describe(&machine(), now);
         assert!(text.contains("accelerator  tcg (this processor shows neither vmx nor svm)\n"));
+        assert!(text.contains("shares       /home/me, /tmp\n"), "{text}");
         assert!(text.contains("boot         kernel 840.0 ms\n"), "{text}");
         let view = serde_json::to_value(View::from(&machine())).expect("JSON");
         assert_eq!(view["Phases"][0]["DurationUs"], 840_000);

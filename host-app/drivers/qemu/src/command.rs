@@ -14,7 +14,10 @@
 //! | other translation cache sizes, `nokaslr`, `mitigations=off`, `tsc=reliable`, `-sandbox` | 1.0 | |
 //! | `microvm` (with `acpi`, `pcie`, `pit`, `pic`, `rtc` on) instead of `q35` | 0.95 of that | not taken: few interrupts, no hot-plug |
 
-use std::{ffi::OsString, path::Path};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use linkspan_machine::driver::{Accelerator, DriverError, VmSpec};
 
@@ -24,6 +27,8 @@ use crate::{accelerator, programs::Qemu, unsupported};
 pub(crate) struct Devices<'a> {
     pub(crate) accelerator: Accelerator,
     pub(crate) vsock: VsockBackend<'a>,
+    /// The vhost-user sockets of the spec's shared folders, in their order.
+    pub(crate) folders: &'a [PathBuf],
     /// QMP's unix socket.
     pub(crate) qmp: &'a Path,
     /// Where QEMU writes its process id once it runs.
@@ -56,6 +61,7 @@ pub(crate) fn arguments(
     kernel(&mut line, spec, devices)?;
     disk(&mut line, spec)?;
     vsock(&mut line, devices)?;
+    folders(&mut line, spec, devices)?;
     small_devices(&mut line, spec, devices)?;
     Ok(line.0)
 }
@@ -185,6 +191,21 @@ fn vsock(line: &mut Line, devices: &Devices<'_>) -> Result<(), DriverError> {
     Ok(())
 }
 
+/// One file system device for each shared folder, which the guest finds by its tag.
+fn folders(line: &mut Line, spec: &VmSpec, devices: &Devices<'_>) -> Result<(), DriverError> {
+    for (number, (share, socket)) in spec.shares.iter().zip(devices.folders).enumerate() {
+        let id = format!("fs{number}");
+        line.option("-chardev", Group::new("socket").key("id", &id).path("path", socket)?);
+        let device = Group::new("vhost-user-fs-pci")
+            .key("chardev", &id)
+            .key("tag", &share.tag)
+            // As many requests at once as QEMU allows; its own default is 128.
+            .key("queue-size", "1024");
+        line.option("-device", device);
+    }
+    Ok(())
+}
+
 fn small_devices(
     line: &mut Line,
     _spec: &VmSpec,
@@ -276,9 +297,7 @@ impl Group {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use linkspan_machine::driver::AcceleratorChoice;
+    use linkspan_machine::{driver::AcceleratorChoice, share::SharedFolder};
     use proptest::prelude::*;
 
     use super::*;
@@ -297,6 +316,13 @@ mod tests {
             serial_log: path("serial.log"),
             beacon_port: 1026,
             accelerator: AcceleratorChoice::Auto,
+            shares: [("share-a", false), ("share-b", true)]
+                .map(|(tag, read_only)| SharedFolder {
+                    tag: tag.into(),
+                    path: path(tag),
+                    read_only,
+                })
+                .into(),
         }
     }
 
@@ -304,6 +330,7 @@ mod tests {
         let devices = Devices {
             accelerator,
             vsock: VsockBackend::Process { socket: &Path::new(folder).join("vhost.sock") },
+            folders: &["fs0.sock", "fs1.sock"].map(|name| Path::new(folder).join(name)),
             qmp: &Path::new(folder).join("qmp.sock"),
             pid_file: &Path::new(folder).join("qemu.pid"),
             log: &Path::new(folder).join("qemu.log"),
@@ -335,6 +362,19 @@ mod tests {
         assert!(after(&line, "-blockdev")[0].contains("filename=/a,,b/data.img,"), "{line:?}");
         assert!(after(&line, "-chardev").iter().any(|c| c.contains("path=/a,,b/qmp.sock,")));
         assert_eq!(after(&line, "-kernel"), ["/a,b/vmlinux"]);
+    }
+
+    #[test]
+    fn every_shared_folder_is_a_device_with_its_tag() {
+        let line = line("/x", Accelerator::Tcg);
+        let devices: Vec<_> = after(&line, "-device")
+            .into_iter()
+            .filter(|device| device.starts_with("vhost-user-fs-pci,"))
+            .collect();
+        assert_eq!(devices.len(), 2, "{line:?}");
+        assert!(devices[0].contains("chardev=fs0,tag=share-a"), "{devices:?}");
+        assert!(devices[1].contains("chardev=fs1,tag=share-b"), "{devices:?}");
+        assert!(after(&line, "-chardev").contains(&"socket,id=fs1,path=/x/fs1.sock"));
     }
 
     #[test]

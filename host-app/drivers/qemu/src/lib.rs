@@ -21,6 +21,8 @@
 mod accelerator;
 #[cfg(unix)]
 mod command;
+#[cfg(unix)]
+mod device;
 mod host;
 #[cfg(unix)]
 mod process;
@@ -51,7 +53,7 @@ use tokio::sync::Mutex;
 use crate::programs::Qemu;
 pub use crate::{
     host::{HostFacts, KvmDevice},
-    programs::{Programs, QEMU_VARIABLE, VsockDevice},
+    programs::{DeviceProgram, DevicePrograms, Programs, QEMU_VARIABLE},
 };
 
 /// The driver's name in messages.
@@ -61,7 +63,7 @@ pub(crate) const NAME: &str = "qemu";
 #[derive(Debug)]
 pub struct QemuDriver {
     programs: Programs,
-    vsock_device: VsockDevice,
+    devices: DevicePrograms,
     verdicts: PathBuf,
     /// Tests put other hosts here. `None`: this host, looked at when asked.
     facts: Option<HostFacts>,
@@ -73,13 +75,12 @@ pub struct QemuDriver {
 
 impl QemuDriver {
     /// A driver that remembers its verdicts about accelerators in the file `verdicts`
-    /// (`accelerators.json` of the home), finds QEMU through the environment and gives guests a
-    /// vsock by `vsock_device` where the kernel has no vhost-vsock for this user.
+    /// (`accelerators.json` of the home) and finds QEMU through the environment.
     #[must_use]
-    pub fn new(verdicts: &Path, vsock_device: VsockDevice) -> Self {
+    pub fn new(verdicts: &Path, devices: DevicePrograms) -> Self {
         Self {
             programs: Programs::from_environment(),
-            vsock_device,
+            devices,
             verdicts: verdicts.to_owned(),
             facts: None,
             qemu: Mutex::default(),
@@ -119,6 +120,10 @@ impl Driver for QemuDriver {
         NAME
     }
 
+    fn shares_folders(&self) -> bool {
+        cfg!(target_os = "linux")
+    }
+
     async fn accelerator(
         &self,
         choice: AcceleratorChoice,
@@ -142,7 +147,7 @@ impl Driver for QemuDriver {
 
     async fn guest_socket(&self, spec: &VmSpec) -> Result<GuestSocket, DriverError> {
         refuse_windows()?;
-        let plan = vsock::Plan::choose(&self.vsock_device, &spec.directory).await?;
+        let plan = vsock::Plan::choose(&self.devices.vsock, &spec.directory).await?;
         Ok(match plan {
             vsock::Plan::Kernel => GuestSocket::Vsock { cid: self.cid(&spec.directory).await },
             vsock::Plan::Process(_) => {
@@ -158,9 +163,9 @@ impl Driver for QemuDriver {
         verdict: &AcceleratorVerdict,
     ) -> Result<Arc<dyn Vm>, DriverError> {
         let qemu = self.qemu().await?;
-        let plan = vsock::Plan::choose(&self.vsock_device, &spec.directory).await?;
+        let plan = vsock::Plan::choose(&self.devices.vsock, &spec.directory).await?;
         let cid = self.cid(&spec.directory).await;
-        let started = start::start(spec, verdict, &qemu, plan, cid).await;
+        let started = start::start(spec, verdict, &qemu, plan, &self.devices.folder, cid).await;
         if matches!(&started, Err(DriverError::InUse { .. })) {
             // Perhaps the context id is another VM's: the next attempt takes another one.
             self.cids.lock().await.remove(&spec.directory);

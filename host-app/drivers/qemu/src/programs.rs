@@ -18,15 +18,24 @@ pub const QEMU_VARIABLE: &str = "LINKSPAN_QEMU";
 /// `qemu --version` loads libraries and prints one line.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 
-/// The program that is a machine's vsock device, as a process. Called with `--socket FILE`, the
-/// vhost-user socket that it makes for QEMU, `--uds FILE`, the hybrid socket that it makes for
-/// the host's programs, and `--guest-cid NUMBER`. It ends when QEMU does.
+/// A program that is a device of a machine, as a process. It is called with `--socket FILE`, the
+/// vhost-user socket that it makes for QEMU, and ends when QEMU does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VsockDevice {
+pub struct DeviceProgram {
     /// The program.
     pub program: PathBuf,
-    /// Its arguments before the ones above.
+    /// Its arguments before those of the device.
     pub arguments: Vec<OsString>,
+}
+
+/// The devices that are no part of QEMU.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePrograms {
+    /// The vsock, where the kernel has no vhost-vsock for this user. Also called with `--uds FILE`,
+    /// the hybrid socket that it makes for the host's programs, and `--guest-cid NUMBER`.
+    pub vsock: DeviceProgram,
+    /// One shared folder. Also called with `--share FOLDER`, and `--read-only` if it is.
+    pub folder: DeviceProgram,
 }
 
 /// What the environment says about programs.

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use linkspan_machine::driver::{AcceleratorVerdict, DriverError};
+use linkspan_machine::{
+    driver::{AcceleratorVerdict, DriverError},
+    share::MAX_SHARES,
+};
 use linkspan_state::{Document, StateError};
 use linkspan_transport::GuestSocket;
 use serde::{Deserialize, Serialize};
@@ -15,8 +18,18 @@ pub(crate) struct Record {
     pub(crate) qemu: Process,
     /// The vsock device's process, if it is one.
     pub(crate) vsock_process: Option<Process>,
+    /// The shared folders' processes.
+    #[serde(default)]
+    pub(crate) folder_processes: Vec<Process>,
     pub(crate) socket: Socket,
     pub(crate) accelerator: AcceleratorVerdict,
+}
+
+impl Record {
+    /// The processes of this VM beside QEMU.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &Process> {
+        self.vsock_process.iter().chain(&self.folder_processes)
+    }
 }
 
 /// The kinds of [`GuestSocket`] that this driver makes.
@@ -71,6 +84,15 @@ impl Files {
         }
     }
 
+    /// Where the shared folder of this number meets QEMU.
+    pub(crate) fn folder_socket(&self, number: usize) -> PathBuf {
+        self.record.with_file_name(format!("fs{number}.sock"))
+    }
+
+    pub(crate) fn folder_log(&self, number: usize) -> PathBuf {
+        self.record.with_file_name(format!("fs{number}.log"))
+    }
+
     /// `None`: there is none, or it is of no use.
     pub(crate) fn read(&self) -> Result<Option<Record>, DriverError> {
         match linkspan_state::read(&self.record) {
@@ -85,6 +107,10 @@ impl Files {
 
     /// Removes what a VM that has ended leaves behind, except its logs.
     pub(crate) fn remove_leftovers(&self) -> Result<(), DriverError> {
+        for number in 0..MAX_SHARES {
+            let socket = self.folder_socket(number);
+            linkspan_state::remove_file(&socket).map_err(|error| self.error("remove", error))?;
+        }
         // The record last: as long as it is there, somebody will try again.
         for file in
             [&self.qmp, &self.pid_file, &self.vhost_socket, &self.guest_socket, &self.record]

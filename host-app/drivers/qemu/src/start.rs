@@ -4,11 +4,7 @@
 //! set up and runs, or has said why not. So an error arrives here with QEMU's own words, and
 //! nothing that we hold keeps the VM alive.
 
-use std::{
-    path::Path,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Stdio, time::Duration};
 
 use linkspan_machine::driver::{AcceleratorVerdict, DriverError, VmSpec};
 use tokio::process::{Child, Command};
@@ -16,9 +12,9 @@ use tokio::process::{Child, Command};
 use crate::{
     blocking, command,
     command::{Devices, VsockBackend},
-    io_error,
+    device, io_error,
     process::Process,
-    programs::{Qemu, VsockDevice},
+    programs::{DeviceProgram, Qemu},
     qmp::Qmp,
     record::{Files, Record, Socket},
     vm::{self, QemuVm},
@@ -27,10 +23,6 @@ use crate::{
 
 /// QEMU sets up its memory and devices in well under a second; a host that swaps needs longer.
 const QEMU_LIMIT: Duration = Duration::from_secs(30);
-/// The vsock device only binds two sockets.
-const VSOCK_LIMIT: Duration = Duration::from_secs(10);
-/// Between two looks for a file that a process is about to make.
-const LOOK: Duration = Duration::from_millis(2);
 /// How much of a log explains a failure.
 const LOG_END: usize = 2000;
 
@@ -39,28 +31,50 @@ pub(crate) async fn start(
     verdict: &AcceleratorVerdict,
     qemu: &Qemu,
     plan: Plan,
+    folder: &DeviceProgram,
     cid: u32,
 ) -> Result<QemuVm, DriverError> {
     let files = Files::new(&spec.directory);
     prepare(spec, &files).await?;
-    let (vsock_process, socket) = match plan {
-        Plan::Kernel => (None, Socket::Vsock { cid }),
-        Plan::Process(device) => {
-            let process = start_vsock(&device, &files).await?;
-            (Some(process), Socket::Hybrid { path: files.guest_socket.clone() })
-        }
-    };
-    match start_qemu(spec, verdict, qemu, &files, &socket).await {
-        Ok(process) => {
-            let accelerator = verdict.clone();
-            let record = Record { qemu: process, vsock_process, socket, accelerator };
-            watch_new(record, files).await
-        }
+    let mut started = Vec::new();
+    match start_all(spec, verdict, qemu, plan, folder, cid, &files, &mut started).await {
+        Ok(record) => watch_new(record, files).await,
         Err(error) => {
-            abandon(None, vsock_process, &files).await;
+            abandon(&started, &files).await;
             Err(error)
         }
     }
+}
+
+/// Starts the devices, then QEMU. What runs when this fails is in `started`.
+#[expect(clippy::too_many_arguments, reason = "a start has them")]
+async fn start_all(
+    spec: &VmSpec,
+    verdict: &AcceleratorVerdict,
+    qemu: &Qemu,
+    plan: Plan,
+    folder: &DeviceProgram,
+    cid: u32,
+    files: &Files,
+    started: &mut Vec<Process>,
+) -> Result<Record, DriverError> {
+    let (vsock_process, socket) = match plan {
+        Plan::Kernel => (None, Socket::Vsock { cid }),
+        Plan::Process(program) => {
+            let process = device::vsock(&program, files).await?;
+            started.push(process.clone());
+            (Some(process), Socket::Hybrid { path: files.guest_socket.clone() })
+        }
+    };
+    let mut folder_processes = Vec::new();
+    for (number, share) in spec.shares.iter().enumerate() {
+        let process = device::folder(folder, share, number, files).await?;
+        started.push(process.clone());
+        folder_processes.push(process);
+    }
+    let qemu = start_qemu(spec, verdict, qemu, files, &socket).await?;
+    let accelerator = verdict.clone();
+    Ok(Record { qemu, vsock_process, folder_processes, socket, accelerator })
 }
 
 /// Everything runs: note it down for the next daemon, then watch.
@@ -69,7 +83,8 @@ async fn watch_new(record: Record, files: Files) -> Result<QemuVm, DriverError> 
     let noted = blocking(move || noted.write(&written)).await.and_then(|done| done);
     if let Err(error) = noted {
         // A VM that no daemon could find again must not run.
-        abandon(Some(record.qemu), record.vsock_process, &files).await;
+        let all: Vec<_> = std::iter::once(&record.qemu).chain(record.devices()).cloned().collect();
+        abandon(&all, &files).await;
         return Err(error);
     }
     let qmp = Qmp::connect(&files.qmp).await;
@@ -79,8 +94,8 @@ async fn watch_new(record: Record, files: Files) -> Result<QemuVm, DriverError> 
     Ok(QemuVm::watch(record, files, qmp.ok()))
 }
 
-async fn abandon(qemu: Option<Process>, vsock: Option<Process>, files: &Files) {
-    for process in qemu.into_iter().chain(vsock) {
+async fn abandon(processes: &[Process], files: &Files) {
+    for process in processes {
         if let Err(error) = process.kill() {
             tracing::warn!(pid = process.pid, %error, "cannot end a process of a failed start");
         }
@@ -118,68 +133,6 @@ async fn prepare(spec: &VmSpec, files: &Files) -> Result<(), DriverError> {
     .await?
 }
 
-async fn start_vsock(device: &VsockDevice, files: &Files) -> Result<Process, DriverError> {
-    let program = &device.program;
-    let log = create(&files.vhost_log)?;
-    let copy = log.try_clone().map_err(io_error("write", files.vhost_log.display()))?;
-    let mut child = Command::new(program)
-        .args(&device.arguments)
-        .args(["--guest-cid", "3", "--socket"])
-        .arg(&files.vhost_socket)
-        .arg("--uds")
-        .arg(&files.guest_socket)
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(copy)
-        // Not our terminal's group: an interrupt there is not meant for it.
-        .process_group(0)
-        .spawn()
-        .map_err(io_error("run", program.display()))?;
-    let up = wait_for_vsock(&mut child, program, files).await;
-    let process = child.id().and_then(Process::find);
-    match (up, process) {
-        (Ok(()), Some(process)) => {
-            // It ends when QEMU does; somebody must then take its exit status.
-            tokio::spawn(async move { child.wait().await });
-            Ok(process)
-        }
-        (up, _) => {
-            let _ = child.kill().await;
-            Err(up.err().unwrap_or_else(|| vsock_failed(program, files)))
-        }
-    }
-}
-
-async fn wait_for_vsock(
-    child: &mut Child,
-    program: &Path,
-    files: &Files,
-) -> Result<(), DriverError> {
-    let limit = Instant::now() + VSOCK_LIMIT;
-    // It binds the guest's socket first and the other when it can serve QEMU.
-    while !(files.vhost_socket.exists() && files.guest_socket.exists()) {
-        if child.try_wait().map_err(io_error("wait for", program.display()))?.is_some() {
-            return Err(vsock_failed(program, files));
-        }
-        if Instant::now() > limit {
-            return Err(DriverError::TimedOut {
-                what: format!("the start of `{}`", program.display()),
-                seconds: VSOCK_LIMIT.as_secs(),
-            });
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Ok(())
-}
-
-fn vsock_failed(program: &Path, files: &Files) -> DriverError {
-    DriverError::Start {
-        program: program.display().to_string(),
-        why: log_end(&files.vhost_log),
-        hint: format!("see `{}`", files.vhost_log.display()),
-    }
-}
-
 async fn start_qemu(
     spec: &VmSpec,
     verdict: &AcceleratorVerdict,
@@ -188,12 +141,15 @@ async fn start_qemu(
     socket: &Socket,
 ) -> Result<Process, DriverError> {
     let qboot = command::qboot(qemu);
+    let folders: Vec<_> =
+        (0..spec.shares.len()).map(|number| files.folder_socket(number)).collect();
     let mut devices = Devices {
         accelerator: verdict.accelerator,
         vsock: match socket {
             Socket::Vsock { cid } => VsockBackend::Kernel { cid: *cid },
             Socket::Hybrid { .. } => VsockBackend::Process { socket: &files.vhost_socket },
         },
+        folders: &folders,
         qmp: &files.qmp,
         pid_file: &files.pid_file,
         log: &files.log,
@@ -324,7 +280,7 @@ fn find_running(files: &Files) -> Result<Option<Record>, DriverError> {
     }
 }
 
-fn create(path: &Path) -> Result<std::fs::File, DriverError> {
+pub(crate) fn create(path: &Path) -> Result<std::fs::File, DriverError> {
     std::fs::File::create(path).map_err(io_error("write", path.display()))
 }
 
@@ -336,7 +292,7 @@ fn words_of(files: &Files) -> String {
 }
 
 /// The last lines of a log, without QEMU's own name and time stamps at their beginnings.
-fn log_end(path: &Path) -> String {
+pub(crate) fn log_end(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
     let end = &text[text.len().saturating_sub(LOG_END)..];
     String::from_utf8_lossy(end).lines().map(without_prefix).collect::<Vec<_>>().join("; ")

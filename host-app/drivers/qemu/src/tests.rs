@@ -24,13 +24,18 @@ fn spec(folder: &Path, kernel: &Path, initramfs: &Path, cmdline: &str) -> VmSpec
         serial_log: folder.join("serial.log"),
         beacon_port: 1026,
         accelerator: AcceleratorChoice::Auto,
+        shares: Vec::new(),
     }
 }
 
 fn driver(folder: &Path) -> QemuDriver {
     let program = std::env::var_os("LINKSPAN_TEST_DAEMON").unwrap_or_default();
-    let device = VsockDevice { program: program.into(), arguments: vec!["vsock-device".into()] };
-    QemuDriver::new(&folder.join("accelerators.json"), device)
+    let device = |name: &str| DeviceProgram {
+        program: program.clone().into(),
+        arguments: vec![name.into()],
+    };
+    let devices = DevicePrograms { vsock: device("vsock-device"), folder: device("fs-device") };
+    QemuDriver::new(&folder.join("accelerators.json"), devices)
 }
 
 /// A kernel and an initramfs that is no archive: the kernel boots, finds no init and panics, or,

@@ -4,7 +4,7 @@
 //!   watching --QMP events--> the reason is noted
 //!      |  kill() --> `quit` over QMP, then SIGKILL
 //!      v  QEMU's process has ended
-//!   cleaning: the vsock device's process is ended, sockets and the record are removed
+//!   cleaning: the devices' processes are ended, sockets and the record are removed
 //!      v
 //!   ended(VmExit), told to all who wait
 //! ```
@@ -93,9 +93,9 @@ impl Vm for QemuVm {
         blocking(move || {
             let qemu = record.qemu.resident_bytes();
             let qemu = qemu.map_err(io_error("read the memory of process", record.qemu.pid))?;
-            // The device may be gone without harm to the figure.
-            let vsock = record.vsock_process.and_then(|process| process.resident_bytes().ok());
-            Ok(qemu + vsock.unwrap_or(0))
+            // A device may be gone without harm to the figure.
+            let devices = record.devices().filter_map(|process| process.resident_bytes().ok());
+            Ok(qemu + devices.sum::<u64>())
         })
         .await?
     }
@@ -195,7 +195,7 @@ impl Watcher {
 
 /// Ends the processes and removes the files of a VM whose QEMU has ended. Blocking.
 pub(crate) fn clean(record: &Record, files: &Files) -> Result<(), DriverError> {
-    if let Some(process) = &record.vsock_process {
+    for process in record.devices() {
         process.kill().map_err(io_error("end process", process.pid))?;
     }
     files.remove_leftovers()

@@ -1,11 +1,11 @@
 //! How the guest gets a vsock: the kernel's vhost-vsock where this user may use it, else
-//! a [`VsockDevice`] as a process beside QEMU.
+//! a [`DeviceProgram`] as a process beside QEMU.
 
 use std::path::{Path, PathBuf};
 
 use linkspan_machine::driver::DriverError;
 
-use crate::programs::VsockDevice;
+use crate::programs::DeviceProgram;
 
 /// Which way it will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,13 +13,13 @@ pub(crate) enum Plan {
     /// `/dev/vhost-vsock`.
     Kernel,
     /// This program.
-    Process(VsockDevice),
+    Process(DeviceProgram),
 }
 
 impl Plan {
     /// The way for a VM whose own files lie in `directory`.
     pub(crate) async fn choose(
-        device: &VsockDevice,
+        device: &DeviceProgram,
         directory: &Path,
     ) -> Result<Self, DriverError> {
         if !cfg!(target_os = "linux") {

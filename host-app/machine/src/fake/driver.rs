@@ -205,6 +205,10 @@ impl Driver for FakeDriver {
         })
     }
 
+    fn shares_folders(&self) -> bool {
+        true
+    }
+
     async fn distrust(&self, accelerator: Accelerator, _reason: &str) -> Result<(), DriverError> {
         self.inner().distrusted.push(accelerator);
         Ok(())

@@ -31,7 +31,9 @@ async fn a_machine_starts_runs_and_powers_off() {
     assert_eq!(status.disk_size_bytes, 20 << 30);
     assert!(status.disk_allocated_bytes < 1 << 20 && status.host_memory_bytes > 0);
     let spec = ground.driver.starts().remove(0);
-    assert_eq!(spec.cmdline, "console=ttyS0 linkspan.machine=box");
+    assert!(spec.cmdline.starts_with("console=ttyS0 linkspan.machine=box"), "{}", spec.cmdline);
+    // The guest is told of the folders that it has.
+    assert!(spec.shares.iter().all(|share| spec.cmdline.contains(&share.tag)), "{spec:?}");
     let order = StopOrder { stop_timeout: Some(Duration::from_secs(3)), ..StopOrder::default() };
     assert!(!machine.stop(order).await.unwrap().killed);
     assert_eq!(ground.guest.stop_timeouts(), [Some(Duration::from_secs(3))]);

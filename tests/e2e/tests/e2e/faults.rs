@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linkspan_test_e2e::{Host, is_vsock_device, target, wait_until};
+use linkspan_test_e2e::{Host, is_fs_device, is_vsock_device, target, wait_until};
 
 use crate::{Own, SOON};
 
@@ -54,10 +54,9 @@ impl Image {
 
 fn no_vm(host: &Host) -> bool {
     wait_until(SOON, || {
-        !host
-            .processes()
-            .iter()
-            .any(|(_, command)| command.contains("qemu-system") || is_vsock_device(command))
+        !host.processes().iter().any(|(_, command)| {
+            command.contains("qemu-system") || is_vsock_device(command) || is_fs_device(command)
+        })
     })
 }
 

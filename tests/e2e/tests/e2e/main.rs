@@ -11,6 +11,7 @@ mod limits;
 mod machine;
 mod ports;
 mod run;
+mod shares;
 mod terminal;
 mod volumes;
 mod vsock;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ("terminal", terminal::TESTS),
         ("volumes", volumes::TESTS),
         ("ports", ports::TESTS),
+        ("shares", shares::SHARED),
         ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         ("vsock", vsock::OWN),
         ("lifecycle", lifecycle::OWN),
         ("ports", ports::OWN),
+        ("shares", shares::OWN),
         ("faults", faults::TESTS),
     ] {
         for &(name, test) in tests {

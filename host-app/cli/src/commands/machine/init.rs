@@ -24,7 +24,7 @@ impl Init {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let client = context.client().await?;
         let name = self.which.of(&context);
-        let request = CreateMachineRequest { name, settings: Some(self.settings.patch()) };
+        let request = CreateMachineRequest { name, settings: Some(self.settings.patch()?) };
         let created = client.machines().create(request).await?.into_inner();
         let name = created.machine.map(|machine| machine.name).unwrap_or_default();
         if self.now {

@@ -10,12 +10,14 @@ mod start;
 mod status;
 mod stop;
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use linkspan_proto::host::v1::MachineSettingsPatch;
 
 use crate::args::size;
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Error, Outcome};
 
 /// Manage the Linux VMs that containers run in
 #[derive(Debug, Args)]
@@ -94,16 +96,35 @@ struct SettingsFlags {
     /// How the VM runs: auto, kvm, hvf, whpx or tcg
     #[arg(long, value_name = "ACCELERATOR")]
     accelerator: Option<String>,
+    /// Share a folder of this host, `:ro` for read-only (several times for several)
+    #[arg(long, value_name = "FOLDER[:ro]")]
+    share: Vec<PathBuf>,
+    /// Do not share a folder any more (several times for several)
+    #[arg(long, value_name = "FOLDER")]
+    unshare: Vec<PathBuf>,
 }
 
 impl SettingsFlags {
-    fn patch(self) -> MachineSettingsPatch {
-        MachineSettingsPatch {
+    fn patch(self) -> Result<MachineSettingsPatch, Error> {
+        Ok(MachineSettingsPatch {
             cpus: self.cpus,
             memory_mib: self.memory,
             disk_gib: self.disk,
             kernel: self.kernel,
             accelerator: self.accelerator,
-        }
+            share: absolute(self.share)?,
+            unshare: absolute(self.unshare)?,
+        })
     }
+}
+
+/// Paths as the daemon takes them, which has another working directory.
+fn absolute(paths: Vec<PathBuf>) -> Result<Vec<String>, Error> {
+    let one = |path: PathBuf| {
+        let absolute = std::path::absolute(&path)
+            .map_err(|error| Error::invalid(format!("`{}`: {error}", path.display())))?;
+        let text = absolute.into_os_string().into_string();
+        text.map_err(|_| Error::invalid(format!("`{}` is not UTF-8", path.display())))
+    };
+    paths.into_iter().map(one).collect()
 }

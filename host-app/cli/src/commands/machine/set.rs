@@ -19,10 +19,11 @@ pub(crate) struct Set {
 impl Set {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let name = self.which.of(&context);
-        let settings = self.settings.patch();
+        let settings = self.settings.patch()?;
         if settings == MachineSettingsPatch::default() {
             return Err(Error::invalid(
-                "nothing to change: give --cpus, --memory, --disk, --kernel or --accelerator",
+                "nothing to change: give --cpus, --memory, --disk, --kernel, --accelerator, --share or \
+                 --unshare",
             ));
         }
         let client = context.client().await?;
