@@ -105,6 +105,7 @@ async fn every_wrong_setting_is_told_at_once() {
             disk_gib: Some(0),
             kernel: Some("magic".into()),
             accelerator: Some("turbo".into()),
+            ..MachineSettingsPatch::default()
         };
         let request = CreateMachineRequest { name: "new".into(), settings: Some(wrong.clone()) };
         let made = failure(client.machines().create(request).await.expect_err("all is wrong"));
