@@ -307,6 +307,13 @@ mod tests {
     }
 
     #[test]
+    fn a_file_from_before_there_were_shares_has_the_usual_ones() {
+        let mut value = serde_json::to_value(base()).unwrap();
+        value.as_object_mut().unwrap().remove("shares");
+        assert_eq!(serde_json::from_value::<Settings>(value).unwrap().shares, Share::defaults());
+    }
+
+    #[test]
     fn this_host_can_have_the_defaults() {
         let host = HostLimits::detect();
         Settings::defaults(&host).checked(&host).unwrap();

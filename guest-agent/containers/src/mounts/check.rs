@@ -168,6 +168,7 @@ fn unknown_driver(option: &str, driver: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mounts::SharedPath;
 
     fn mount(kind: Kind, source: &str, target: &str) -> MountConfig {
         MountConfig { kind, source: source.into(), target: target.into(), ..Default::default() }
@@ -205,6 +206,20 @@ mod tests {
         ] {
             let text = refusal(mounts.clone());
             assert!(text.contains(words), "{mounts:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_host_names_something_within_a_share() {
+        let shared = |tag: &str, path: &str| {
+            let shared = SharedPath { tag: tag.into(), path: path.into() };
+            vec![MountConfig { shared: Some(shared), ..mount(Kind::Bind, "/home/me", "/a") }]
+        };
+        for (tag, path) in [("", "a"), ("..", "a"), ("a/b", "c"), ("a", "../b"), ("a", "/etc")] {
+            assert!(refusal(shared(tag, path)).contains("no path within a share"), "{tag} {path}");
+        }
+        for path in ["", "a/b"] {
+            check(&Config { mounts: shared("share-1", path), ..Config::default() }).unwrap();
         }
     }
 

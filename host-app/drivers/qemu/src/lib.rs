@@ -164,8 +164,10 @@ impl Driver for QemuDriver {
     ) -> Result<Arc<dyn Vm>, DriverError> {
         let qemu = self.qemu().await?;
         let plan = vsock::Plan::choose(&self.devices.vsock, &spec.directory).await?;
+        let folder = &self.devices.folder;
         let cid = self.cid(&spec.directory).await;
-        let started = start::start(spec, verdict, &qemu, plan, &self.devices.folder, cid).await;
+        let started =
+            start::start(start::Start { spec, verdict, qemu: &qemu, plan, folder, cid }).await;
         if matches!(&started, Err(DriverError::InUse { .. })) {
             // Perhaps the context id is another VM's: the next attempt takes another one.
             self.cids.lock().await.remove(&spec.directory);

@@ -26,18 +26,23 @@ const QEMU_LIMIT: Duration = Duration::from_secs(30);
 /// How much of a log explains a failure.
 const LOG_END: usize = 2000;
 
-pub(crate) async fn start(
-    spec: &VmSpec,
-    verdict: &AcceleratorVerdict,
-    qemu: &Qemu,
-    plan: Plan,
-    folder: &DeviceProgram,
-    cid: u32,
-) -> Result<QemuVm, DriverError> {
-    let files = Files::new(&spec.directory);
-    prepare(spec, &files).await?;
+/// What a start needs.
+pub(crate) struct Start<'a> {
+    pub(crate) spec: &'a VmSpec,
+    pub(crate) verdict: &'a AcceleratorVerdict,
+    pub(crate) qemu: &'a Qemu,
+    pub(crate) plan: Plan,
+    /// The program that shares a folder.
+    pub(crate) folder: &'a DeviceProgram,
+    /// The guest's context id, with the kernel's vhost-vsock.
+    pub(crate) cid: u32,
+}
+
+pub(crate) async fn start(start: Start<'_>) -> Result<QemuVm, DriverError> {
+    let files = Files::new(&start.spec.directory);
+    prepare(start.spec, &files).await?;
     let mut started = Vec::new();
-    match start_all(spec, verdict, qemu, plan, folder, cid, &files, &mut started).await {
+    match start_all(start, &files, &mut started).await {
         Ok(record) => watch_new(record, files).await,
         Err(error) => {
             abandon(&started, &files).await;
@@ -47,17 +52,12 @@ pub(crate) async fn start(
 }
 
 /// Starts the devices, then QEMU. What runs when this fails is in `started`.
-#[expect(clippy::too_many_arguments, reason = "a start has them")]
 async fn start_all(
-    spec: &VmSpec,
-    verdict: &AcceleratorVerdict,
-    qemu: &Qemu,
-    plan: Plan,
-    folder: &DeviceProgram,
-    cid: u32,
+    start: Start<'_>,
     files: &Files,
     started: &mut Vec<Process>,
 ) -> Result<Record, DriverError> {
+    let Start { spec, verdict, qemu, plan, folder, cid } = start;
     let (vsock_process, socket) = match plan {
         Plan::Kernel => (None, Socket::Vsock { cid }),
         Plan::Process(program) => {

@@ -114,7 +114,7 @@ pub(crate) const TESTS: &[Shared] = &[
         let seen = sh(host, &["-v", "/sys/kernel:/k:ro"], "test -d /k/mm && echo seen");
         assert_eq!(seen, "seen");
         host.run(&["run", "--rm", "-v", "/home:/h", "busybox", "true"])
-            .fails(125, &["`/home`", "not shared", "hint:"]);
+            .fails(125, &["`/home`", "in none of the folders", "hint:"]);
         host.run(&["volume", "create", "-o", "type=nfs", "-o", "device=:/x", "nfs"])
             .fails(1, &["type=nfs", "not supported"]);
     }),

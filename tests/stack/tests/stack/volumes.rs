@@ -67,15 +67,15 @@ async fn a_volume_is_protected_while_a_container_has_it() {
 }
 
 #[tokio::test]
-async fn a_folder_of_the_host_is_refused_with_the_reason() {
+async fn a_folder_of_the_host_that_is_not_shared_is_refused_with_the_reason() {
     bounded(async {
         let (_stack, client) = Stack::with_busybox().await;
-        let mut bind = volume("/home/me", "/data");
+        let mut bind = volume("/usr", "/data");
         bind.set_type(MountType::Bind);
         let refused = create(&client, "box", with(vec![bind])).await.expect_err("refused");
-        assert_eq!(refused.code, ErrorCode::Unsupported);
-        assert!(refused.message.contains("`/home/me`"), "{refused}");
-        assert!(refused.hint.is_some());
+        assert_eq!(refused.code, ErrorCode::PermissionDenied);
+        assert!(refused.message.contains("cannot mount `/usr`"), "{refused}");
+        assert!(refused.hint.is_some_and(|hint| hint.contains("--share /usr")));
     })
     .await;
 }
