@@ -12,6 +12,7 @@ mod attach;
 pub mod config;
 mod container;
 mod create;
+mod devices;
 pub mod error;
 pub mod events;
 #[cfg(any(test, feature = "fake"))]
@@ -26,6 +27,7 @@ pub mod limits;
 pub mod log;
 pub mod mounts;
 pub mod names;
+mod namespaces;
 pub mod network;
 mod output;
 pub mod plan;

@@ -7,19 +7,22 @@ use linkspan_runtime::{capabilities, plan::CapabilitySets, rlimits};
 use crate::{
     Error,
     config::{Config, ExecConfig},
+    devices,
     limits::{self, Capacity},
-    mounts, network,
+    mounts, namespaces, network,
     restart::RestartPolicy,
     signal::Signal,
 };
 
 /// Security options that are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Security {
     /// prctl(PR_SET_NO_NEW_PRIVS).
     pub no_new_privileges: bool,
     /// No system call filter.
     pub seccomp_unconfined: bool,
+    /// Nothing of /proc and /sys is masked or read-only.
+    pub system_paths: bool,
 }
 
 /// Checks everything of a request that can be checked without its image.
@@ -31,6 +34,8 @@ pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     capabilities(config)?;
     security(&config.security_opts)?;
     network::validate(config)?;
+    namespaces::validate(config)?;
+    devices::validate(config)?;
     mounts::check::check(config)?;
     hostname("--hostname", &config.hostname)?;
     hostname("--domainname", &config.domainname)?;
@@ -102,7 +107,7 @@ pub fn capabilities(config: &Config) -> Result<CapabilitySets, Error> {
 /// # Errors
 /// One that is not known is refused by name.
 pub fn security(options: &[String]) -> Result<Security, Error> {
-    let mut security = Security { no_new_privileges: false, seccomp_unconfined: false };
+    let mut security = Security::default();
     for option in options {
         // Docker's old spelling used a colon.
         let (key, value) =
@@ -111,11 +116,20 @@ pub fn security(options: &[String]) -> Result<Security, Error> {
             ("no-new-privileges", None | Some("true")) => security.no_new_privileges = true,
             ("no-new-privileges", Some("false")) => security.no_new_privileges = false,
             ("seccomp", Some("unconfined")) => security.seccomp_unconfined = true,
+            ("seccomp", Some("builtin")) => security.seccomp_unconfined = false,
+            ("systempaths", Some("unconfined")) => security.system_paths = true,
             _ => {
+                let why = match key {
+                    "apparmor" => "the machine's kernel has no AppArmor",
+                    "label" => "the machine's kernel has no SELinux",
+                    _ => {
+                        "known are `no-new-privileges[=true|false]`, `seccomp=unconfined|builtin` \
+                         and `systempaths=unconfined`"
+                    }
+                };
                 return Err(Error::Unsupported {
                     option: format!("--security-opt {option}"),
-                    why: "known are `no-new-privileges[=true|false]` and `seccomp=unconfined`"
-                        .into(),
+                    why: why.into(),
                 });
             }
         }

@@ -196,7 +196,7 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
         &["run", "-itp", "80:80", "busybox"],
         &["container", "run", "-p", "80", "busybox"],
         &["ps", "-as"],
-        &["run", "--cgroupns", "host", "busybox"],
+        &["run", "--runtime", "runc", "busybox"],
     ] {
         assert!(matches!(parse(line), Err(Error::Failure(_))), "{line:?}");
     }

@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod machine;
 mod run;
+mod sharing;
 mod terminal;
 mod volumes;
 mod vsock;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ("run", run::TESTS),
         ("isolation", isolation::TESTS),
         ("limits", limits::TESTS),
+        ("sharing", sharing::TESTS),
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
