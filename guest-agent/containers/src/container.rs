@@ -486,11 +486,7 @@ fn launch(
         devices: nodes,
         device_rules,
         disk_limits: limits::disk_limits(&config.limits, devices::disk)?,
-        seccomp: if permissions.seccomp {
-            shared.default_seccomp(&permissions)?
-        } else {
-            Vec::new()
-        },
+        seccomp: shared.seccomp(config, &permissions)?,
         size,
     };
     let mut plan = plan::build(config, resolved, around)?;

@@ -16,7 +16,8 @@ use linkspan_runtime::{
 use crate::{
     Error,
     config::{Config, ExecConfig, Resolved, merge_env},
-    devices, limits, namespaces, validate,
+    devices, limits, namespaces,
+    validate::{self, Seccomp},
 };
 
 /// Where the containers' cgroups are, relative to the cgroup2 mount.
@@ -46,7 +47,7 @@ pub struct Surroundings {
 pub struct Permissions {
     /// What is left of root.
     pub capabilities: CapabilitySets,
-    /// Whether the default filter applies.
+    /// Whether a filter applies.
     pub seccomp: bool,
     /// prctl(PR_SET_NO_NEW_PRIVS).
     pub no_new_privileges: bool,
@@ -64,7 +65,12 @@ impl Permissions {
         let security = validate::security(&config.security_opts)?;
         Ok(Self {
             capabilities,
-            seccomp: !config.privileged && !security.seccomp_unconfined,
+            // As in Docker: a profile that is asked for holds for a privileged container too.
+            seccomp: match security.seccomp {
+                Seccomp::Default => !config.privileged,
+                Seccomp::Unconfined => false,
+                Seccomp::Profile(_) => true,
+            },
             no_new_privileges: security.no_new_privileges,
             system_paths: config.privileged || security.system_paths,
         })
