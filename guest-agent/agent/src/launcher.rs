@@ -12,7 +12,9 @@ use std::{
 
 use linkspan_containers::{
     error::{LaunchError, LaunchKind},
-    launch::{ExitCode, Launched, Launcher, Mounted, Network, Stdio, StdioSpec, Target, TraceStep},
+    launch::{
+        ExitCode, Joins, Launched, Launcher, Mounted, Network, Stdio, StdioSpec, Target, TraceStep,
+    },
     signal::Signal,
     stats::Usage,
     top::ProcessInfo,
@@ -21,7 +23,7 @@ use linkspan_runtime::{
     cgroup::{CgroupError, Hierarchy},
     launch::{
         InitProgram, LaunchError as RuntimeError, LaunchErrorKind, Launcher as Runtime, Looking,
-        Role, SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
+        Role, Shared, SpawnError, SpawnRequest, Spawned, Spawner, Started, Stdio as ChildStdio,
     },
     plan::{CapabilitySets, Look, Plan, Process, Resources},
     seccomp,
@@ -146,9 +148,21 @@ impl Launcher for GuestLauncher {
         plan: &Plan,
         stdio: StdioSpec,
         network: Network<'_>,
+        joins: &Joins,
     ) -> Result<Launched, LaunchError> {
         let (theirs, ours) = streams(stdio, plan.process.terminal.is_some())?;
-        let started = self.runtime.start(plan, theirs, network, true).map_err(in_words)?;
+        let fd = |target: &Option<Target>| match target {
+            Some(target) => pidfd(target).map(Some),
+            None => Ok(None),
+        };
+        let (pid, ipc, uts) = (fd(&joins.pid)?, fd(&joins.ipc)?, fd(&joins.uts)?);
+        let shared = Shared {
+            network,
+            pid: pid.as_ref().map(|fd| fd.as_fd()),
+            ipc: ipc.as_ref().map(|fd| fd.as_fd()),
+            uts: uts.as_ref().map(|fd| fd.as_fd()),
+        };
+        let started = self.runtime.start(plan, theirs, shared, true).map_err(in_words)?;
         self.launched(started, &plan.cgroup, ours)
     }
 
@@ -159,10 +173,7 @@ impl Launcher for GuestLauncher {
         stdio: StdioSpec,
     ) -> Result<Launched, LaunchError> {
         let (theirs, ours) = streams(stdio, process.terminal.is_some())?;
-        let pidfd = target.pidfd.as_ref().ok_or_else(|| LaunchError {
-            kind: LaunchKind::Engine,
-            message: format!("process {} is not known by a pidfd", target.pid),
-        })?;
+        let pidfd = pidfd(target)?;
         let started = self
             .runtime
             .exec(pidfd.as_fd(), &target.cgroup, process, theirs, false)
@@ -255,6 +266,13 @@ impl Launcher for GuestLauncher {
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()> {
         Ok(tty::set_window_size(terminal, rows, columns)?)
     }
+}
+
+fn pidfd(target: &Target) -> Result<Arc<OwnedFd>, LaunchError> {
+    target.pidfd.clone().ok_or_else(|| LaunchError {
+        kind: LaunchKind::Engine,
+        message: format!("process {} is not known by a pidfd", target.pid),
+    })
 }
 
 /// Mounted files of a container that does not run.

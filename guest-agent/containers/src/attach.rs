@@ -229,8 +229,7 @@ fn launch_exec(
     let record = container.record();
     let own = &record.config;
     let permissions = Permissions::of_exec(own, config)?;
-    let seccomp =
-        if permissions.seccomp { shared.default_seccomp(&permissions)? } else { Vec::new() };
+    let seccomp = shared.seccomp(own, &permissions)?;
     let process = plan::exec(own, &record.resolved, config, seccomp)?;
     let Some(target) = container.target.lock().clone() else {
         return Err(Error::WrongState {

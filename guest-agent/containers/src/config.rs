@@ -71,7 +71,7 @@ pub struct Config {
     pub stop_timeout: Option<u32>,
     /// setrlimit(2).
     pub ulimits: Vec<Ulimit>,
-    /// `no-new-privileges[=true|false]`, `seccomp=unconfined`.
+    /// See [`crate::validate::security`].
     pub security_opts: Vec<String>,
     /// Supplementary groups.
     pub group_add: Vec<String>,
@@ -95,6 +95,33 @@ pub struct Config {
     pub volume_driver: String,
     /// Of /dev/shm, bytes; 0: Docker's 64 MiB.
     pub shm_size: u64,
+    /// Kernel parameters of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// `--pid`: empty, `private`, `host`, `container:ID`.
+    pub pid_mode: String,
+    /// `--ipc`: the same, `shareable` and `none`.
+    pub ipc_mode: String,
+    /// `--uts`: as `--pid`.
+    pub uts_mode: String,
+    /// `--cgroupns`: empty, `private`, `host`.
+    pub cgroupns_mode: String,
+    /// Kept and shown.
+    pub annotations: BTreeMap<String, String>,
+    /// Devices of the VM.
+    pub devices: Vec<DeviceMapping>,
+    /// `TYPE MAJOR:MINOR ACCESS`.
+    pub device_cgroup_rules: Vec<String>,
+}
+
+/// One `--device`: a device, or a folder of devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceMapping {
+    /// In the VM.
+    pub host_path: PathBuf,
+    /// In the container; empty: the same.
+    pub container_path: PathBuf,
+    /// Of `r`, `w` and `m`; empty: all.
+    pub permissions: String,
 }
 
 /// Limits as Docker's options have them. 0 or empty: no limit.
@@ -117,6 +144,31 @@ pub struct Limits {
     pub cpuset_mems: String,
     /// `--pids-limit`; -1 or 0: none.
     pub pids: i64,
+    /// `--cpu-period`, microseconds.
+    pub cpu_period: u64,
+    /// `--cpu-quota`, microseconds; -1 or 0: none.
+    pub cpu_quota: i64,
+    /// `--blkio-weight`, 10 to 1000.
+    pub blkio_weight: u32,
+    /// `--blkio-weight-device`.
+    pub blkio_weight_device: Vec<DeviceAmount>,
+    /// `--device-read-bps`: bytes in a second.
+    pub device_read_bps: Vec<DeviceAmount>,
+    /// `--device-write-bps`.
+    pub device_write_bps: Vec<DeviceAmount>,
+    /// `--device-read-iops`: operations in a second.
+    pub device_read_iops: Vec<DeviceAmount>,
+    /// `--device-write-iops`.
+    pub device_write_iops: Vec<DeviceAmount>,
+}
+
+/// An amount for one disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceAmount {
+    /// A block device of the VM.
+    pub path: PathBuf,
+    /// How much.
+    pub amount: u64,
 }
 
 /// One `--ulimit`.
@@ -205,10 +257,12 @@ impl Resolved {
                 format!("none was given, and the image `{}` has none either", image.reference),
             ));
         }
-        let hostname = if config.hostname.is_empty() {
-            id.short().to_owned()
-        } else {
+        let hostname = if !config.hostname.is_empty() {
             config.hostname.clone()
+        } else if config.uts_mode == "host" {
+            nix::unistd::gethostname().unwrap_or_default().to_string_lossy().into_owned()
+        } else {
+            id.short().to_owned()
         };
         let first = |own: &str, images: &str| {
             if own.is_empty() { images.to_owned() } else { own.to_owned() }

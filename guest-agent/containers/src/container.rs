@@ -27,14 +27,15 @@ use tokio::{
 };
 
 use crate::{
-    Error, Shared,
+    Error, Shared, devices,
     error::{LaunchError, LaunchKind},
     health::{self, Health},
     id::ContainerId,
     io::Streams,
     launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
+    limits,
     mounts::{self, MountPoint},
-    network,
+    namespaces, network,
     output::Hub,
     plan::{self, CGROUP_PARENT, Permissions, Surroundings},
     ports::{PortError, PublishedPort},
@@ -368,6 +369,11 @@ impl Task {
         while run.pumps.join_next().await.is_some() {}
         self.container.hub.close();
         let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
+        if namespaces::shares_pids(&self.container.record().config)
+            && let Err(error) = self.kill_all().await
+        {
+            tracing::warn!(%error, "processes are left of a container that has ended");
+        }
         let held = run.held;
         let oom_killed = blocking(move || {
             drop(held);
@@ -504,19 +510,17 @@ fn launch(
     let (config, resolved) = (&record.config, &record.resolved);
     let permissions = Permissions::of(config)?;
     let cgroup = container.cgroup();
+    let (mut nodes, device_rules) = devices::resolve(config)?;
+    if config.privileged {
+        nodes.extend(plan::devices_of_the_vm().map_err(Error::file("read", "/dev"))?);
+    }
     let around = Surroundings {
         cgroup: cgroup.clone(),
         folder: container.folder.path().into(),
-        devices: if config.privileged {
-            plan::devices_of_the_vm().map_err(Error::file("read", "/dev"))?
-        } else {
-            Vec::new()
-        },
-        seccomp: if permissions.seccomp {
-            shared.default_seccomp(&permissions)?
-        } else {
-            Vec::new()
-        },
+        devices: nodes,
+        device_rules,
+        disk_limits: limits::disk_limits(&config.limits, devices::disk)?,
+        seccomp: shared.seccomp(config, &permissions)?,
         size,
     };
     let mut plan = plan::build(config, resolved, around)?;
@@ -526,12 +530,13 @@ fn launch(
     let log = container.folder.log();
     container.hub.open(&log).map_err(Error::file("open", log))?;
     let stdio = StdioSpec { stdin: config.open_stdin, output: true };
+    let joins = namespaces::find(container, shared)?;
     let _files = container.files.lock();
     let _turn = container.networking.lock();
     let prepared = network::prepare(container, shared)?;
-    prepared.change(&mut plan);
-    let launched =
-        prepared.with(container, shared, |network| shared.launcher.start(&plan, stdio, network));
+    prepared.change(config, &mut plan);
+    let launched = prepared
+        .with(container, shared, |network| shared.launcher.start(&plan, stdio, network, &joins));
     match launched {
         Ok(launched) => {
             *container.target.lock() = Some(launched.target.clone());

@@ -79,6 +79,17 @@ pub struct Target {
     pub cgroup: PathBuf,
 }
 
+/// Whose namespaces a container joins. None: its own, or the VM's, as the plan says.
+#[derive(Debug, Clone, Default)]
+pub struct Joins {
+    /// Process numbers.
+    pub pid: Option<Target>,
+    /// Message queues, semaphores, shared memory.
+    pub ipc: Option<Target>,
+    /// Host and domain name.
+    pub uts: Option<Target>,
+}
+
 /// A process that has just been started.
 #[derive(Debug)]
 pub struct Launched {
@@ -104,6 +115,7 @@ pub trait Launcher: Send + Sync + 'static {
         plan: &Plan,
         stdio: StdioSpec,
         network: Network<'_>,
+        joins: &Joins,
     ) -> Result<Launched, LaunchError>;
 
     /// The network namespace of a process that runs.

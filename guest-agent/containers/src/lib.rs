@@ -12,6 +12,7 @@ mod attach;
 pub mod config;
 mod container;
 mod create;
+mod devices;
 pub mod error;
 pub mod events;
 #[cfg(any(test, feature = "fake"))]
@@ -26,6 +27,7 @@ pub mod limits;
 pub mod log;
 pub mod mounts;
 pub mod names;
+mod namespaces;
 pub mod network;
 mod output;
 pub mod plan;
@@ -61,6 +63,7 @@ pub use output::PATIENCE;
 pub use prune::{PruneFilters, Pruned};
 
 use crate::{
+    config::Config,
     container::{By, Command, Container},
     events::Events,
     id::ContainerId,
@@ -72,6 +75,7 @@ use crate::{
     signal::Signal,
     state::{Action, Exit, Kind, State, Verdict},
     store::Saved,
+    validate::Seccomp,
     volumes::Volumes,
 };
 
@@ -176,8 +180,18 @@ impl Shared {
         table.by_id.insert(id.clone(), Arc::clone(container));
     }
 
-    /// The default system call filter.
-    pub(crate) fn default_seccomp(&self, permissions: &Permissions) -> Result<Vec<u64>, Error> {
+    /// The system call filter of a container's process.
+    pub(crate) fn seccomp(
+        &self,
+        config: &Config,
+        permissions: &Permissions,
+    ) -> Result<Vec<u64>, Error> {
+        if !permissions.seccomp {
+            return Ok(Vec::new());
+        }
+        if let Seccomp::Profile(json) = validate::security(&config.security_opts)?.seccomp {
+            return validate::profile(json, &permissions.capabilities);
+        }
         let key = permissions.capabilities.effective;
         if let Some(known) = self.filters.lock().get(&key) {
             return Ok(known.clone());

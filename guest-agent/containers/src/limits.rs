@@ -1,10 +1,13 @@
 //! Docker's resource options: what is valid, and what they mean for cgroup v2.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
-use linkspan_runtime::plan::Resources;
+use linkspan_runtime::plan::{DiskNumber, IoMax, Resources};
 
-use crate::{Error, config::Limits};
+use crate::{
+    Error,
+    config::{DeviceAmount, Limits},
+};
 
 /// Less than this cannot run anything; Docker refuses it too.
 const MINIMUM_MEMORY: u64 = 6 << 20;
@@ -27,6 +30,8 @@ pub struct Capacity {
 /// Names the option and says what would be valid.
 pub fn validate(limits: &Limits, capacity: Capacity) -> Result<(), Error> {
     memory(limits)?;
+    cpu_time(limits)?;
+    disks(limits)?;
     let invalid = |option, why: String| Err(Error::invalid(option, why));
     let cpus = limits.nano_cpus;
     if cpus != 0 && (cpus < 10_000_000 || cpus > u64::from(capacity.cpus) * 1_000_000_000) {
@@ -89,7 +94,91 @@ fn memory(limits: &Limits) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the limits mean in cgroup v2's files. The limits are valid.
+/// Docker's rules and ranges; the kernel's are the same (Documentation/scheduler/sched-bwc.rst).
+fn cpu_time(limits: &Limits) -> Result<(), Error> {
+    let Limits { nano_cpus, cpu_period, cpu_quota, .. } = *limits;
+    if nano_cpus != 0 && cpu_period != 0 {
+        let why = "conflicting options: --cpus and --cpu-period cannot both be set";
+        return Err(Error::invalid("--cpu-period", why));
+    }
+    if nano_cpus != 0 && cpu_quota != 0 {
+        let why = "conflicting options: --cpus and --cpu-quota cannot both be set";
+        return Err(Error::invalid("--cpu-quota", why));
+    }
+    if cpu_period != 0 && !(1_000..=1_000_000).contains(&cpu_period) {
+        return Err(Error::invalid("--cpu-period", "the range is 1 ms (1000) to 1 s (1000000)"));
+    }
+    if cpu_quota < -1 || (1..1_000).contains(&cpu_quota) {
+        return Err(Error::invalid("--cpu-quota", "the least is 1 ms (1000)"));
+    }
+    Ok(())
+}
+
+fn disks(limits: &Limits) -> Result<(), Error> {
+    let in_range = |weight: u64| weight == 0 || (10..=1000).contains(&weight);
+    if !in_range(limits.blkio_weight.into()) {
+        return Err(Error::invalid("--blkio-weight", "the range is 10 to 1000"));
+    }
+    if !limits.blkio_weight_device.iter().all(|device| in_range(device.amount)) {
+        return Err(Error::invalid("--blkio-weight-device", "the range is 10 to 1000"));
+    }
+    for (option, list) in per_device(limits) {
+        if let Some(wrong) = list.iter().find(|device| !device.path.is_absolute()) {
+            let why = format!("`{}` is not an absolute path", wrong.path.display());
+            return Err(Error::invalid(option, why));
+        }
+    }
+    Ok(())
+}
+
+fn per_device(limits: &Limits) -> [(&'static str, &[DeviceAmount]); 5] {
+    [
+        ("--blkio-weight-device", &limits.blkio_weight_device),
+        ("--device-read-bps", &limits.device_read_bps),
+        ("--device-write-bps", &limits.device_write_bps),
+        ("--device-read-iops", &limits.device_read_iops),
+        ("--device-write-iops", &limits.device_write_iops),
+    ]
+}
+
+/// The limits that name a disk, with the disks' numbers; `number` looks a path up.
+///
+/// # Errors
+/// Names the option of a path that is no disk.
+pub fn disk_limits(
+    limits: &Limits,
+    number: impl Fn(&Path) -> Result<DiskNumber, String>,
+) -> Result<Resources, Error> {
+    let mut found = Resources::default();
+    for (option, list) in per_device(limits) {
+        for device in list {
+            let disk = number(&device.path).map_err(|why| {
+                Error::invalid(option, format!("`{}` {why}", device.path.display()))
+            })?;
+            if option == "--blkio-weight-device" {
+                found.io_weights.push((disk, device.amount));
+                continue;
+            }
+            let known = found.io_max.iter().position(|limit| limit.disk == disk);
+            let at = known.unwrap_or_else(|| {
+                found.io_max.push(IoMax::none(disk));
+                found.io_max.len() - 1
+            });
+            // Docker's 0 means no limit.
+            let amount = (device.amount != 0).then_some(device.amount);
+            let limit = &mut found.io_max[at];
+            match option {
+                "--device-read-bps" => limit.read_bytes = amount,
+                "--device-write-bps" => limit.written_bytes = amount,
+                "--device-read-iops" => limit.reads = amount,
+                _ => limit.writes = amount,
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What the limits mean in cgroup v2's files, but for those that name a disk ([`disk_limits`]). The limits are valid.
 #[must_use]
 pub fn resources(limits: &Limits) -> Resources {
     let some = |value: u64| (value != 0).then_some(value);
@@ -102,13 +191,27 @@ pub fn resources(limits: &Limits) -> Resources {
             total => Some(total.unsigned_abs().saturating_sub(limits.memory)),
         },
         memory_low: some(limits.memory_reservation),
-        cpu_max: some(limits.nano_cpus)
-            .map(|nano| (nano.saturating_mul(CPU_PERIOD_US) / 1_000_000_000, CPU_PERIOD_US)),
+        cpu_max: cpu_max(limits),
         cpu_weight: some(limits.cpu_shares).map(cpu_weight),
         cpuset_cpus: text(&limits.cpuset_cpus),
         cpuset_mems: text(&limits.cpuset_mems),
         pids_max: u64::try_from(limits.pids).ok().and_then(some),
+        io_weight: some(limits.blkio_weight.into()),
+        ..Resources::default()
     }
+}
+
+fn cpu_max(limits: &Limits) -> Option<(u64, u64)> {
+    if limits.nano_cpus != 0 {
+        let quota = limits.nano_cpus.saturating_mul(CPU_PERIOD_US) / 1_000_000_000;
+        return Some((quota, CPU_PERIOD_US));
+    }
+    let quota = u64::try_from(limits.cpu_quota).ok().filter(|quota| *quota != 0);
+    let period = Some(limits.cpu_period).filter(|period| *period != 0);
+    if quota.is_none() && period.is_none() {
+        return None;
+    }
+    Some((quota.unwrap_or(u64::MAX), period.unwrap_or(CPU_PERIOD_US)))
 }
 
 /// What to write to a cgroup whose limits change from `old` to `new`. Unlike [`resources`], it
@@ -130,6 +233,9 @@ pub fn difference(old: &Limits, new: &Limits) -> Resources {
         cpuset_cpus: changed(old.cpuset_cpus, new.cpuset_cpus, "\n".into()),
         cpuset_mems: changed(old.cpuset_mems, new.cpuset_mems, "\n".into()),
         pids_max: changed(old.pids_max, new.pids_max, u64::MAX),
+        // blkio's default, which is that of both kernel files.
+        io_weight: changed(old.io_weight, new.io_weight, 100),
+        ..Resources::default()
     }
 }
 
@@ -168,6 +274,7 @@ mod tests {
     #[test]
     fn each_impossible_limit_is_refused_by_its_options_name() {
         let none = Limits::default;
+        let of = |path: &str, amount| vec![DeviceAmount { path: path.into(), amount }];
         for (option, limits) in [
             ("--memory", Limits { memory: 6 * MIB - 1, ..none() }),
             ("--memory-swap", Limits { memory_swap: 10 << 20, ..none() }),
@@ -179,6 +286,15 @@ mod tests {
             ),
             ("--cpus", Limits { nano_cpus: 4_000_000_001, ..none() }),
             ("--cpus", Limits { nano_cpus: 1, ..none() }),
+            ("--cpu-period", Limits { nano_cpus: 1 << 30, cpu_period: 1000, ..none() }),
+            ("--cpu-quota", Limits { nano_cpus: 1 << 30, cpu_quota: 1000, ..none() }),
+            ("--cpu-period", Limits { cpu_period: 999, ..none() }),
+            ("--cpu-period", Limits { cpu_period: 1_000_001, ..none() }),
+            ("--cpu-quota", Limits { cpu_quota: 999, ..none() }),
+            ("--blkio-weight", Limits { blkio_weight: 9, ..none() }),
+            ("--blkio-weight", Limits { blkio_weight: 1001, ..none() }),
+            ("--blkio-weight-device", Limits { blkio_weight_device: of("/dev/vda", 1), ..none() }),
+            ("--device-read-bps", Limits { device_read_bps: of("vda", 1), ..none() }),
             ("--cpu-shares", Limits { cpu_shares: 1, ..none() }),
             ("--cpuset-cpus", Limits { cpuset_cpus: "0-4".into(), ..none() }),
             ("--cpuset-cpus", Limits { cpuset_cpus: "2-1".into(), ..none() }),
@@ -208,6 +324,41 @@ mod tests {
     fn cpus_become_a_quota_of_a_tenth_of_a_second() {
         let limits = Limits { nano_cpus: 1_500_000_000, ..Limits::default() };
         assert_eq!(resources(&limits).cpu_max, Some((150_000, 100_000)));
+    }
+
+    #[test]
+    fn quota_and_period_stand_alone_and_together() {
+        let cpu_max = |cpu_period, cpu_quota| {
+            resources(&Limits { cpu_period, cpu_quota, ..Limits::default() }).cpu_max
+        };
+        assert_eq!(cpu_max(50_000, 25_000), Some((25_000, 50_000)));
+        assert_eq!(cpu_max(0, 25_000), Some((25_000, 100_000)));
+        assert_eq!(cpu_max(50_000, -1), Some((u64::MAX, 50_000)));
+        assert_eq!(cpu_max(0, -1), None);
+    }
+
+    #[test]
+    fn the_limits_of_one_disk_are_one_line() {
+        let of = |amount| vec![DeviceAmount { path: "/dev/vda".into(), amount }];
+        let limits = Limits {
+            device_read_bps: of(1024),
+            device_write_iops: of(7),
+            blkio_weight_device: of(300),
+            ..Limits::default()
+        };
+        let disk = DiskNumber { major: 254, minor: 0 };
+        let found = disk_limits(&limits, |_| Ok(disk)).unwrap();
+        let expected = IoMax {
+            disk,
+            read_bytes: Some(1024),
+            written_bytes: None,
+            reads: None,
+            writes: Some(7),
+        };
+        assert_eq!((found.io_max, found.io_weights), (vec![expected], vec![(disk, 300)]));
+        let refused = disk_limits(&limits, |_| Err("is not a disk".into())).unwrap_err();
+        let text = "--blkio-weight-device: `/dev/vda` is not a disk";
+        assert_eq!(refused.to_string(), text);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     container::{Container, blocking},
     error::{LaunchError, LaunchKind},
-    launch::Network as LaunchNetwork,
+    launch::{Network as LaunchNetwork, Target},
     state::Kind,
 };
 
@@ -226,15 +226,7 @@ pub(crate) fn prepare(container: &Container, shared: &Arc<Shared>) -> Result<Pre
 fn join(container: &Container, shared: &Arc<Shared>, who: &str) -> Result<Prepared, Error> {
     let all = Containers { shared: Arc::clone(shared) };
     let other = all.find(who)?;
-    let refused = |why: &str| Error::WrongState {
-        action: "join the network of",
-        name: other.name(),
-        why: why.into(),
-    };
-    if other.id == container.id {
-        return Err(refused("it is the same container"));
-    }
-    let target = other.target.lock().clone().ok_or_else(|| refused("it is not running"))?;
+    let target = joinable(container, &other, "join the network of")?;
     let namespace = shared.launcher.network_namespace(&target).map_err(|source| {
         Error::Process { action: "join the network of", name: other.name(), source }
     })?;
@@ -245,15 +237,29 @@ fn join(container: &Container, shared: &Arc<Shared>, who: &str) -> Result<Prepar
     })
 }
 
+/// The process of another container that runs.
+pub(crate) fn joinable(
+    container: &Container,
+    other: &Container,
+    action: &'static str,
+) -> Result<Target, Error> {
+    let refused = |why: &str| Error::WrongState { action, name: other.name(), why: why.into() };
+    if other.id == container.id {
+        return Err(refused("it is the same container"));
+    }
+    other.target.lock().clone().ok_or_else(|| refused("it is not running"))
+}
+
 impl Prepared {
     /// What differs from a container with a network of its own.
-    pub(crate) fn change(&self, plan: &mut Plan) {
+    pub(crate) fn change(&self, config: &Config, plan: &mut Plan) {
         if let Self::Own { .. } = self {
             return;
         }
         plan.namespaces.network = false;
-        // Those of a namespace that is not the container's stay as they are.
-        plan.sysctls.retain(|(name, _)| !name.starts_with("net."));
+        // Those of a namespace that is not the container's stay as they are, unless asked for.
+        plan.sysctls
+            .retain(|(name, _)| !name.starts_with("net.") || config.sysctls.contains_key(name));
         let Self::Join { folder, hostname, .. } = self else { return };
         plan.hostname.clone_from(hostname);
         for name in FILES {

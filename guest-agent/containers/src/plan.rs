@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use linkspan_runtime::{
     capabilities, defaults,
+    devices::DeviceRule,
     plan::{
-        Bind, CapabilitySets, Device, Mount, MountKind, Namespaces, Plan, Process, Rlimit, Rootfs,
+        Bind, CapabilitySets, Device, Mount, MountKind, Plan, Process, Resources, Rlimit, Rootfs,
         TerminalSize, UserSpec,
     },
 };
@@ -15,7 +16,8 @@ use linkspan_runtime::{
 use crate::{
     Error,
     config::{Config, ExecConfig, Resolved, merge_env},
-    limits, validate,
+    devices, limits, namespaces,
+    validate::{self, Seccomp},
 };
 
 /// Where the containers' cgroups are, relative to the cgroup2 mount.
@@ -28,8 +30,12 @@ pub struct Surroundings {
     pub cgroup: PathBuf,
     /// The container's folder: `upper`, `work`, `hosts`, `hostname`, `resolv.conf`.
     pub folder: PathBuf,
-    /// Devices of the VM; only used by a privileged container.
+    /// Devices of the VM: those asked for, and all for a privileged container.
     pub devices: Vec<Device>,
+    /// What the device filter allows beside the standard.
+    pub device_rules: Vec<DeviceRule>,
+    /// What [`limits::disk_limits`] says.
+    pub disk_limits: Resources,
     /// The compiled system call filter; only used where one is wanted.
     pub seccomp: Vec<u64>,
     /// The terminal's size, when there is one.
@@ -41,10 +47,12 @@ pub struct Surroundings {
 pub struct Permissions {
     /// What is left of root.
     pub capabilities: CapabilitySets,
-    /// Whether the default filter applies.
+    /// Whether a filter applies.
     pub seccomp: bool,
     /// prctl(PR_SET_NO_NEW_PRIVS).
     pub no_new_privileges: bool,
+    /// No path of /proc and /sys is masked or made read-only.
+    pub system_paths: bool,
 }
 
 impl Permissions {
@@ -57,8 +65,14 @@ impl Permissions {
         let security = validate::security(&config.security_opts)?;
         Ok(Self {
             capabilities,
-            seccomp: !config.privileged && !security.seccomp_unconfined,
+            // As in Docker: a profile that is asked for holds for a privileged container too.
+            seccomp: match security.seccomp {
+                Seccomp::Default => !config.privileged,
+                Seccomp::Unconfined => false,
+                Seccomp::Profile(_) => true,
+            },
             no_new_privileges: security.no_new_privileges,
+            system_paths: config.privileged || security.system_paths,
         })
     }
 
@@ -83,7 +97,7 @@ impl Permissions {
 pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Result<Plan, Error> {
     let permissions = Permissions::of(config)?;
     let folder = &around.folder;
-    Ok(Plan {
+    let mut plan = Plan {
         process: Process {
             args: resolved.args.clone(),
             env: resolved.env.clone(),
@@ -101,15 +115,26 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
         rootfs: rootfs(config, resolved, folder),
         hostname: resolved.hostname.clone(),
         domainname: config.domainname.clone(),
-        namespaces: Namespaces { pid: true, uts: true, ipc: true, network: true, cgroup: true },
+        namespaces: namespaces::new_ones(config)?,
         cgroup: around.cgroup,
-        resources: limits::resources(&config.limits),
+        resources: Resources {
+            io_max: around.disk_limits.io_max,
+            io_weights: around.disk_limits.io_weights,
+            ..limits::resources(&config.limits)
+        },
         all_devices: config.privileged,
-        devices: devices(config.privileged.then_some(around.devices)),
-        masked_paths: if config.privileged { Vec::new() } else { defaults::masked_paths() },
-        readonly_paths: if config.privileged { Vec::new() } else { defaults::readonly_paths() },
-        sysctls: defaults::sysctls(),
-    })
+        devices: with_standard(around.devices),
+        device_rules: around.device_rules,
+        masked_paths: if permissions.system_paths { Vec::new() } else { defaults::masked_paths() },
+        readonly_paths: if permissions.system_paths {
+            Vec::new()
+        } else {
+            defaults::readonly_paths()
+        },
+        sysctls: sysctls(config),
+    };
+    namespaces::change_shared_memory(config, &mut plan)?;
+    Ok(plan)
 }
 
 /// One more process in a container.
@@ -197,9 +222,17 @@ fn mounts(config: &Config, folder: &Path) -> Vec<Mount> {
     mounts
 }
 
-fn devices(of_the_vm: Option<Vec<Device>>) -> Vec<Device> {
+/// The defaults and what was asked for, which comes later and wins.
+fn sysctls(config: &Config) -> Vec<(String, String)> {
+    let mut list = defaults::sysctls();
+    list.retain(|(name, _)| !config.sysctls.contains_key(name));
+    list.extend(config.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())));
+    list
+}
+
+fn with_standard(of_the_vm: Vec<Device>) -> Vec<Device> {
     let mut list = defaults::devices();
-    for more in of_the_vm.into_iter().flatten() {
+    for more in of_the_vm {
         if list.iter().all(|known| known.path != more.path) {
             list.push(more);
         }
@@ -236,29 +269,17 @@ pub fn devices_of_the_vm() -> std::io::Result<Vec<Device>> {
 }
 
 fn device_node(path: PathBuf, metadata: &std::fs::Metadata) -> Option<Device> {
-    use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
-
-    let kind = metadata.file_type();
-    if !kind.is_block_device() && !kind.is_char_device() {
-        return None;
-    }
     // These come from the container's own devpts.
     if ["/dev/ptmx", "/dev/console", "/dev/tty"].iter().any(|own| path == Path::new(own)) {
         return None;
     }
-    let rdev = metadata.rdev();
-    Some(Device {
-        path,
-        block: kind.is_block_device(),
-        // The encoding of glibc's gnu_dev_major and gnu_dev_minor.
-        major: (((rdev >> 8) & 0xfff) | ((rdev >> 32) & !0xfff)) as u32,
-        minor: ((rdev & 0xff) | ((rdev >> 12) & !0xff)) as u32,
-        mode: metadata.mode() & 0o777,
-    })
+    devices::node(path, metadata)
 }
 
 #[cfg(test)]
 mod tests {
+    use linkspan_runtime::plan::Namespaces;
+
     use super::*;
     use crate::{id::ContainerId, launch::ImageView};
 
@@ -270,16 +291,14 @@ mod tests {
             ..ImageView::default()
         };
         let resolved = Resolved::new(&ContainerId::generate(), config, &image).unwrap();
+        let vda =
+            Device { path: "/dev/vda".into(), block: true, major: 254, minor: 0, mode: 0o600 };
         let around = Surroundings {
             cgroup: "linkspan/containers/x".into(),
             folder: "/var/lib/linkspan/containers/x".into(),
-            devices: vec![Device {
-                path: "/dev/vda".into(),
-                block: true,
-                major: 254,
-                minor: 0,
-                mode: 0o600,
-            }],
+            devices: if config.privileged { vec![vda] } else { Vec::new() },
+            device_rules: Vec::new(),
+            disk_limits: Resources::default(),
             seccomp: vec![1, 2],
             size: None,
         };
@@ -312,6 +331,49 @@ mod tests {
         assert!(!readonly(&plan, "/sys"));
         assert!(plan.devices.iter().any(|device| device.path == Path::new("/dev/vda")));
         assert!(plan.namespaces.pid && plan.namespaces.network);
+    }
+
+    #[test]
+    fn what_is_shared_is_not_new_and_brings_its_shared_memory() {
+        let modes = |pid: &str, ipc: &str, cgroup: &str| {
+            plan(&Config {
+                pid_mode: pid.into(),
+                ipc_mode: ipc.into(),
+                cgroupns_mode: cgroup.into(),
+                ..Config::default()
+            })
+        };
+        let shm = |plan: &Plan| {
+            let at = |mount: &&Mount| mount.destination == Path::new("/dev/shm");
+            plan.mounts.iter().find(at).map(|mount| mount.kind.clone())
+        };
+        let host = modes("host", "host", "host");
+        let none = host.namespaces;
+        assert!(!none.pid && !none.ipc && !none.cgroup && none.uts && none.network);
+        assert!(matches!(shm(&host), Some(MountKind::Bind(_))));
+        let joined = modes("container:a", "container:a", "private");
+        assert!(!joined.namespaces.pid && !joined.namespaces.ipc && joined.namespaces.cgroup);
+        assert_eq!(shm(&joined), Some(MountKind::JoinedSharedMemory));
+        assert_eq!(shm(&modes("", "none", "")), None);
+        assert!(matches!(shm(&modes("", "shareable", "")), Some(MountKind::Fs { .. })));
+    }
+
+    #[test]
+    fn a_parameter_that_is_asked_for_replaces_the_default() {
+        let name = "net.ipv4.ip_unprivileged_port_start".to_owned();
+        let sysctls = vec![(name.clone(), "1024".to_owned())].into_iter().collect();
+        let plan = plan(&Config { sysctls, ..Config::default() });
+        let found: Vec<_> = plan.sysctls.iter().filter(|(known, _)| *known == name).collect();
+        assert_eq!(found, [&(name, "1024".to_owned())]);
+    }
+
+    #[test]
+    fn unconfined_system_paths_lift_the_masks_and_nothing_else() {
+        let security_opts = vec!["systempaths=unconfined".to_owned()];
+        let plan = plan(&Config { security_opts, ..Config::default() });
+        assert!(plan.masked_paths.is_empty() && plan.readonly_paths.is_empty());
+        assert_eq!(plan.process.seccomp, [1, 2]);
+        assert!(readonly(&plan, "/sys") && !plan.all_devices);
     }
 
     #[test]

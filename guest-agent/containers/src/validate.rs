@@ -2,24 +2,39 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use linkspan_runtime::{capabilities, plan::CapabilitySets, rlimits};
+use linkspan_runtime::{capabilities, plan::CapabilitySets, rlimits, seccomp};
 
 use crate::{
     Error,
     config::{Config, ExecConfig},
+    devices,
     limits::{self, Capacity},
-    mounts, network, ports,
+    mounts, namespaces, network, ports,
     restart::RestartPolicy,
     signal::Signal,
 };
 
+/// Which system call filter a container has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Seccomp<'a> {
+    /// The default one; none for a privileged container.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// That of a profile, Docker's JSON.
+    Profile(&'a str),
+}
+
 /// Security options that are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Security {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Security<'a> {
     /// prctl(PR_SET_NO_NEW_PRIVS).
     pub no_new_privileges: bool,
-    /// No system call filter.
-    pub seccomp_unconfined: bool,
+    /// The system call filter.
+    pub seccomp: Seccomp<'a>,
+    /// Nothing of /proc and /sys is masked or read-only.
+    pub system_paths: bool,
 }
 
 /// Checks everything of a request that can be checked without its image.
@@ -28,10 +43,14 @@ pub struct Security {
 /// Names the option and says what is wrong with its value.
 pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     limits::validate(&config.limits, capacity)?;
-    capabilities(config)?;
-    security(&config.security_opts)?;
+    let sets = capabilities(config)?;
+    if let Seccomp::Profile(json) = security(&config.security_opts)?.seccomp {
+        profile(json, &sets)?;
+    }
     network::validate(config)?;
     ports::validate(config)?;
+    namespaces::validate(config)?;
+    devices::validate(config)?;
     mounts::check::check(config)?;
     hostname("--hostname", &config.hostname)?;
     hostname("--domainname", &config.domainname)?;
@@ -102,8 +121,8 @@ pub fn capabilities(config: &Config) -> Result<CapabilitySets, Error> {
 ///
 /// # Errors
 /// One that is not known is refused by name.
-pub fn security(options: &[String]) -> Result<Security, Error> {
-    let mut security = Security { no_new_privileges: false, seccomp_unconfined: false };
+pub fn security(options: &[String]) -> Result<Security<'_>, Error> {
+    let mut security = Security::default();
     for option in options {
         // Docker's old spelling used a colon.
         let (key, value) =
@@ -111,17 +130,38 @@ pub fn security(options: &[String]) -> Result<Security, Error> {
         match (key, value) {
             ("no-new-privileges", None | Some("true")) => security.no_new_privileges = true,
             ("no-new-privileges", Some("false")) => security.no_new_privileges = false,
-            ("seccomp", Some("unconfined")) => security.seccomp_unconfined = true,
+            ("seccomp", Some("unconfined")) => security.seccomp = Seccomp::Unconfined,
+            ("seccomp", Some("builtin")) => security.seccomp = Seccomp::Default,
+            ("seccomp", Some(json)) if json.starts_with('{') => {
+                security.seccomp = Seccomp::Profile(json);
+            }
+            ("systempaths", Some("unconfined")) => security.system_paths = true,
             _ => {
+                let why = match key {
+                    "apparmor" => "the machine's kernel has no AppArmor",
+                    "label" => "the machine's kernel has no SELinux",
+                    _ => {
+                        "known are `no-new-privileges[=true|false]`, `seccomp=unconfined|builtin` \
+                         and `systempaths=unconfined`"
+                    }
+                };
                 return Err(Error::Unsupported {
                     option: format!("--security-opt {option}"),
-                    why: "known are `no-new-privileges[=true|false]` and `seccomp=unconfined`"
-                        .into(),
+                    why: why.into(),
                 });
             }
         }
     }
     Ok(security)
+}
+
+/// The filter of a profile.
+///
+/// # Errors
+/// Says what of the profile cannot be used.
+pub fn profile(json: &str, sets: &CapabilitySets) -> Result<Vec<u64>, Error> {
+    seccomp::profile_filter(json, sets.bounding)
+        .map_err(|why| Error::invalid("--security-opt", format!("seccomp profile: {why}")))
 }
 
 fn text(option: &'static str, value: &str) -> Result<(), Error> {
@@ -210,6 +250,10 @@ mod tests {
                 refusal(|c| c.security_opts = vec!["apparmor=x".into()]),
                 "--security-opt apparmor=x is not supported: ",
             ),
+            (
+                refusal(|c| c.security_opts = vec!["seccomp={}".into()]),
+                "--security-opt: seccomp profile: ",
+            ),
         ] {
             assert!(text.starts_with(option), "{option}: {text}");
         }
@@ -217,12 +261,15 @@ mod tests {
 
     #[test]
     fn security_options_are_read_in_both_spellings() {
-        let read = |options: &[&str]| {
-            security(&options.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
-        };
+        fn read(options: &[&'static str]) -> Security<'static> {
+            let options: Vec<String> = options.iter().map(ToString::to_string).collect();
+            security(options.leak()).unwrap()
+        }
         assert!(read(&["no-new-privileges"]).no_new_privileges);
         assert!(read(&["no-new-privileges:true"]).no_new_privileges);
         assert!(!read(&["no-new-privileges=true", "no-new-privileges=false"]).no_new_privileges);
-        assert!(read(&["seccomp=unconfined"]).seccomp_unconfined);
+        assert_eq!(read(&["seccomp=unconfined"]).seccomp, Seccomp::Unconfined);
+        let profile = ["seccomp=unconfined", r#"seccomp={"a":"b=c"}"#];
+        assert_eq!(read(&profile).seccomp, Seccomp::Profile(r#"{"a":"b=c"}"#));
     }
 }

@@ -19,22 +19,10 @@ use crate::{cwd, process, terminal};
 
 /// Becomes the process, or returns once it has told the agent of the one that will.
 pub(crate) fn run(report: &mut Report, process: Process) -> Result<(), Failure> {
-    let (target, forked) = report.step(Step::Join, || {
-        let target = inherited(TARGET_FD, "the container's process")?;
-        let cgroup = inherited(CGROUP_FD, "the container's cgroup")?;
-        setns(&target, CloneFlags::CLONE_NEWPID)?;
-        // Before the cgroup namespace is joined: from inside, the cgroup that this process is
-        // in could not be seen, and leaving it would be refused.
-        let forked = fork_as_sibling(Some(cgroup.as_fd()))?;
-        Ok((target, forked))
-    })?;
-    if let Forked::Parent(child) = forked {
-        let message = InitMessage::Process { pid: child.pid.as_raw() };
-        let told = report.hand_over(&message, child.pidfd.as_fd());
-        // Not told: the child waits for a "go" that nobody sends, and ends with the socket.
-        return report.step(Step::Join, || told);
+    let target = report.step(Step::Join, || inherited(TARGET_FD, "the container's process"))?;
+    if enter_pid_namespace(report, &target)? == Side::Messenger {
+        return Ok(());
     }
-    report.await_go();
     let root = report.step(Step::Join, || {
         let rest = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
@@ -55,6 +43,35 @@ pub(crate) fn run(report: &mut Report, process: Process) -> Result<(), Failure> 
         report.step(Step::Terminal, || sent)?;
     }
     process::become_it(report, &process, terminal)
+}
+
+/// Which of the two processes one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one that was started: it has nothing left to do.
+    Messenger,
+    /// The new one, in the other pid namespace and in the cgroup behind [`CGROUP_FD`].
+    Member,
+}
+
+/// Joins the pid namespace of the process behind `target` with a new process, and tells the agent.
+pub(crate) fn enter_pid_namespace(report: &mut Report, target: &OwnedFd) -> Result<Side, Failure> {
+    let forked = report.step(Step::Join, || {
+        let cgroup = inherited(CGROUP_FD, "the container's cgroup")?;
+        setns(target, CloneFlags::CLONE_NEWPID)?;
+        // Before the cgroup namespace is joined: from inside, the cgroup that this process is
+        // in could not be seen, and leaving it would be refused.
+        Ok(fork_as_sibling(Some(cgroup.as_fd()))?)
+    })?;
+    let Forked::Parent(child) = forked else {
+        report.await_go();
+        return Ok(Side::Member);
+    };
+    let message = InitMessage::Process { pid: child.pid.as_raw() };
+    let told = report.hand_over(&message, child.pidfd.as_fd());
+    // Not told: the child waits for a "go" that nobody sends, and ends with the socket.
+    report.step(Step::Join, || told)?;
+    Ok(Side::Messenger)
 }
 
 fn inherited(number: i32, what: &str) -> Result<OwnedFd, Fault> {

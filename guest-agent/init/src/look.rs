@@ -13,7 +13,7 @@ use crate::{mounts, rootfs};
 pub(crate) fn run(report: &mut Report, look: &Look) -> Result<(), Failure> {
     umask(Mode::empty());
     // The same order as at a start, and for the same reasons.
-    let sources = report.step(Step::Sources, || mounts::open_sources(&look.mounts))?;
+    let sources = report.step(Step::Sources, || mounts::open_sources(&look.mounts, None))?;
     report.step(Step::Overlay, || rootfs::mount_overlay(&look.rootfs))?;
     report.step(Step::Pivot, rootfs::pivot)?;
     let root = report.step(Step::Mounts, || {

@@ -8,8 +8,10 @@ use linkspan_sys::mount::{
     Attributes, FsContext, MsFlags, attach, clone_tree, clone_tree_of, open_in_root,
     set_attributes, set_propagation,
 };
+use linkspan_sys::process::setns;
 use linkspan_sys::{Errno, Result as SysResult};
 use nix::fcntl::OFlag;
+use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, fstat};
 
 use crate::paths::{Root, is_folder};
@@ -17,7 +19,11 @@ use crate::report::{About as _, Fault};
 
 /// Copies of the mounts behind all bind sources, in the order of the plan: taken while the VM's
 /// tree can still be seen, attached once it cannot.
-pub(crate) fn open_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Fault> {
+/// `ipc`: a process of the container whose IPC namespace is joined.
+pub(crate) fn open_sources(
+    mounts: &[Mount],
+    ipc: Option<&OwnedFd>,
+) -> Result<Vec<Option<OwnedFd>>, Fault> {
     mounts
         .iter()
         .map(|mount| match &mount.kind {
@@ -25,8 +31,23 @@ pub(crate) fn open_sources(mounts: &[Mount]) -> Result<Vec<Option<OwnedFd>>, Fau
             MountKind::Bind(bind) => {
                 open_source(bind).map(Some).about(|| format!("`{}`", whole(bind).display()))
             }
+            MountKind::JoinedSharedMemory => {
+                let donor = ipc.ok_or_else(|| Fault::new("no IPC namespace is joined"))?;
+                shared_memory_of(donor).map(Some).about(|| "the other's `/dev/shm`".to_owned())
+            }
         })
         .collect()
+}
+
+/// A copy of what is mounted at /dev/shm in another container. It can only be made there; the
+/// path is resolved below that container's own root, whatever it has put there.
+fn shared_memory_of(donor: &OwnedFd) -> SysResult<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let own = nix::fcntl::open("/proc/self/ns/mnt", flags, Mode::empty())?;
+    setns(donor, CloneFlags::CLONE_NEWNS)?;
+    let tree = clone_tree(Path::new("/dev/shm"), false);
+    setns(&own, CloneFlags::CLONE_NEWNS)?;
+    tree
 }
 
 fn open_source(bind: &Bind) -> SysResult<OwnedFd> {
@@ -58,6 +79,12 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
         .and(Attributes::NO_DEV.when(mount.nodev))
         .and(Attributes::NO_EXEC.when(mount.noexec));
     match (&mount.kind, source) {
+        (MountKind::JoinedSharedMemory, Some(tree)) => {
+            if !attributes.is_empty() {
+                set_attributes(&tree, attributes, false)?;
+            }
+            attach(tree, root.folder(&mount.destination)?)
+        }
         (MountKind::Bind(bind), Some(tree)) => {
             if !attributes.is_empty() {
                 set_attributes(&tree, attributes, bind.recursive && bind.readonly_below)?;
@@ -92,7 +119,7 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
             set_options(&context, data)?;
             attach(context.mount(attributes)?, target)
         }
-        // open_sources gives exactly the binds a source.
+        // open_sources gives a source to exactly those that have one.
         _ => Err(Errno::EINVAL),
     }
 }
@@ -118,6 +145,7 @@ fn set_options(context: &FsContext, data: &str) -> SysResult<()> {
 fn subject(mount: &Mount) -> String {
     let destination = mount.destination.display();
     match &mount.kind {
+        MountKind::JoinedSharedMemory => format!("the other's shared memory at `{destination}`"),
         MountKind::Tmpfs { data } if data.is_empty() => format!("tmpfs at `{destination}`"),
         MountKind::Tmpfs { data } => format!("tmpfs ({data}) at `{destination}`"),
         MountKind::Fs { fstype, data, .. } if data.is_empty() => {

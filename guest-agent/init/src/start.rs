@@ -1,24 +1,31 @@
 //! The first process of a container. This process was made in the container's new namespaces and
 //! in its cgroup; everything else is done here, in an order that mostly cannot be another one.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use linkspan_runtime::plan::Plan;
-use linkspan_runtime::wire::{Failure, InitMessage, NETWORK_FD, Step};
+use linkspan_runtime::wire::{Failure, IPC_FD, InitMessage, NETWORK_FD, Step, TARGET_FD, UTS_FD};
 use linkspan_sys::net::interface_up;
 use linkspan_sys::process::{set_domain_name, setns, take_inherited};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::sethostname;
 
+use crate::exec::{Side, enter_pid_namespace};
 use crate::paths::{Root, sysctl};
 use crate::report::{About as _, Fault, Report};
 use crate::{cwd, devices, mounts, process, rootfs, terminal};
 
-/// Becomes the container's first process; returns only when something is in the way.
+/// Becomes the container's first process. Returns when something is in the way, and, Ok, when the
+/// first process is another one, made in the pid namespace that is joined.
 pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     // Modes of what is made here are meant as they are written.
     umask(Mode::empty());
+    if let Some(target) = take_inherited(TARGET_FD)
+        && enter_pid_namespace(report, &target)? == Side::Messenger
+    {
+        return Ok(());
+    }
     if plan.namespaces.cgroup {
         // Not at clone3: the root of a cgroup namespace is the cgroup of whoever makes it.
         report.step(Step::Unshare, || Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?))?;
@@ -26,13 +33,16 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     if let Some(namespace) = take_inherited(NETWORK_FD) {
         report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))?;
     }
+    let ipc = take_inherited(IPC_FD);
+    report.step(Step::JoinOthers, || join_others(ipc.as_ref()))?;
     if plan.namespaces.network {
         report.step(Step::Loopback, || Ok(interface_up("lo")?))?;
     }
     // Layers and bind sources are paths in the VM. From the pivot on, none of those is left and
     // every path is the container's: so no path of the container is ever resolved in the VM.
     // Before the overlay, which lies over a folder of the VM.
-    let sources = report.step(Step::Sources, || mounts::open_sources(&plan.mounts))?;
+    let sources =
+        report.step(Step::Sources, || mounts::open_sources(&plan.mounts, ipc.as_ref()))?;
     report.step(Step::Overlay, || rootfs::mount_overlay(&plan.rootfs))?;
     report.step(Step::Pivot, rootfs::pivot)?;
     let root = report.step(Step::Mounts, || {
@@ -69,6 +79,16 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
         report.step(Step::Terminal, || sent)?;
     }
     process::become_it(report, &plan.process, terminal)
+}
+
+fn join_others(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
+    if let Some(target) = ipc {
+        setns(target, CloneFlags::CLONE_NEWIPC).about(|| "IPC".to_owned())?;
+    }
+    if let Some(target) = take_inherited(UTS_FD) {
+        setns(&target, CloneFlags::CLONE_NEWUTS).about(|| "UTS".to_owned())?;
+    }
+    Ok(())
 }
 
 fn set_names(plan: &Plan) -> Result<(), Fault> {

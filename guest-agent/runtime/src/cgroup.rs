@@ -3,6 +3,7 @@
 //! Rules: Documentation/admin-guide/cgroup-v2.rst. Only the agent uses this; `linkspan-init` is
 //! born in its cgroup and cannot write to it.
 
+mod disks;
 mod usage;
 
 use std::collections::HashSet;
@@ -181,6 +182,7 @@ impl Cgroup {
     /// # Errors
     /// Names the file and the value.
     pub fn apply(&self, resources: &Resources) -> Result<(), CgroupError> {
+        self.apply_io(resources)?;
         for (file, value) in settings(resources) {
             match write(&self.path.join(file), &value) {
                 Err(CgroupError::Write { source, .. })

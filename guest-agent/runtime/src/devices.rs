@@ -5,11 +5,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use linkspan_sys::{Errno, bpf};
-
-use crate::plan::Device;
+use serde::{Deserialize, Serialize};
 
 /// What may be done with a device: BPF_DEVCG_ACC_* of linux/bpf.h.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access(u32);
 
 impl Access {
@@ -21,11 +20,30 @@ impl Access {
     pub const WRITE: Self = Self(4);
     /// Everything.
     pub const ALL: Self = Self(7);
+
+    /// Reads `r`, `w` and `m` in any order. None: another letter, one twice, or nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut access = 0;
+        for letter in text.chars() {
+            let Self(bit) = match letter {
+                'm' => Self::MKNOD,
+                'r' => Self::READ,
+                'w' => Self::WRITE,
+                _ => return None,
+            };
+            if access & bit != 0 {
+                return None;
+            }
+            access |= bit;
+        }
+        (access != 0).then_some(Self(access))
+    }
 }
 
 /// One thing that is allowed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRule {
     /// `true`: block devices; `false`: character devices.
     pub block: bool,
     /// None: any.
@@ -36,15 +54,15 @@ pub struct Rule {
     pub access: Access,
 }
 
-const fn character(major: u32, minor: Option<u32>) -> Rule {
-    Rule { block: false, major: Some(major), minor, access: Access::ALL }
+const fn character(major: u32, minor: Option<u32>) -> DeviceRule {
+    DeviceRule { block: false, major: Some(major), minor, access: Access::ALL }
 }
 
 /// What every container may do: make any node (making one is not using it), and use the
 /// standard devices and its own terminals. The list is runc's `AllowedDevices` and Docker's.
-pub const STANDARD_RULES: &[Rule] = &[
-    Rule { block: false, major: None, minor: None, access: Access::MKNOD },
-    Rule { block: true, major: None, minor: None, access: Access::MKNOD },
+pub const STANDARD_RULES: &[DeviceRule] = &[
+    DeviceRule { block: false, major: None, minor: None, access: Access::MKNOD },
+    DeviceRule { block: true, major: None, minor: None, access: Access::MKNOD },
     character(1, Some(3)), // null
     character(1, Some(5)), // zero
     character(1, Some(7)), // full
@@ -56,19 +74,13 @@ pub const STANDARD_RULES: &[Rule] = &[
     character(136, None),  // pts/*
 ];
 
-/// The standard rules and those of a container's own devices.
+/// The standard rules and a container's own.
 #[must_use]
-pub fn rules(devices: &[Device]) -> Vec<Rule> {
+pub fn rules(own: &[DeviceRule]) -> Vec<DeviceRule> {
     let mut rules = STANDARD_RULES.to_vec();
-    for device in devices {
-        let rule = Rule {
-            block: device.block,
-            major: Some(device.major),
-            minor: Some(device.minor),
-            access: Access::ALL,
-        };
-        if !rules.contains(&rule) {
-            rules.push(rule);
+    for rule in own {
+        if !rules.contains(rule) {
+            rules.push(*rule);
         }
     }
     rules
@@ -106,7 +118,7 @@ fn instruction(opcode: u8, target: u8, source: u8, offset: i16, constant: u32) -
 
 /// The program that allows what a rule allows, and nothing else.
 #[must_use]
-pub fn program(rules: &[Rule]) -> Vec<u64> {
+pub fn program(rules: &[DeviceRule]) -> Vec<u64> {
     let load = |target, offset| instruction(LOAD_WORD, target, CONTEXT, offset, 0);
     // access_type: the kind of device in the lower half, the access in the upper.
     let mut code = vec![
@@ -125,7 +137,7 @@ pub fn program(rules: &[Rule]) -> Vec<u64> {
 }
 
 /// The comparisons of one rule: each jumps to the next rule when it does not hold.
-fn emit(code: &mut Vec<u64>, rule: &Rule) {
+fn emit(code: &mut Vec<u64>, rule: &DeviceRule) {
     let kind = if rule.block { KIND_BLOCK } else { KIND_CHARACTER };
     // (opcode, target, source, constant); the offset is filled in once the length is known.
     let mut tests = vec![(JUMP_UNLESS_EQUAL, KIND, 0, kind)];
@@ -154,12 +166,12 @@ pub struct DeviceFilter {
 }
 
 impl DeviceFilter {
-    /// Loads the filter of a container with these devices.
+    /// Loads the filter of a container with these rules of its own.
     ///
     /// # Errors
     /// `ENOSYS`, `EINVAL`: the kernel has no CONFIG_CGROUP_BPF. `EPERM`: not root.
-    pub fn load(devices: &[Device]) -> Result<Self, Errno> {
-        Ok(Self { program: bpf::load_device_filter(&program(&rules(devices)))? })
+    pub fn load(own: &[DeviceRule]) -> Result<Self, Errno> {
+        Ok(Self { program: bpf::load_device_filter(&program(&rules(own)))? })
     }
 
     /// Puts the filter on a cgroup (an open folder of cgroup2).
@@ -218,15 +230,26 @@ mod tests {
 
     #[test]
     fn a_containers_own_device_is_added_once() {
-        let vda =
-            Device { path: "/dev/vda".into(), block: true, major: 254, minor: 0, mode: 0o660 };
-        let null =
-            Device { path: "/dev/null".into(), block: false, major: 1, minor: 3, mode: 0o666 };
-        let rules = rules(&[vda, null]);
+        let vda = DeviceRule { block: true, major: Some(254), minor: Some(0), access: Access::ALL };
+        let rules = rules(&[vda, character(1, Some(3)), vda]);
         assert_eq!(rules.len(), STANDARD_RULES.len() + 1);
         let program = program(&rules);
         assert!(run(&program, true, Access::ALL, 254, 0));
         assert!(!run(&program, true, Access::WRITE, 254, 1));
+    }
+
+    #[test]
+    fn a_rule_grants_its_access_and_no_more() {
+        let read = Access::parse("r").unwrap();
+        let rule = DeviceRule { block: true, major: Some(254), minor: None, access: read };
+        let program = program(&[rule]);
+        assert!(run(&program, true, Access::READ, 254, 3));
+        assert!(!run(&program, true, Access::WRITE, 254, 3));
+        assert!(!run(&program, true, Access(6), 254, 3));
+        assert_eq!(Access::parse("mwr"), Some(Access::ALL));
+        for wrong in ["", "rr", "x", "rwx"] {
+            assert_eq!(Access::parse(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
@@ -236,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_kernels_verifier_accepts_the_program() {
-        match DeviceFilter::load(&crate::defaults::devices()) {
+        match DeviceFilter::load(&[]) {
             Ok(_) => {}
             Err(errno @ (Errno::EPERM | Errno::ENOSYS)) => {
                 println!("skipped: bpf(2) is not allowed here: {errno}");

@@ -23,11 +23,11 @@ use linkspan_sys::spawn::{CloneFlags, Program, spawn_exec};
 use linkspan_sys::{Errno, fdpass, process};
 
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
-use crate::devices::DeviceFilter;
-use crate::plan::{Device, Look, Namespaces, Plan, Process};
+use crate::devices::{DeviceFilter, DeviceRule};
+use crate::plan::{Look, Namespaces, Plan, Process};
 use crate::wire::{
-    CGROUP_FD, Channel, Failure, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD, Step, TARGET_FD,
-    WireError,
+    CGROUP_FD, Channel, Failure, IPC_FD, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD, Step,
+    TARGET_FD, UTS_FD, WireError,
 };
 
 pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
@@ -157,6 +157,26 @@ pub enum Network<'a> {
     Join(BorrowedFd<'a>),
 }
 
+/// What a container shares with others: its network, and the namespaces of the processes behind
+/// these pidfds. What is joined is not new in [`Plan::namespaces`].
+#[derive(Clone, Copy)]
+pub struct Shared<'a> {
+    /// The network.
+    pub network: Network<'a>,
+    /// Whose processes it sees.
+    pub pid: Option<BorrowedFd<'a>>,
+    /// Whose message queues, semaphores and shared memory it has.
+    pub ipc: Option<BorrowedFd<'a>>,
+    /// Whose host name it has.
+    pub uts: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> From<Network<'a>> for Shared<'a> {
+    fn from(network: Network<'a>) -> Self {
+        Self { network, pid: None, ipc: None, uts: None }
+    }
+}
+
 /// Starts containers and processes in them.
 #[derive(Debug)]
 pub struct Launcher<S> {
@@ -164,8 +184,8 @@ pub struct Launcher<S> {
     hierarchy: Hierarchy,
     spawner: S,
     null: OwnedFd,
-    /// Loaded device filters by the devices that they allow. Nearly always one.
-    filters: Mutex<Vec<(Vec<Device>, Arc<DeviceFilter>)>>,
+    /// Loaded device filters by the rules of their own. Nearly always one.
+    filters: Mutex<Vec<(Vec<DeviceRule>, Arc<DeviceFilter>)>>,
 }
 
 impl<S: Spawner> Launcher<S> {
@@ -190,38 +210,45 @@ impl<S: Spawner> Launcher<S> {
     ///
     /// # Errors
     /// Names the failing step and the reason.
-    pub fn start(
+    pub fn start<'a>(
         &self,
         plan: &Plan,
         stdio: Stdio,
-        network: Network<'_>,
+        shared: impl Into<Shared<'a>>,
         trace: bool,
     ) -> Result<Started, LaunchError> {
+        let shared = shared.into();
         let mut clock = Clock::new(trace);
         let cgroup = self.hierarchy.create(&plan.cgroup, &plan.resources)?;
         let folder = open_folder(&cgroup)?;
         clock.done(Step::Cgroup);
         if !plan.all_devices {
             let refused = |errno| LaunchError::kernel(Step::DeviceFilter, errno);
-            self.filter(&plan.devices).and_then(|f| f.attach(&folder)).map_err(refused)?;
+            self.filter(&plan.device_rules).and_then(|f| f.attach(&folder)).map_err(refused)?;
             clock.done(Step::DeviceFilter);
         }
         let (ours, theirs) = socket_pair()?;
         let mut fds = vec![(theirs.as_fd(), SOCKET_FD)];
-        if let Network::Join(namespace) = network {
+        if let Network::Join(namespace) = shared.network {
             fds.push((namespace, NETWORK_FD));
         }
-        let spawned = self.spawn(
-            &stdio,
-            &fds,
-            clone_flags(plan.namespaces),
-            Some(folder.as_fd()),
-            Role::Process,
-        )?;
+        for (target, number) in [(shared.ipc, IPC_FD), (shared.uts, UTS_FD)] {
+            fds.extend(target.map(|target| (target, number)));
+        }
+        // A process cannot be born in another's pid namespace: as in an exec, an errand joins it
+        // and makes the process, which is then born in the cgroup.
+        let (cgroup, role) = match shared.pid {
+            None => (Some(folder.as_fd()), Role::Process),
+            Some(target) => {
+                fds.extend([(target, TARGET_FD), (folder.as_fd(), CGROUP_FD)]);
+                (None, Role::Errand)
+            }
+        };
+        let spawned = self.spawn(&stdio, &fds, clone_flags(plan.namespaces), cgroup, role)?;
         // The end of file is what tells success: ours must be the only other end.
         drop((theirs, stdio));
         clock.done(Step::Spawn);
-        if let Network::Prepare(prepare) = network {
+        if let Network::Prepare(prepare) = shared.network {
             if let Err(error) = prepare_network(&spawned, prepare) {
                 self.spawner.abandon(spawned);
                 return Err(error);
@@ -231,9 +258,36 @@ impl<S: Spawner> Launcher<S> {
         let mut conversation = Conversation::new(ours, clock);
         let order = OrderRef::Start { plan, trace };
         let terminal = plan.process.terminal.is_some();
+        if shared.pid.is_some() {
+            return self.hold_errand(conversation, &order, terminal, spawned);
+        }
         match conversation.hold(&order, terminal, |_, _| {}) {
             Ok(()) => Ok(conversation.started(spawned)),
             Err(error) => {
+                self.spawner.abandon(spawned);
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives an order to an errand that makes the process that is wanted.
+    fn hold_errand(
+        &self,
+        mut conversation: Conversation,
+        order: &OrderRef<'_>,
+        terminal: bool,
+        errand: Spawned,
+    ) -> Result<Started, LaunchError> {
+        let adopt = |pid, pidfd: BorrowedFd<'_>| self.spawner.adopt(pid, pidfd);
+        let result = conversation.hold(order, terminal, adopt);
+        match (result, conversation.process.take()) {
+            (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
+            (Ok(()), None) => Err(out_of_turn(&"Ready, before there was a process")),
+            (Err(error), None) => {
+                self.spawner.abandon(errand);
+                Err(error)
+            }
+            (Err(error), Some(spawned)) => {
                 self.spawner.abandon(spawned);
                 Err(error)
             }
@@ -261,22 +315,9 @@ impl<S: Spawner> Launcher<S> {
         let errand = self.spawn(&stdio, &fds, CloneFlags::empty(), None, Role::Errand)?;
         drop((theirs, stdio));
         clock.done(Step::Spawn);
-        let mut conversation = Conversation::new(ours, clock);
+        let conversation = Conversation::new(ours, clock);
         let order = OrderRef::Exec { process, trace };
-        let adopt = |pid, pidfd: BorrowedFd<'_>| self.spawner.adopt(pid, pidfd);
-        let result = conversation.hold(&order, process.terminal.is_some(), adopt);
-        match (result, conversation.process.take()) {
-            (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
-            (Ok(()), None) => Err(out_of_turn(&"Ready, before there was a process")),
-            (Err(error), None) => {
-                self.spawner.abandon(errand);
-                Err(error)
-            }
-            (Err(error), Some(spawned)) => {
-                self.spawner.abandon(spawned);
-                Err(error)
-            }
-        }
+        self.hold_errand(conversation, &order, process.terminal.is_some(), errand)
     }
 
     /// Mounts the files of a container that does not run, for as long as the answer lives.
@@ -331,15 +372,15 @@ impl<S: Spawner> Launcher<S> {
         })
     }
 
-    fn filter(&self, devices: &[Device]) -> Result<Arc<DeviceFilter>, Errno> {
+    fn filter(&self, rules: &[DeviceRule]) -> Result<Arc<DeviceFilter>, Errno> {
         let mut filters = self.filters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, filter)) = filters.iter().find(|(known, _)| known == devices) {
+        if let Some((_, filter)) = filters.iter().find(|(known, _)| known == rules) {
             return Ok(Arc::clone(filter));
         }
-        let filter = Arc::new(DeviceFilter::load(devices)?);
+        let filter = Arc::new(DeviceFilter::load(rules)?);
         // Containers with devices of their own are rare; the standard filter stays in front.
         filters.truncate(7);
-        filters.push((devices.to_vec(), Arc::clone(&filter)));
+        filters.push((rules.to_vec(), Arc::clone(&filter)));
         Ok(filter)
     }
 }

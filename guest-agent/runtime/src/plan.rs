@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::DeviceRule;
+
 /// One container, ready to be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -28,10 +30,11 @@ pub struct Plan {
     pub cgroup: PathBuf,
     /// Limits written to that cgroup before the process is born in it.
     pub resources: Resources,
-    /// Device nodes made in /dev, and allowed by the device filter.
+    /// Device nodes made in the root.
     pub devices: Vec<Device>,
-    /// No device filter at all (privileged). Otherwise the filter allows the standard devices
-    /// ([`crate::devices::STANDARD_RULES`]) and `devices`.
+    /// What the device filter allows beside [`crate::devices::STANDARD_RULES`].
+    pub device_rules: Vec<DeviceRule>,
+    /// No device filter at all (privileged).
     pub all_devices: bool,
     /// Covered so that nothing can be read (files by /dev/null, folders by an empty tmpfs).
     pub masked_paths: Vec<PathBuf>,
@@ -170,6 +173,8 @@ pub enum MountKind {
     },
     /// A file or folder of the VM.
     Bind(Bind),
+    /// The /dev/shm of the container whose IPC namespace is joined.
+    JoinedSharedMemory,
 }
 
 /// Where a bind mount comes from.
@@ -271,4 +276,42 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// pids.max.
     pub pids_max: Option<u64>,
+    /// The share of disk bandwidth against others, as blkio of cgroup v1 counted it: 10 to 1000.
+    pub io_weight: Option<u64>,
+    /// The same for one device each. 0: as the others.
+    pub io_weights: Vec<(DiskNumber, u64)>,
+    /// io.max.
+    pub io_max: Vec<IoMax>,
+}
+
+/// The number of a block device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DiskNumber {
+    /// Major.
+    pub major: u32,
+    /// Minor.
+    pub minor: u32,
+}
+
+/// The most a cgroup may do with one disk. None: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IoMax {
+    /// Which.
+    pub disk: DiskNumber,
+    /// Bytes read in a second.
+    pub read_bytes: Option<u64>,
+    /// Bytes written in a second.
+    pub written_bytes: Option<u64>,
+    /// Reads in a second.
+    pub reads: Option<u64>,
+    /// Writes in a second.
+    pub writes: Option<u64>,
+}
+
+impl IoMax {
+    /// No limit.
+    #[must_use]
+    pub fn none(disk: DiskNumber) -> Self {
+        Self { disk, read_bytes: None, written_bytes: None, reads: None, writes: None }
+    }
 }

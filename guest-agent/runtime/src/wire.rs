@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! start:  [PtyMaster + fd]  Ready  end of file (it has executed)
+//!         in another's pid namespace: as exec
 //! look:   Root + fd  Ready  (stays until the socket closes)
 //! exec:   Process + pidfd, answered by one byte, "go"
 //!         and, from the new process:  [PtyMaster + fd]  Ready  (waits for "go")  end of file
@@ -25,13 +26,18 @@ use crate::plan::{Look, Plan, Process};
 
 /// The socket, as the child has it.
 pub const SOCKET_FD: i32 = 3;
-/// exec: the pidfd of the container's first process, as the child has it.
+/// exec: the pidfd of the container's first process, as the child has it. start: of the container
+/// whose pid namespace is joined, if any.
 pub const TARGET_FD: i32 = 4;
-/// exec: the container's cgroup, as the child has it.
+/// With [`TARGET_FD`]: the container's cgroup, as the child has it.
 pub const CGROUP_FD: i32 = 5;
 /// start: another container's network namespace, as the child has it. Not open: there is none to
 /// join.
 pub const NETWORK_FD: i32 = 6;
+/// start: a pidfd of the container whose IPC namespace is joined, if any.
+pub const IPC_FD: i32 = 7;
+/// start: a pidfd of the container whose UTS namespace is joined, if any.
+pub const UTS_FD: i32 = 8;
 
 /// The longest message. Arguments and environment together are limited to 2 MiB by the kernel
 /// (a quarter of the usual stack limit), so twice that is more than any plan that could run.
@@ -166,6 +172,8 @@ steps! {
     Unshare = "unshare", "create namespaces";
     /// setns(2) into another container's network namespace.
     JoinNetwork = "join_network", "join the other container's network";
+    /// setns(2) into other containers' IPC and UTS namespaces.
+    JoinOthers = "join_others", "join another container's namespaces";
     /// The loopback interface.
     Loopback = "loopback", "bring up the loopback interface";
     /// The layers become one file system.
@@ -409,6 +417,7 @@ mod tests {
                     minor: 3,
                     mode: 0o666,
                 }],
+                device_rules: Vec::new(),
                 all_devices: readonly,
                 masked_paths: Vec::new(),
                 readonly_paths: Vec::new(),

@@ -67,7 +67,7 @@ fn the_exit_code_is_the_containers_and_failures_have_their_own() {
         (
             &["run", "--gpus", "all", "busybox"],
             125,
-            "linkspan: cannot use --gpus: devices are not supported yet\n",
+            "linkspan: cannot use --gpus: the machine has no GPU\n",
         ),
     ] {
         let output = run(&daemon, args);

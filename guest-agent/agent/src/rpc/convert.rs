@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use linkspan_containers::{
     Changes, Error, Snapshot,
-    config::{Config, ExecConfig, Limits, Ulimit},
+    config::{Config, DeviceAmount, DeviceMapping, ExecConfig, Limits, Ulimit},
     error::Error as ContainerError,
     health::{Health, Healthcheck, ProbeResult},
     restart::RestartPolicy,
@@ -93,6 +93,9 @@ pub(super) fn changes(request: wire::UpdateContainerRequest) -> Result<(String, 
         cpuset_cpus: request.cpuset_cpus,
         cpuset_mems: request.cpuset_mems,
         pids: request.pids_limit,
+        cpu_period: request.cpu_period_us,
+        cpu_quota: request.cpu_quota_us,
+        blkio_weight: request.blkio_weight,
         restart: request.restart_policy.as_ref().map(policy).transpose()?,
     };
     Ok((request.container, changes))
@@ -116,6 +119,21 @@ pub(super) fn sample(sample: Sample) -> wire::ContainerStats {
         }),
         cpu_percent: sample.cpu_percent,
     }
+}
+
+fn amounts(list: Vec<wire::DeviceAmount>) -> Vec<DeviceAmount> {
+    list.into_iter()
+        .map(|device| DeviceAmount { path: device.path.into(), amount: device.amount })
+        .collect()
+}
+
+fn amounts_to_wire(list: &[DeviceAmount]) -> Vec<wire::DeviceAmount> {
+    list.iter()
+        .map(|device| wire::DeviceAmount {
+            path: device.path.display().to_string(),
+            amount: device.amount,
+        })
+        .collect()
 }
 
 /// # Errors
@@ -149,6 +167,14 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
             cpuset_cpus: limits.cpuset_cpus,
             cpuset_mems: limits.cpuset_mems,
             pids: limits.pids_limit,
+            cpu_period: limits.cpu_period_us,
+            cpu_quota: limits.cpu_quota_us,
+            blkio_weight: limits.blkio_weight,
+            blkio_weight_device: amounts(limits.blkio_weight_device),
+            device_read_bps: amounts(limits.device_read_bps),
+            device_write_bps: amounts(limits.device_write_bps),
+            device_read_iops: amounts(limits.device_read_iops),
+            device_write_iops: amounts(limits.device_write_iops),
         },
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout_seconds,
@@ -169,6 +195,22 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         volumes_from: config.volumes_from,
         volume_driver: config.volume_driver,
         shm_size: config.shm_size_bytes,
+        sysctls: config.sysctls.into_iter().collect(),
+        pid_mode: config.pid_mode,
+        ipc_mode: config.ipc_mode,
+        uts_mode: config.uts_mode,
+        cgroupns_mode: config.cgroupns_mode,
+        annotations: config.annotations.into_iter().collect(),
+        devices: config
+            .devices
+            .into_iter()
+            .map(|device| DeviceMapping {
+                host_path: device.host_path.into(),
+                container_path: device.container_path.into(),
+                permissions: device.permissions,
+            })
+            .collect(),
+        device_cgroup_rules: config.device_cgroup_rules,
     })
 }
 
@@ -216,6 +258,14 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
             cpuset_cpus: limits.cpuset_cpus.clone(),
             cpuset_mems: limits.cpuset_mems.clone(),
             pids_limit: limits.pids,
+            cpu_period_us: limits.cpu_period,
+            cpu_quota_us: limits.cpu_quota,
+            blkio_weight: limits.blkio_weight,
+            blkio_weight_device: amounts_to_wire(&limits.blkio_weight_device),
+            device_read_bps: amounts_to_wire(&limits.device_read_bps),
+            device_write_bps: amounts_to_wire(&limits.device_write_bps),
+            device_read_iops: amounts_to_wire(&limits.device_read_iops),
+            device_write_iops: amounts_to_wire(&limits.device_write_iops),
         }),
         stop_signal: config.stop_signal.clone(),
         stop_timeout_seconds: config.stop_timeout,
@@ -242,6 +292,22 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         volumes_from: config.volumes_from.clone(),
         volume_driver: config.volume_driver.clone(),
         shm_size_bytes: config.shm_size,
+        sysctls: config.sysctls.clone().into_iter().collect(),
+        pid_mode: config.pid_mode.clone(),
+        ipc_mode: config.ipc_mode.clone(),
+        uts_mode: config.uts_mode.clone(),
+        cgroupns_mode: config.cgroupns_mode.clone(),
+        annotations: config.annotations.clone().into_iter().collect(),
+        devices: config
+            .devices
+            .iter()
+            .map(|device| wire::DeviceMapping {
+                host_path: device.host_path.display().to_string(),
+                container_path: device.container_path.display().to_string(),
+                permissions: device.permissions.clone(),
+            })
+            .collect(),
+        device_cgroup_rules: config.device_cgroup_rules.clone(),
     }
 }
 

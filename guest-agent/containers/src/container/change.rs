@@ -29,6 +29,12 @@ pub struct Changes {
     pub cpuset_mems: Option<String>,
     /// Processes.
     pub pids: Option<i64>,
+    /// Microseconds.
+    pub cpu_period: Option<u64>,
+    /// Microseconds.
+    pub cpu_quota: Option<i64>,
+    /// Share of disk bandwidth.
+    pub blkio_weight: Option<u32>,
     /// Restart policy.
     pub restart: Option<RestartPolicy>,
 }
@@ -44,6 +50,10 @@ impl Changes {
             cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_else(|| old.cpuset_cpus.clone()),
             cpuset_mems: self.cpuset_mems.clone().unwrap_or_else(|| old.cpuset_mems.clone()),
             pids: self.pids.unwrap_or(old.pids),
+            cpu_period: self.cpu_period.unwrap_or(old.cpu_period),
+            cpu_quota: self.cpu_quota.unwrap_or(old.cpu_quota),
+            blkio_weight: self.blkio_weight.unwrap_or(old.blkio_weight),
+            ..old.clone()
         }
     }
 }

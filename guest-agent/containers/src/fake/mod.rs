@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 use crate::{
     error::{ImageError, LaunchError, LaunchKind},
     launch::{
-        ExitCode, ImageView, Images, Launched, Launcher, Mounted, Network, Stdio, StdioSpec,
+        ExitCode, ImageView, Images, Joins, Launched, Launcher, Mounted, Network, Stdio, StdioSpec,
         Target, TraceStep,
     },
     signal::Signal,
@@ -233,6 +233,7 @@ impl Launcher for FakeLauncher {
         plan: &Plan,
         stdio: StdioSpec,
         network: Network<'_>,
+        joins: &Joins,
     ) -> Result<Launched, LaunchError> {
         if let Network::Prepare(prepare) = network {
             // No namespace of its own: the fake networks put nothing into it.
@@ -240,6 +241,11 @@ impl Launcher for FakeLauncher {
             prepare(own.as_fd()).map_err(engine)?;
         }
         let mut inner = self.table.inner.lock();
+        for target in [&joins.pid, &joins.ipc, &joins.uts].into_iter().flatten() {
+            if !inner.processes.contains_key(&target.pid) {
+                return Err(engine("setns: no such process"));
+            }
+        }
         inner.plans.push(plan.clone());
         if inner.cgroups.insert(plan.cgroup.clone(), 0).is_some() {
             return Err(engine(format!("cgroup `{}` exists already", plan.cgroup.display())));

@@ -113,6 +113,7 @@ impl Bench {
             cgroup: self.parent().join(name),
             resources: Resources::default(),
             devices: defaults::devices(),
+            device_rules: Vec::new(),
             all_devices: false,
             masked_paths: defaults::masked_paths(),
             readonly_paths: defaults::readonly_paths(),
@@ -213,13 +214,13 @@ pub(crate) fn process(script: &str) -> Process {
 
 pub(crate) const SIZE: TerminalSize = TerminalSize { rows: 33, columns: 111 };
 
-fn pipes() -> (Stdio, OwnedFd, OwnedFd) {
+pub(crate) fn pipes() -> (Stdio, OwnedFd, OwnedFd) {
     let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).unwrap();
     let ((out, stdout), (err, stderr)) = (pipe(), pipe());
     (Stdio { stdin: None, stdout: Some(stdout), stderr: Some(stderr) }, out, err)
 }
 
-fn finish(started: &Started, out: OwnedFd, err: OwnedFd) -> Outcome {
+pub(crate) fn finish(started: &Started, out: OwnedFd, err: OwnedFd) -> Outcome {
     let reader = std::thread::spawn(move || read_all(err));
     let stdout = read_all(out);
     let code = exit_code(wait_pidfd(&started.pidfd).unwrap()).unwrap();

@@ -130,3 +130,67 @@ fn no_descriptor_of_ours_is_left_open() {
     // 3 is the folder that ls itself reads.
     assert_eq!(bench.run(&bench.plan("ls /proc/self/fd")).stdout, "0\n1\n2\n3\n");
 }
+
+/// A 32-bit program: write(1, "ok\n", 3), then exit with the errno of keyctl(0, 0).
+#[cfg(target_arch = "x86_64")]
+fn program_of_32_bits() -> Vec<u8> {
+    const BASE: u32 = 0x0804_8000;
+    let code: &[u8] = &[
+        0xb8, 4, 0, 0, 0, 0xbb, 1, 0, 0, 0, // mov eax, 4 (write); mov ebx, 1
+        0xb9, 0x80, 0x80, 0x04, 0x08, 0xba, 3, 0, 0, 0, // mov ecx, text; mov edx, 3
+        0xcd, 0x80, // int 0x80
+        0xb8, 0x20, 1, 0, 0, 0x31, 0xdb, 0x31, 0xc9, // mov eax, 288 (keyctl); ebx = ecx = 0
+        0xcd, 0x80, // int 0x80
+        0xf7, 0xd8, 0x89, 0xc3, // neg eax; mov ebx, eax
+        0xb8, 1, 0, 0, 0, 0xcd, 0x80, // mov eax, 1 (exit); int 0x80
+    ];
+    let text = b"ok\n";
+    let size = u32::try_from(84 + code.len() + text.len()).unwrap();
+    let mut elf = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
+    let half = |elf: &mut Vec<u8>, value: u16| elf.extend(value.to_le_bytes());
+    let word = |elf: &mut Vec<u8>, value: u32| elf.extend(value.to_le_bytes());
+    // ET_EXEC, EM_386
+    half(&mut elf, 2);
+    half(&mut elf, 3);
+    // Version, entry, program headers, section headers, flags.
+    for value in [1, BASE + 84, 52, 0, 0] {
+        word(&mut elf, value);
+    }
+    for value in [52, 32, 1, 0, 0, 0] {
+        half(&mut elf, value);
+    }
+    // PT_LOAD: all of the file, readable and executable.
+    for value in [1, 0, BASE, BASE, size, size, 5, 0x1000] {
+        word(&mut elf, value);
+    }
+    elf.extend(code);
+    elf.extend(text);
+    assert_eq!(BASE + size - 3, 0x0804_8080, "where the code says that the text is");
+    elf
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn a_program_of_32_bits_runs_and_is_filtered() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let Some(bench) = bench() else { return };
+    let path = bench.path("base/bin/small");
+    std::fs::write(&path, program_of_32_bits()).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut plan = bench.plan("");
+    plan.process.args = vec!["small".into()];
+    plan.process.seccomp = Vec::new();
+    let free = match bench.try_run(&plan) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            println!("skipped: this kernel runs no 32-bit programs: {error}");
+            return;
+        }
+    };
+    assert_eq!(free.stdout, "ok\n");
+    let mut plan = bench.plan("");
+    plan.process.args = vec!["small".into()];
+    let filtered = bench.run(&plan);
+    assert_eq!((filtered.stdout.as_str(), filtered.code), ("ok\n", 1), "unfiltered: {free:?}");
+}

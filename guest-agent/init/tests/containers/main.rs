@@ -10,4 +10,5 @@ mod measure;
 mod process;
 mod reaper;
 mod rootfs;
+mod shared;
 mod terminal;

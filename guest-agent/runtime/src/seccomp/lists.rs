@@ -5,6 +5,9 @@
 
 #![allow(clippy::unreadable_literal, reason = "numbers as the kernel's tables print them")]
 
+#[cfg(target_arch = "x86_64")]
+use std::collections::BTreeMap;
+
 use linkspan_sys::nix::libc;
 
 use super::compile::{Argument, Rule};
@@ -165,3 +168,100 @@ pub(super) const CONDITIONAL: &[(u32, Rule)] = &[
     // Its flags lie in memory, where a filter cannot look. ENOSYS makes libc use clone.
     (libc::SYS_clone3 as u32, Rule::Errno(libc::ENOSYS as u16)),
 ];
+
+/// Calls that only 32-bit programs have: the same as their 64-bit sisters, with other widths.
+/// Left out: `socketcall`, whose arguments lie in memory, so that AF_VSOCK could not be refused.
+#[cfg(target_arch = "x86_64")]
+const I386_ONLY: &[&str] = &[
+    "_llseek",
+    "_newselect",
+    "chown32",
+    "clock_adjtime64",
+    "clock_getres_time64",
+    "clock_gettime64",
+    "clock_nanosleep_time64",
+    "fadvise64_64",
+    "fchown32",
+    "fcntl64",
+    "fstat64",
+    "fstatat64",
+    "fstatfs64",
+    "ftruncate64",
+    "futex_time64",
+    "getegid32",
+    "geteuid32",
+    "getgid32",
+    "getgroups32",
+    "getresgid32",
+    "getresuid32",
+    "getuid32",
+    "io_pgetevents_time64",
+    "ipc",
+    "lchown32",
+    "lstat64",
+    "mmap2",
+    "mq_timedreceive_time64",
+    "mq_timedsend_time64",
+    "nice",
+    "ppoll_time64",
+    "pselect6_time64",
+    "recvmmsg_time64",
+    "rt_sigtimedwait_time64",
+    "sched_rr_get_interval_time64",
+    "semtimedop_time64",
+    "sendfile64",
+    "setfsgid32",
+    "setfsuid32",
+    "setgid32",
+    "setgroups32",
+    "setregid32",
+    "setresgid32",
+    "setresuid32",
+    "setreuid32",
+    "setuid32",
+    "sgetmask",
+    "sigaction",
+    "signal",
+    "sigpending",
+    "sigprocmask",
+    "sigreturn",
+    "sigsuspend",
+    "ssetmask",
+    "stat64",
+    "statfs64",
+    "timer_gettime64",
+    "timer_settime64",
+    "timerfd_gettime64",
+    "timerfd_settime64",
+    "truncate64",
+    "ugetrlimit",
+    "utimensat_time64",
+    "waitpid",
+];
+
+/// The same rules for 32-bit programs: by the calls' names, for the numbers are others.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn i386(native: &BTreeMap<u32, Rule>) -> BTreeMap<u32, Rule> {
+    let number = |name: &str| {
+        name.parse::<syscalls::x86::Sysno>().ok().map(|call| call.id().cast_unsigned())
+    };
+    let sisters = native.iter().filter_map(|(native, rule)| {
+        let name = syscalls::Sysno::new(*native as usize)?.name();
+        Some((number(name)?, *rule))
+    });
+    let mut rules: BTreeMap<u32, Rule> = sisters.collect();
+    rules.extend(I386_ONLY.iter().filter_map(|name| Some((number(name)?, Rule::Allow))));
+    // With the call that is their 64-bit sister's.
+    for (name, sister) in [
+        ("umount", libc::SYS_umount2),
+        ("stime", libc::SYS_settimeofday),
+        ("clock_settime64", libc::SYS_clock_settime),
+    ] {
+        if let (Some(number), Some(rule)) = (number(name), native.get(&(sister as u32))) {
+            rules.insert(number, *rule);
+        }
+    }
+    // As if the kernel did not have it: libc then uses socket(2) and its like.
+    rules.extend(number("socketcall").map(|number| (number, Rule::Errno(libc::ENOSYS as u16))));
+    rules
+}

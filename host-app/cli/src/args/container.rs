@@ -4,16 +4,20 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::{ContainerConfig, Entrypoint, Mount, Resources, RestartPolicy, Ulimit};
+use linkspan_proto::v1::{
+    ContainerConfig, DeviceAmount, DeviceMapping, Entrypoint, Mount, Resources, RestartPolicy,
+    Ulimit,
+};
 
 use super::health::HealthFlags;
-use super::{env, mount, network::NetworkFlags, publish::PortFlags, restart, size};
+use super::{env, isolation, mount, network::NetworkFlags, publish::PortFlags, restart, size};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
 const LIMITS: &str = "Limits";
 const MOUNTS: &str = "Volumes and mounts";
 const SECURITY: &str = "Security";
+const NAMESPACES: &str = "Namespaces";
 const IDENTITY: &str = "Name and labels";
 
 /// The flags that `run` and `create` share.
@@ -92,6 +96,36 @@ pub(crate) struct ContainerFlags {
     /// The most CPU time, in CPUs
     #[arg(long, value_name = "NUMBER", value_parser = size::nano_cpus, help_heading = LIMITS)]
     cpus: Option<u64>,
+    /// The length of a period of CPU time, microseconds. Not together with --cpus
+    #[arg(long, value_name = "MICROSECONDS", help_heading = LIMITS)]
+    cpu_period: Option<u64>,
+    /// CPU time in each period, microseconds; -1 for no limit. Not together with --cpus
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true,
+        help_heading = LIMITS)]
+    cpu_quota: Option<i64>,
+    /// The weight against other containers at disks, 10 to 1000
+    #[arg(long, value_name = "WEIGHT", help_heading = LIMITS)]
+    blkio_weight: Option<u32>,
+    /// The same at one disk of the machine
+    #[arg(long, value_name = "DISK:WEIGHT", value_parser = isolation::disk_number,
+        help_heading = LIMITS)]
+    blkio_weight_device: Vec<DeviceAmount>,
+    /// The most bytes read from a disk of the machine in a second
+    #[arg(long, value_name = "DISK:BYTES", value_parser = isolation::disk_bytes,
+        help_heading = LIMITS)]
+    device_read_bps: Vec<DeviceAmount>,
+    /// The most bytes written to a disk of the machine in a second
+    #[arg(long, value_name = "DISK:BYTES", value_parser = isolation::disk_bytes,
+        help_heading = LIMITS)]
+    device_write_bps: Vec<DeviceAmount>,
+    /// The most reads from a disk of the machine in a second
+    #[arg(long, value_name = "DISK:NUMBER", value_parser = isolation::disk_number,
+        help_heading = LIMITS)]
+    device_read_iops: Vec<DeviceAmount>,
+    /// The most writes to a disk of the machine in a second
+    #[arg(long, value_name = "DISK:NUMBER", value_parser = isolation::disk_number,
+        help_heading = LIMITS)]
+    device_write_iops: Vec<DeviceAmount>,
     /// The weight against other containers; 1024 is neutral
     #[arg(short, long, value_name = "WEIGHT", help_heading = LIMITS,
         value_parser = clap::value_parser!(u64).range(2..=262_144))]
@@ -143,9 +177,42 @@ pub(crate) struct ContainerFlags {
     /// Every capability and device, and no seccomp filter (inside the VM)
     #[arg(long, help_heading = SECURITY)]
     privileged: bool,
-    /// no-new-privileges[=true|false] or seccomp=unconfined
+    /// no-new-privileges[=true|false], seccomp=FILE|unconfined|builtin or systempaths=unconfined
     #[arg(long, value_name = "OPTION", help_heading = SECURITY)]
     security_opt: Vec<String>,
+
+    /// Use a device of the machine, or all in a folder of it: HOST[:CONTAINER[:rwm]]
+    #[arg(long, value_name = "DEVICE", value_parser = isolation::device, help_heading = SECURITY)]
+    device: Vec<DeviceMapping>,
+    /// Allow devices by number: [a|b|c] MAJOR:MINOR [rwm], `*` for any number
+    #[arg(long, value_name = "RULE", help_heading = SECURITY)]
+    device_cgroup_rule: Vec<String>,
+
+    /// Whose processes it sees: private, host (the machine's) or container:ID
+    #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
+    pid: Option<String>,
+    /// Whose shared memory it has: private, shareable, none, host or container:ID
+    #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
+    ipc: Option<String>,
+    /// Whose host name it has: private, host or container:ID
+    #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
+    uts: Option<String>,
+    /// Whether it sees cgroups from its own on (private) or all of them (host)
+    #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
+    cgroupns: Option<String>,
+    /// User ids are never remapped: only `host`, which says so
+    #[arg(long, value_name = "MODE", value_parser = ["host"], help_heading = NAMESPACES)]
+    userns: Option<String>,
+    /// Set a kernel parameter of its namespaces
+    #[arg(long, value_name = "NAME=VALUE", value_parser = isolation::sysctl,
+        help_heading = NAMESPACES)]
+    sysctl: Vec<(String, String)>,
+    /// The isolation technology: only `default`; the others are of Windows
+    #[arg(long, value_name = "NAME", value_parser = ["default"], help_heading = NAMESPACES)]
+    isolation: Option<String>,
+    /// An OCI annotation, kept and shown by inspect
+    #[arg(long, value_name = "KEY=VALUE", help_heading = IDENTITY)]
+    annotation: Vec<String>,
 
     #[command(flatten)]
     network: NetworkFlags,
@@ -275,12 +342,20 @@ impl ContainerFlags {
                 cpuset_cpus: self.cpuset_cpus.clone().unwrap_or_default(),
                 cpuset_mems: self.cpuset_mems.clone().unwrap_or_default(),
                 pids_limit: self.pids_limit.unwrap_or(0),
+                cpu_period_us: self.cpu_period.unwrap_or(0),
+                cpu_quota_us: self.cpu_quota.unwrap_or(0),
+                blkio_weight: self.blkio_weight.unwrap_or(0),
+                blkio_weight_device: self.blkio_weight_device.clone(),
+                device_read_bps: self.device_read_bps.clone(),
+                device_write_bps: self.device_write_bps.clone(),
+                device_read_iops: self.device_read_iops.clone(),
+                device_write_iops: self.device_write_iops.clone(),
             }),
             stop_signal: self.stop_signal.clone().unwrap_or_default(),
             stop_timeout_seconds: self.stop_timeout,
             ulimits: self.ulimit.clone(),
             domainname: self.domainname.clone().unwrap_or_default(),
-            security_opts: self.security_opt.clone(),
+            security_opts: isolation::security(&self.security_opt)?,
             group_add: self.group_add.clone(),
             network: Some(self.network.config()?),
             ports: self.ports.published(),
@@ -298,6 +373,14 @@ impl ContainerFlags {
             volumes_from: self.volumes_from.clone(),
             volume_driver: self.volume_driver.clone().unwrap_or_default(),
             shm_size_bytes: self.shm_size.unwrap_or(0),
+            sysctls: self.sysctl.iter().cloned().collect(),
+            pid_mode: self.pid.clone().unwrap_or_default(),
+            ipc_mode: self.ipc.clone().unwrap_or_default(),
+            uts_mode: self.uts.clone().unwrap_or_default(),
+            cgroupns_mode: self.cgroupns.clone().unwrap_or_default(),
+            annotations: env::labels(&[] as &[PathBuf], &self.annotation)?,
+            devices: self.device.clone(),
+            device_cgroup_rules: self.device_cgroup_rule.clone(),
         })
     }
 }

@@ -19,10 +19,7 @@ const NEW: &[&str] = &["run", "create"];
 const UPDATE: &[&str] = &["update"];
 
 const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
-const DEVICES: &str = "devices are not supported yet";
-const IO_LIMITS: &str = "limits on disk bandwidth are not supported yet";
 const LOGGING: &str = "logs are always kept as Docker's json-file";
-const NAMESPACES: &str = "a container always gets its own namespaces for now";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
 const CHECKPOINTS: &str = "checkpoints are not supported";
 const SIZES: &str = "the size of a container's layer is not measured yet";
@@ -32,17 +29,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "link", None, LINKS),
     value(NEW, "link-local-ip", None, "link-local addresses cannot be chosen"),
     value(NEW, "storage-opt", None, "storage options are not supported"),
-    value(NEW, "device", None, DEVICES),
-    value(NEW, "device-cgroup-rule", None, DEVICES),
-    value(NEW, "gpus", None, DEVICES),
-    value(NEW, "device-read-bps", None, IO_LIMITS),
-    value(NEW, "device-read-iops", None, IO_LIMITS),
-    value(NEW, "device-write-bps", None, IO_LIMITS),
-    value(NEW, "device-write-iops", None, IO_LIMITS),
-    value(NEW, "blkio-weight", None, IO_LIMITS),
-    value(NEW, "blkio-weight-device", None, IO_LIMITS),
-    value(NEW, "cpu-period", None, "use --cpus, which sets period and quota together"),
-    value(NEW, "cpu-quota", None, "use --cpus, which sets period and quota together"),
+    value(NEW, "gpus", None, "the machine has no GPU"),
     value(NEW, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
     value(NEW, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
     value(NEW, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
@@ -51,21 +38,10 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
     value(NEW, "log-driver", None, LOGGING),
     value(NEW, "log-opt", None, LOGGING),
-    value(NEW, "cgroupns", None, NAMESPACES),
-    value(NEW, "ipc", None, NAMESPACES),
-    value(NEW, "pid", None, NAMESPACES),
-    value(NEW, "userns", None, NAMESPACES),
-    value(NEW, "uts", None, NAMESPACES),
-    value(NEW, "annotation", None, "annotations are not supported: use --label"),
     switch(NEW, "disable-content-trust", None, "content trust is not supported"),
-    value(NEW, "isolation", None, "isolation is a matter of Windows containers"),
     value(NEW, "platform", None, PLATFORMS),
     value(NEW, "runtime", None, "there is one runtime, our own"),
-    value(NEW, "sysctl", None, "kernel parameters cannot be set yet"),
     switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
-    value(UPDATE, "blkio-weight", None, IO_LIMITS),
-    value(UPDATE, "cpu-period", None, "use --cpus, which sets period and quota together"),
-    value(UPDATE, "cpu-quota", None, "use --cpus, which sets period and quota together"),
     value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),

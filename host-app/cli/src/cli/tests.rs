@@ -202,7 +202,7 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
         &["rm", "-fl", "web"],
         &["container", "run", "--gpus", "all", "busybox"],
         &["ps", "-as"],
-        &["run", "--cgroupns", "host", "busybox"],
+        &["run", "--runtime", "runc", "busybox"],
     ] {
         assert!(matches!(parse(line), Err(Error::Failure(_))), "{line:?}");
     }

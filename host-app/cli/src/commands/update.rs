@@ -23,6 +23,15 @@ pub(crate) struct Update {
     /// The most CPU time, in CPUs
     #[arg(long, value_name = "NUMBER", value_parser = size::nano_cpus)]
     cpus: Option<u64>,
+    /// The length of a period of CPU time, microseconds. Not together with --cpus
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_period: Option<u64>,
+    /// CPU time in each period, microseconds; -1 for no limit. Not together with --cpus
+    #[arg(long, value_name = "MICROSECONDS", allow_negative_numbers = true)]
+    cpu_quota: Option<i64>,
+    /// The weight against other containers at disks, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    blkio_weight: Option<u32>,
     /// The weight against other containers; 1024 is neutral
     #[arg(short, long, value_name = "WEIGHT",
         value_parser = clap::value_parser!(u64).range(2..=262_144))]
@@ -57,6 +66,9 @@ impl Update {
             cpuset_mems: self.cpuset_mems,
             pids_limit: self.pids_limit,
             restart_policy: self.restart,
+            cpu_period_us: self.cpu_period,
+            cpu_quota_us: self.cpu_quota,
+            blkio_weight: self.blkio_weight,
         };
         if request == UpdateContainerRequest::default() {
             return Err(Error::invalid(

@@ -142,6 +142,68 @@ struct HostConfig {
     shm_size: u64,
     volumes_from: Option<Vec<String>>,
     volume_driver: String,
+    pid_mode: String,
+    ipc_mode: String,
+    #[serde(rename = "UTSMode")]
+    uts_mode: String,
+    cgroupns_mode: String,
+    sysctls: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    devices: Vec<Device>,
+    device_cgroup_rules: Option<Vec<String>>,
+    cpu_period: u64,
+    cpu_quota: i64,
+    blkio_weight: u32,
+    blkio_weight_device: Vec<DeviceWeight>,
+    #[serde(rename = "BlkioDeviceReadBps")]
+    device_read_bps: Vec<DeviceRate>,
+    #[serde(rename = "BlkioDeviceWriteBps")]
+    device_write_bps: Vec<DeviceRate>,
+    #[serde(rename = "BlkioDeviceReadIOps")]
+    device_read_iops: Vec<DeviceRate>,
+    #[serde(rename = "BlkioDeviceWriteIOps")]
+    device_write_iops: Vec<DeviceRate>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Device {
+    path_on_host: String,
+    path_in_container: String,
+    cgroup_permissions: String,
+}
+
+impl From<&wire::DeviceMapping> for Device {
+    fn from(device: &wire::DeviceMapping) -> Self {
+        let or = |own: &String, other: &str| {
+            if own.is_empty() { other.to_owned() } else { own.clone() }
+        };
+        Self {
+            path_on_host: device.host_path.clone(),
+            path_in_container: or(&device.container_path, &device.host_path),
+            cgroup_permissions: or(&device.permissions, "rwm"),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeviceRate {
+    path: String,
+    rate: u64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DeviceWeight {
+    path: String,
+    weight: u64,
+}
+
+fn rates(list: &[wire::DeviceAmount]) -> Vec<DeviceRate> {
+    let rate =
+        |device: &wire::DeviceAmount| DeviceRate { path: device.path.clone(), rate: device.amount };
+    list.iter().map(rate).collect()
 }
 
 #[derive(Debug, Serialize)]
@@ -254,6 +316,10 @@ impl From<&TraceStep> for Step {
 
 fn some(list: &[String]) -> Option<Vec<String>> {
     (!list.is_empty()).then(|| list.to_vec())
+}
+
+fn or_private(mode: &str) -> String {
+    if mode.is_empty() { "private".into() } else { mode.to_owned() }
 }
 
 fn sorted(labels: &HashMap<String, String>) -> BTreeMap<String, String> {
@@ -387,6 +453,26 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         shm_size: if asked.shm_size_bytes == 0 { 64 << 20 } else { asked.shm_size_bytes },
         volumes_from: some(&asked.volumes_from),
         volume_driver: asked.volume_driver.clone(),
+        pid_mode: asked.pid_mode.clone(),
+        ipc_mode: or_private(&asked.ipc_mode),
+        uts_mode: asked.uts_mode.clone(),
+        cgroupns_mode: or_private(&asked.cgroupns_mode),
+        sysctls: sorted(&asked.sysctls),
+        annotations: sorted(&asked.annotations),
+        devices: asked.devices.iter().map(Device::from).collect(),
+        device_cgroup_rules: some(&asked.device_cgroup_rules),
+        cpu_period: limits.cpu_period_us,
+        cpu_quota: limits.cpu_quota_us,
+        blkio_weight: limits.blkio_weight,
+        blkio_weight_device: limits
+            .blkio_weight_device
+            .iter()
+            .map(|device| DeviceWeight { path: device.path.clone(), weight: device.amount })
+            .collect(),
+        device_read_bps: rates(&limits.device_read_bps),
+        device_write_bps: rates(&limits.device_write_bps),
+        device_read_iops: rates(&limits.device_read_iops),
+        device_write_iops: rates(&limits.device_write_iops),
     }
 }
 

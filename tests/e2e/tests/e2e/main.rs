@@ -12,6 +12,7 @@ mod machine;
 mod ports;
 mod run;
 mod shares;
+mod sharing;
 mod terminal;
 mod volumes;
 mod vsock;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         ("run", run::TESTS),
         ("isolation", isolation::TESTS),
         ("limits", limits::TESTS),
+        ("sharing", sharing::TESTS),
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
