@@ -109,15 +109,16 @@ impl Task {
         let removes =
             result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
         if removes {
-            // Before the caller hears of it, as at the end of a run.
+            // Before the caller hears of it, as at the end of a run: its name, volumes and networks
+            // are free for what comes next.
             self.shared.forget(&self.container.id);
+            self.remove().await;
         }
         let _ = reply.send(result);
-        // After the answer: a start need not wait for the disk. A crash in between loses no more
-        // than that it ran.
-        self.persist().await;
-        if removes {
-            self.remove().await;
+        if !removes {
+            // After the answer: a start need not wait for the disk. A crash in between loses no
+            // more than that it ran.
+            self.persist().await;
         }
     }
 
