@@ -33,6 +33,14 @@ pub(crate) fn start(path: &Path, filter: &str, foreground: bool) -> anyhow::Resu
     Ok(())
 }
 
+/// Starts a device's log: to standard error, which the driver keeps beside the machine's other logs.
+pub(crate) fn of_device(filter: &str) -> anyhow::Result<()> {
+    // The guest decides how often its mistakes are told, so a crate that tells each is silent.
+    let filter = EnvFilter::try_new(format!("{filter},virtio_queue=off"))?;
+    fmt().with_env_filter(filter).with_ansi(false).with_writer(io::stderr).init();
+    Ok(())
+}
+
 struct CappedFile {
     path: PathBuf,
     file: File,

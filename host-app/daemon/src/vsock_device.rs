@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use linkspan_vsock_device::Options;
-use tracing_subscriber::EnvFilter;
+
+use crate::log;
 
 /// The subcommand's name.
 pub(crate) const VSOCK_DEVICE: &str = "vsock-device";
@@ -26,15 +27,8 @@ pub(crate) struct VsockDevice {
 }
 
 impl VsockDevice {
-    /// Logs to standard error, which the driver keeps beside the machine's other logs.
     pub(crate) fn run(&self, filter: &str) -> anyhow::Result<()> {
-        // The guest decides how often its mistakes are told, so a crate that tells each is silent.
-        let filter = EnvFilter::try_new(format!("{filter},virtio_queue=off"))?;
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(false)
-            .with_writer(std::io::stderr)
-            .init();
+        log::of_device(filter)?;
         linkspan_vsock_device::run(&Options {
             socket: self.socket.clone(),
             uds: self.uds.clone(),

@@ -23,6 +23,7 @@ mod life;
 mod lifecycle;
 mod logs;
 mod machines;
+mod ports;
 mod run;
 mod vm;
 mod volumes;
