@@ -23,11 +23,11 @@ use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use crate::{
-    Error, Shared, devices,
+    Error, KILL_BUDGET, Shared, devices,
     error::{LaunchError, LaunchKind},
     health::{self, Health},
     id::ContainerId,
@@ -119,6 +119,13 @@ impl Container {
             return found.clone();
         }
         self.status.borrow().clone()
+    }
+
+    /// Waits until what has happened to it is on the disk: what is told after that is known to the
+    /// next boot. A container that is gone by then has nothing left to write, and a disk that hangs
+    /// holds nobody up for longer than `KILL_BUDGET`.
+    pub(crate) async fn settled(&self) {
+        let _ = timeout(KILL_BUDGET, self.ask(|reply| Command::Settle { reply })).await;
     }
 
     /// Hands a command over and waits for its answer.

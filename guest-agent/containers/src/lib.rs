@@ -338,7 +338,10 @@ impl Containers {
         let ended =
             container.wait_until(|status| status.exits > exits || !status.state.kind().is_live());
         match timeout(budget, ended).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                container.settled().await;
+                Ok(())
+            }
             Err(_) => Err(Error::TimedOut {
                 name: container.name(),
                 what: "end",
@@ -407,7 +410,8 @@ impl Containers {
     }
 
     /// Stops every container that runs, all at once, because the machine goes down: the next boot
-    /// starts again what its policy says. Returns how many, and what went wrong.
+    /// starts again what its policy says. Returns how many, and what went wrong, when the state of
+    /// each is on the disk.
     pub async fn stop_all(&self, grace: Option<Duration>) -> (usize, Vec<Error>) {
         let mut stops = tokio::task::JoinSet::new();
         for container in self.all() {
@@ -420,6 +424,10 @@ impl Containers {
         }
         let count = stops.len();
         let results = stops.join_all().await;
+        for container in self.all() {
+            // Those that ended by themselves just now.
+            container.settled().await;
+        }
         (count, results.into_iter().filter_map(Result::err).collect())
     }
 

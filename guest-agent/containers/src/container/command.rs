@@ -9,6 +9,7 @@ use super::{Changes, Container, Task, signals::By};
 use crate::{
     Error,
     health::{Health, ProbeResult},
+    restart::RestartPolicy,
     signal::Signal,
     state::{Action, Verdict},
 };
@@ -58,6 +59,10 @@ pub(crate) enum Command {
         volumes: bool,
         reply: Reply,
     },
+    /// Nothing but an answer, when everything before it is done and on the disk.
+    Settle {
+        reply: Reply,
+    },
     /// A probe of the run that began then has ended.
     Probed {
         run_began: Timestamp,
@@ -94,6 +99,9 @@ impl Task {
             Command::Remove { force, volumes, reply } => {
                 self.obey_remove(force, volumes, reply).await;
             }
+            Command::Settle { reply } => {
+                let _ = reply.send(Ok(()));
+            }
             Command::Probed { run_began, result } => self.probed(run_began, result),
         }
     }
@@ -114,8 +122,13 @@ impl Task {
             self.shared.forget(&self.container.id);
             self.remove().await;
         }
+        let policy = self.container.record().config.restart;
+        if policy != RestartPolicy::No && !removes {
+            // What was answered outlives a crash: the next boot starts it again.
+            self.persist().await;
+        }
         let _ = reply.send(result);
-        if !removes {
+        if policy == RestartPolicy::No && !removes {
             // After the answer: a start need not wait for the disk. A crash in between loses no
             // more than that it ran.
             self.persist().await;

@@ -158,18 +158,6 @@ async fn a_boot_brings_back_what_its_policy_says() {
     before.pause("unless").await.unwrap();
     let (count, errors) = within(before.stop_all(None)).await;
     assert_eq!((count, errors.len()), (4, 0));
-    // Writing state.json follows the answer.
-    let saved = |name: &str| {
-        let path = before.inspect(name).unwrap().folder.join("state.json");
-        std::fs::read_to_string(path).unwrap_or_default()
-    };
-    within(async {
-        let names = ["always", "always-stopped", "unless", "unless-stopped", "failing", "never"];
-        while !names.iter().all(|name| saved(name).contains("\"exited\"")) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 
     let after = bench.open();
     assert_eq!(after.running(), 0, "only when asked to");

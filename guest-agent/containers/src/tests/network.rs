@@ -115,12 +115,6 @@ async fn what_was_connected_is_connected_after_the_next_start_and_boot() {
     assert!(twice.to_string().contains("already exists"), "{twice}");
     containers.disconnect("one", "bridge").await.unwrap();
     within(containers.stop("one", None, None)).await.unwrap();
-    let cleaned = async {
-        while !bench.launcher.cgroups().is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    within(cleaned).await;
     let containers = bench.open();
     containers.start("one").await.unwrap();
     let snapshot = containers.inspect("one").unwrap();
