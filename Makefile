@@ -9,7 +9,7 @@ GUEST_CARGO := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --
 IMAGE := $(TARGET)/vm-image
 export LINKSPAN_CACHE := $(CACHE)
 
-.PHONY: help run test check check-hosts build image kernel bench man clean-vms install-run install-test
+.PHONY: help run test check check-hosts build image kernel bench man clean-vms install-run install-test install-bench
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
@@ -43,11 +43,11 @@ kernel: build ## build the lean kernel into the cache outside the checkout
 	@.ci/install kernel
 	@$(TARGET)/release/linkspan-vm-image kernel lean
 
-bench: install-run image ## the figures of docs/figures.md, as text and JSON
+bench: install-bench image ## the figures of docs/figures.md, as text and JSON
 	@cargo run --locked -q --release -p linkspan-bench -- --json $(TARGET)/bench.json
 
 man: build ## man pages and shell completions, in target/man and target/completions
 	@$(TARGET)/release/linkspan man --out $(TARGET)/man --completions $(TARGET)/completions
 
-install-run install-test:
+install-run install-test install-bench:
 	@.ci/install $(@:install-%=%)

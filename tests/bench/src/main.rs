@@ -5,8 +5,10 @@
 //! shown beside its aim, and a person decides.
 
 mod figure;
+mod files;
 mod host;
 mod measure;
+mod runtimes;
 
 use std::path::PathBuf;
 
@@ -58,7 +60,9 @@ fn main() -> Result<()> {
             add(measure::boot(&target, &kernel, boots)?);
         }
     }
-    if ["run", "exec", "rpc", "stdout", "ports", "memory", "disk"].iter().any(|name| wanted(name)) {
+    let running =
+        ["run", "exec", "rpc", "stdout", "ports", "memory", "disk", "parallel", "oci", "files"];
+    if running.iter().any(|name| wanted(name)) {
         let host = Host::start(&target, "auto")?;
         if wanted("disk") {
             add(vec![measure::disk(&host)?]);
@@ -80,6 +84,19 @@ fn main() -> Result<()> {
         }
         if wanted("memory") {
             add(vec![measure::memory(&host, args.runs.min(10))?]);
+        }
+        // After the memory: these leave the guest's caches full.
+        if wanted("parallel") {
+            add(vec![measure::parallel(&host, args.runs.min(5))?]);
+        }
+        if wanted("oci") || wanted("files") {
+            runtimes::import(&host, &target)?;
+        }
+        if wanted("oci") {
+            add(runtimes::oci(&host, args.runs)?);
+        }
+        if wanted("files") {
+            add(files::files(&host, &target)?);
         }
         host.end()?;
     }

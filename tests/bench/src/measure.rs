@@ -129,6 +129,33 @@ pub(crate) fn stdout(host: &Host, runs: usize) -> Result<Figure> {
     Ok(Figure::new("exec stdout, 64 MiB", "MB/s", values).aim(60.0))
 }
 
+/// Fifty containers started at the same time, each by a command of its own, until the last answers.
+pub(crate) fn parallel(host: &Host, runs: usize) -> Result<Figure> {
+    const CONTAINERS: usize = 50;
+    let mut values = Vec::new();
+    for _ in 0..runs {
+        let names: Vec<String> = (0..CONTAINERS).map(|index| format!("bench-{index}")).collect();
+        let begin = Instant::now();
+        std::thread::scope(|scope| -> Result<()> {
+            let start = |name: &String| {
+                let name = name.clone();
+                scope.spawn(move || {
+                    host.run(&["run", "-d", "--name", &name, "busybox", "sleep", "100000"])
+                })
+            };
+            let starts: Vec<_> = names.iter().map(start).collect();
+            starts.into_iter().try_for_each(|started| match started.join() {
+                Ok(result) => result.map(drop),
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
+        })?;
+        values.push(begin.elapsed().as_secs_f64());
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        host.run(&[&["rm", "-f"][..], &all].concat())?;
+    }
+    Ok(Figure::new("50 containers started at once", "s", values))
+}
+
 /// A published port: what one connection carries out of a container, and how long it takes to
 /// connect, be answered and be closed.
 pub(crate) fn ports(host: &Host, runs: usize) -> Result<Vec<Figure>> {

@@ -14,10 +14,15 @@
 //! linkspan-checker signal NUMBER      send that signal to itself
 //! linkspan-checker udp-echo PORT      send every datagram that comes to a port back
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
+//! linkspan-checker time-runtime RUNTIME BUNDLE RUNS
+//!                                     time an OCI runtime's create, start, wait, delete
+//! linkspan-checker time-files FOLDER COUNT MIB
+//!                                     time small files and a big one in a folder that it makes
 //! ```
 
 mod attempts;
 mod report;
+mod timing;
 mod tools;
 
 use std::process::ExitCode;

@@ -15,6 +15,8 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
+use crate::timing;
+
 /// Runs the tool of that name.
 pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
     match (tool, args) {
@@ -25,6 +27,12 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
         ("exit", [code]) => Ok(ExitCode::from(number::<u8>(code)?)),
         ("signal", [signal]) => send_to_self(number(signal)?),
         ("spin", [millis]) => spin(Duration::from_millis(number(millis)?)),
+        ("time-runtime", [runtime, bundle, runs]) => {
+            timing::runtime(runtime, bundle, number(runs)?).map(|()| ExitCode::SUCCESS)
+        }
+        ("time-files", [folder, count, mib]) => {
+            timing::files(folder, number(count)?, number(mib)?).map(|()| ExitCode::SUCCESS)
+        }
         ("udp-echo", [port]) => udp_echo(number(port)?),
         ("sleep-forever", []) => loop {
             std::thread::park();
