@@ -23,7 +23,7 @@ use crate::plan::Resources;
 pub use usage::CgroupUsage;
 
 /// The controllers that limits and statistics need.
-const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
+const CONTROLLERS: [&str; 7] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb", "rdma"];
 
 /// What went wrong with a file of cgroupfs.
 #[derive(Debug, thiserror::Error)]
@@ -198,6 +198,14 @@ impl Cgroup {
             }
         }
         Ok(())
+    }
+
+    /// Writes one of its files, such as `cpu.idle`.
+    ///
+    /// # Errors
+    /// Names the file and the value.
+    pub fn set(&self, file: &str, value: &str) -> Result<(), CgroupError> {
+        write(&self.path.join(file), value)
     }
 
     /// SIGKILL to every process in it and below (Linux 5.14). Succeeds when there is no such
