@@ -47,8 +47,7 @@ const MOUNTINFO: &str = "cat /proc/self/mountinfo";
 fn line<'a>(mountinfo: &'a str, place: &str) -> &'a str {
     mountinfo
         .lines()
-        .filter(|line| line.split(' ').nth(4) == Some(place))
-        .last()
+        .rfind(|line| line.split(' ').nth(4) == Some(place))
         .unwrap_or_else(|| panic!("`{place}` is not mounted:\n{mountinfo}"))
 }
 

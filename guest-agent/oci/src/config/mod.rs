@@ -116,14 +116,7 @@ fn convert(
     let nodes = devices::nodes(linux.and_then(|linux| linux.devices().as_deref()))?;
     let device_verdicts =
         devices::verdicts(resources.and_then(|resources| resources.devices().as_deref()), &nodes)?;
-    let hooks = spec.hooks().as_ref();
-    let list = |property: &str, hooks: Option<&Option<Vec<oci_spec::runtime::Hook>>>| {
-        process::hooks(property, hooks.and_then(|hooks| hooks.as_deref()).unwrap_or_default())
-    };
-    let mut creating = list("prestart", hooks.map(|hooks| prestart(hooks)))?;
-    creating.extend(list("createRuntime", hooks.map(|hooks| hooks.create_runtime()))?);
-    let create_container = list("createContainer", hooks.map(|hooks| hooks.create_container()))?;
-    let start_container = list("startContainer", hooks.map(|hooks| hooks.start_container()))?;
+    let hooks = Hooks::of(spec)?;
     let names = namespaces.new.uts || namespaces.joined.uts.is_some();
     let hostname = name("hostname", spec.hostname(), names)?;
     let domainname = name("domainname", spec.domainname(), names)?;
@@ -142,9 +135,9 @@ fn convert(
         io_priority: process.io_priority,
         scheduler: process.scheduler,
         names_joined_uts: namespaces.joined.uts.is_some(),
-        hooks: !(creating.is_empty() && create_container.is_empty() && start_container.is_empty()),
-        create_container,
-        start_container,
+        hooks: hooks.any_before_the_program(),
+        create_container: hooks.create_container,
+        start_container: hooks.start_container,
         preserved: Vec::new(),
     };
     let sysctls =
@@ -173,13 +166,42 @@ fn convert(
         cgroup_files: limits.files,
         device_verdicts,
         joined: namespaces.joined,
-        hooks: RuntimeHooks {
-            creating,
-            poststart: list("poststart", hooks.map(|hooks| hooks.poststart()))?,
-            poststop: list("poststop", hooks.map(|hooks| hooks.poststop()))?,
-        },
+        hooks: hooks.of_runtime,
         warnings,
     })
+}
+
+/// `hooks`, by who runs them.
+struct Hooks {
+    of_runtime: RuntimeHooks,
+    create_container: Vec<Hook>,
+    start_container: Vec<Hook>,
+}
+
+impl Hooks {
+    fn of(spec: &Spec) -> Result<Self, ConfigError> {
+        let hooks = spec.hooks().as_ref();
+        let list = |property: &str, hooks: Option<&Option<Vec<oci_spec::runtime::Hook>>>| {
+            process::hooks(property, hooks.and_then(|hooks| hooks.as_deref()).unwrap_or_default())
+        };
+        let mut creating = list("prestart", hooks.map(prestart))?;
+        creating.extend(list("createRuntime", hooks.map(|hooks| hooks.create_runtime()))?);
+        Ok(Self {
+            of_runtime: RuntimeHooks {
+                creating,
+                poststart: list("poststart", hooks.map(|hooks| hooks.poststart()))?,
+                poststop: list("poststop", hooks.map(|hooks| hooks.poststop()))?,
+            },
+            create_container: list("createContainer", hooks.map(|hooks| hooks.create_container()))?,
+            start_container: list("startContainer", hooks.map(|hooks| hooks.start_container()))?,
+        })
+    }
+
+    fn any_before_the_program(&self) -> bool {
+        !(self.of_runtime.creating.is_empty()
+            && self.create_container.is_empty()
+            && self.start_container.is_empty())
+    }
 }
 
 /// Deprecated in the specification, and still to be run.
