@@ -23,7 +23,7 @@ use crate::plan::Resources;
 pub use usage::CgroupUsage;
 
 /// The controllers that limits and statistics need.
-const CONTROLLERS: [&str; 7] = ["cpuset", "cpu", "io", "memory", "pids", "hugetlb", "rdma"];
+const CONTROLLERS: [&str; 5] = ["cpuset", "cpu", "io", "memory", "pids"];
 
 /// What went wrong with a file of cgroupfs.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +126,24 @@ impl Hierarchy {
         }
         cgroup.apply(resources)?;
         Ok(cgroup)
+    }
+
+    /// Makes sure that a file such as `hugetlb.2MB.max` is there in a cgroup that exists: gives
+    /// it the file's controller, if that is not among those that every cgroup has.
+    ///
+    /// # Errors
+    /// When the kernel has no such controller.
+    pub fn enable_for(&self, relative: &Path, file: &str) -> Result<(), CgroupError> {
+        let controller = file.split('.').next().unwrap_or(file);
+        if controller == "cgroup" || CONTROLLERS.contains(&controller) {
+            return Ok(());
+        }
+        let mut above = self.mount.clone();
+        for part in relative.iter() {
+            write(&above.join("cgroup.subtree_control"), &format!("+{controller}"))?;
+            above.push(part);
+        }
+        Ok(())
     }
 
     /// A cgroup that may or may not exist.

@@ -29,6 +29,16 @@ pub(crate) enum Verdict {
 /// A test and its name.
 pub(crate) type Case = (&'static str, fn(&Bench) -> Verdict);
 
+/// All of them, by what of the specification they are about.
+const ROOMS: &[(&str, &[Case])] = &[
+    ("lifecycle", lifecycle::CASES),
+    ("hooks", hooks::CASES),
+    ("process", process::CASES),
+    ("filesystem", filesystem::CASES),
+    ("linux", linux::CASES),
+    ("cgroups", cgroups::CASES),
+];
+
 /// What the last panic said.
 static COMPLAINT: Mutex<String> = Mutex::new(String::new());
 
@@ -48,15 +58,8 @@ pub fn run(runtime: &str, filter: &str) -> bool {
         }
     }));
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for (room, cases) in [
-        ("lifecycle", lifecycle::CASES),
-        ("hooks", hooks::CASES),
-        ("process", process::CASES),
-        ("filesystem", filesystem::CASES),
-        ("linux", linux::CASES),
-        ("cgroups", cgroups::CASES),
-    ] {
-        for (name, case) in cases {
+    for (room, cases) in ROOMS {
+        for (name, case) in *cases {
             let name = format!("{room}::{name}");
             if !name.contains(filter) {
                 continue;
@@ -80,4 +83,17 @@ pub fn run(runtime: &str, filter: &str) -> bool {
     }
     println!("oci: {passed} passed, {failed} failed, {skipped} skipped");
     failed == 0 && passed > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ROOMS;
+
+    #[test]
+    fn every_test_is_in_the_table_of_the_documentation() {
+        let page = include_str!("../../../docs/oci.md");
+        let names = ROOMS.iter().flat_map(|(_, cases)| cases.iter().map(|(name, _)| *name));
+        let missing: Vec<&str> = names.filter(|name| !page.contains(name)).collect();
+        assert!(missing.is_empty(), "not in docs/oci.md: {missing:#?}");
+    }
 }

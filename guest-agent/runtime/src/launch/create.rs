@@ -69,6 +69,7 @@ impl<S: Spawner> Launcher<S> {
         let Creation { plan, bundle, joined, stdio, .. } = creation;
         let cgroup = self.hierarchy.create(&plan.cgroup, &plan.resources)?;
         for (file, value) in creation.cgroup_files {
+            self.hierarchy.enable_for(&plan.cgroup, file)?;
             cgroup.set(file, value)?;
         }
         let folder = open_folder(&cgroup)?;
