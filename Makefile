@@ -35,7 +35,7 @@ build: ## the host programs, in target/release
 
 image: build ## the VM image: kernel, initramfs, built-in container images, in target/vm-image
 	@echo "==> building the guest programs"
-	@$(GUEST_CARGO) -p linkspan-agent -p linkspan-init -p linkspan-hello -p linkspan-checker
+	@$(GUEST_CARGO) -p linkspan-agent -p linkspan-init -p linkspan-hello -p linkspan-checker -p linkspan-test-oci
 	@echo "==> preparing the VM image"
 	@$(TARGET)/release/linkspan-vm-image build --out $(IMAGE) --agent $(GUEST)/linkspan-agent --init $(GUEST)/linkspan-init --hello $(GUEST)/linkspan-hello
 

@@ -3,10 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use linkspan_runtime::bundle::{Node, NodeKind};
 use linkspan_runtime::plan::Device;
 use linkspan_sys::Errno;
-use nix::sys::stat::{Mode, SFlag, makedev, mknodat};
-use nix::unistd::symlinkat;
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
+use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
 use crate::paths::{Root, split};
 use crate::report::{About as _, Fault};
@@ -47,6 +49,38 @@ pub(crate) fn make_all(root: &Root, devices: &[Device]) -> Result<(), Fault> {
     };
     for (target, name) in LINKS {
         unless_there(symlinkat(target, &dev, name)).about(|| format!("`/dev/{name}`"))?;
+    }
+    Ok(())
+}
+
+/// Makes nodes and named pipes of an OCI bundle. Something else in their place is an error
+/// (config-linux.md, "Devices").
+pub(crate) fn make_nodes(root: &Root, nodes: &[Node]) -> Result<(), Fault> {
+    for node in nodes {
+        let subject = || format!("`{}`", node.path.display());
+        let (parent, name) = split(&node.path).about(subject)?;
+        let folder = root.folder(parent).about(subject)?;
+        let kind = match node.kind {
+            NodeKind::Character => SFlag::S_IFCHR,
+            NodeKind::Block => SFlag::S_IFBLK,
+            NodeKind::Pipe => SFlag::S_IFIFO,
+        };
+        let number = makedev(node.major.into(), node.minor.into());
+        match mknodat(&folder, name, kind, Mode::from_bits_truncate(node.mode), number) {
+            Err(Errno::EEXIST) => {
+                let there = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).about(subject)?;
+                let same = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == kind
+                    && (kind == SFlag::S_IFIFO || there.st_rdev == number);
+                if !same {
+                    let detail = format!("`{}`: there is something else", node.path.display());
+                    return Err(Fault { errno: Errno::EEXIST as i32, detail });
+                }
+            }
+            other => other.about(subject)?,
+        }
+        let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
+        fchownat(&folder, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+            .about(subject)?;
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(report: &mut Report, process: Process) -> Result<(), Failure> 
         let sent = report.hand_over(&InitMessage::PtyMaster, terminal.master.as_fd());
         report.step(Step::Terminal, || sent)?;
     }
-    process::become_it(report, &process, terminal)
+    process::become_it(report, &process, terminal, None)
 }
 
 /// Which of the two processes one is.

@@ -1,6 +1,7 @@
 //! The files of a container that does not run: mounted in a mount namespace of its own, which
 //! ends with this process. The agent gets the root as a descriptor and works from there.
 
+use linkspan_runtime::bundle::RootPropagation;
 use linkspan_runtime::plan::Look;
 use linkspan_runtime::wire::{Failure, InitMessage, Step};
 use nix::sys::stat::{Mode, umask};
@@ -14,7 +15,7 @@ pub(crate) fn run(report: &mut Report, look: &Look) -> Result<(), Failure> {
     umask(Mode::empty());
     // The same order as at a start, and for the same reasons.
     let sources = report.step(Step::Sources, || mounts::open_sources(&look.mounts, None))?;
-    report.step(Step::Overlay, || rootfs::mount_overlay(&look.rootfs))?;
+    report.step(Step::Overlay, || rootfs::enter(&look.rootfs, RootPropagation::Private))?;
     report.step(Step::Pivot, rootfs::pivot)?;
     let root = report.step(Step::Mounts, || {
         let root = Root::open()?;

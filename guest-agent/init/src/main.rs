@@ -5,9 +5,13 @@
 //! out a plan literally and decides nothing; whatever it opens is closed by execve(2); when a
 //! step fails it says which, and ends.
 //!
+//! `linkspan-init oci` is the same runtime behind the OCI command line; see [`linkspan_oci`].
+//!
 //! It is in the way of every `run`, on machines without hardware virtualisation too. So: one
 //! thread, few system calls, nothing read that is not needed.
 
+mod bundle;
+mod copy_up;
 mod cwd;
 mod devices;
 mod exec;
@@ -36,6 +40,10 @@ use report::Report;
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "oci") {
+        return linkspan_oci::main(words);
+    }
     let Some(socket) = take_inherited(SOCKET_FD) else {
         eprintln!("linkspan-init is started by linkspan-agent, with a socket as descriptor 3");
         return ExitCode::FAILURE;
@@ -62,7 +70,8 @@ fn main() -> ExitCode {
 /// Ok: this process was only the messenger of an exec, or the keeper of mounts.
 fn run(report: &mut Report) -> Result<(), Failure> {
     match report.order()? {
-        Order::Start { plan, .. } => start::run(report, &plan),
+        Order::Start { plan, .. } => start::run(report, &plan, None),
+        Order::Create { plan, bundle } => start::run(report, &plan, Some(&bundle)),
         Order::Exec { process, .. } => exec::run(report, *process),
         Order::Look(look) => look::run(report, &look),
     }

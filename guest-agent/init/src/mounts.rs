@@ -3,10 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use linkspan_runtime::plan::{Bind, Mount, MountKind, PropagationKind};
+use linkspan_runtime::plan::{Bind, Detailed, Mount, MountKind, Propagation, PropagationKind};
 use linkspan_sys::mount::{
-    Attributes, FsContext, MsFlags, attach, clone_tree, clone_tree_of, open_in_root,
-    set_attributes, set_propagation,
+    Attributes, FsContext, MsFlags, attach, change_attributes, clone_tree, clone_tree_of,
+    open_in_root, set_attributes, set_propagation,
 };
 use linkspan_sys::process::setns;
 use linkspan_sys::{Errno, Result as SysResult};
@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, fstat};
 
+use crate::copy_up::copy_up;
 use crate::paths::{Root, is_folder};
 use crate::report::{About as _, Fault};
 
@@ -24,19 +25,21 @@ pub(crate) fn open_sources(
     mounts: &[Mount],
     ipc: Option<&OwnedFd>,
 ) -> Result<Vec<Option<OwnedFd>>, Fault> {
-    mounts
-        .iter()
-        .map(|mount| match &mount.kind {
-            MountKind::Fs { .. } | MountKind::Tmpfs { .. } => Ok(None),
-            MountKind::Bind(bind) => {
-                open_source(bind).map(Some).about(|| format!("`{}`", whole(bind).display()))
-            }
-            MountKind::JoinedSharedMemory => {
-                let donor = ipc.ok_or_else(|| Fault::new("no IPC namespace is joined"))?;
-                shared_memory_of(donor).map(Some).about(|| "the other's `/dev/shm`".to_owned())
-            }
-        })
-        .collect()
+    mounts.iter().map(|mount| source_of(&mount.kind, ipc)).collect()
+}
+
+fn source_of(kind: &MountKind, ipc: Option<&OwnedFd>) -> Result<Option<OwnedFd>, Fault> {
+    match kind {
+        MountKind::Fs { .. } | MountKind::Tmpfs { .. } => Ok(None),
+        MountKind::Bind(bind) => {
+            open_source(bind).map(Some).about(|| format!("`{}`", whole(bind).display()))
+        }
+        MountKind::JoinedSharedMemory => {
+            let donor = ipc.ok_or_else(|| Fault::new("no IPC namespace is joined"))?;
+            shared_memory_of(donor).map(Some).about(|| "the other's `/dev/shm`".to_owned())
+        }
+        MountKind::Detailed(detailed) => source_of(&detailed.kind, ipc),
+    }
 }
 
 /// A copy of what is mounted at /dev/shm in another container. It can only be made there; the
@@ -90,19 +93,9 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
                 set_attributes(&tree, attributes, bind.recursive && bind.readonly_below)?;
             }
             if let Some(propagation) = bind.propagation {
-                let kind = match propagation.kind {
-                    PropagationKind::Private => MsFlags::MS_PRIVATE,
-                    PropagationKind::Slave => MsFlags::MS_SLAVE,
-                    PropagationKind::Shared => MsFlags::MS_SHARED,
-                };
-                set_propagation(&tree, kind, propagation.recursive)?;
+                spread(&tree, propagation)?;
             }
-            let target = if is_folder(&tree)? {
-                root.folder(&mount.destination)?
-            } else {
-                root.file(&mount.destination)?
-            };
-            attach(tree, target)
+            attach_like(root, &mount.destination, tree)
         }
         (MountKind::Fs { fstype, source, data }, None) => {
             let context = FsContext::open(fstype.as_str())?;
@@ -119,9 +112,64 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
             set_options(&context, data)?;
             attach(context.mount(attributes)?, target)
         }
+        (MountKind::Detailed(detailed), source) => one_detailed(root, mount, detailed, source),
         // open_sources gives a source to exactly those that have one.
         _ => Err(Errno::EINVAL),
     }
+}
+
+/// Attaches a tree to a folder or a file, whichever it is itself.
+fn attach_like(root: &Root, destination: &Path, tree: OwnedFd) -> SysResult<()> {
+    let target =
+        if is_folder(&tree)? { root.folder(destination)? } else { root.file(destination)? };
+    attach(tree, target)
+}
+
+fn spread(tree: &OwnedFd, propagation: Propagation) -> SysResult<()> {
+    let kind = match propagation.kind {
+        PropagationKind::Private => MsFlags::MS_PRIVATE,
+        PropagationKind::Slave => MsFlags::MS_SLAVE,
+        PropagationKind::Shared => MsFlags::MS_SHARED,
+        PropagationKind::Unbindable => MsFlags::MS_UNBINDABLE,
+    };
+    set_propagation(tree, kind, propagation.recursive)
+}
+
+fn one_detailed(
+    root: &Root,
+    mount: &Mount,
+    detailed: &Detailed,
+    source: Option<OwnedFd>,
+) -> SysResult<()> {
+    let tree = match (&detailed.kind, source) {
+        (MountKind::Fs { fstype, source, data }, None) => {
+            let context = FsContext::open(fstype.as_str())?;
+            context.set("source", source.as_str())?;
+            set_options(&context, data)?;
+            context.mount(Attributes::NONE)?
+        }
+        (MountKind::Bind(_), Some(tree)) => tree,
+        _ => return Err(Errno::EINVAL),
+    };
+    if detailed.copy_up {
+        match root.place(&mount.destination) {
+            Ok(covered) => copy_up(&covered, &tree)?,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let bits = Attributes::from_bits;
+    for (set, clear, below) in
+        [(detailed.set, detailed.clear, false), (detailed.set_below, detailed.clear_below, true)]
+    {
+        if set | clear != 0 {
+            change_attributes(&tree, bits(set), bits(clear), below)?;
+        }
+    }
+    for propagation in &detailed.propagation {
+        spread(&tree, *propagation)?;
+    }
+    attach_like(root, &mount.destination, tree)
 }
 
 fn whole(bind: &Bind) -> PathBuf {
@@ -144,7 +192,12 @@ fn set_options(context: &FsContext, data: &str) -> SysResult<()> {
 
 fn subject(mount: &Mount) -> String {
     let destination = mount.destination.display();
-    match &mount.kind {
+    let kind = match &mount.kind {
+        MountKind::Detailed(detailed) => &detailed.kind,
+        plain => plain,
+    };
+    match kind {
+        MountKind::Detailed(_) => format!("`{destination}`"),
         MountKind::JoinedSharedMemory => format!("the other's shared memory at `{destination}`"),
         MountKind::Tmpfs { data } if data.is_empty() => format!("tmpfs at `{destination}`"),
         MountKind::Tmpfs { data } => format!("tmpfs ({data}) at `{destination}`"),

@@ -23,6 +23,12 @@ impl Root {
         nix::fcntl::open("/", flags, Mode::empty()).map(Self)
     }
 
+    /// Opens the working directory, which is to become `/`. Paths are resolved within it even now.
+    pub(crate) fn ahead() -> Result<Self> {
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        nix::fcntl::open(".", flags, Mode::empty()).map(Self)
+    }
+
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -14,6 +14,7 @@ use linkspan_sys::{Errno, caps, seccomp, tty};
 use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, setsid};
 
+use crate::bundle::Waiting;
 use crate::program;
 use crate::reaper;
 use crate::report::{About as _, Fault, Report};
@@ -25,6 +26,7 @@ pub(crate) fn become_it(
     report: &mut Report,
     process: &Process,
     terminal: Option<Terminal>,
+    waiting: Option<Waiting<'_>>,
 ) -> Result<(), Failure> {
     report.step(Step::Rlimits, || set_rlimits(process))?;
     if let Some(score) = process.oom_score_adj {
@@ -33,15 +35,28 @@ pub(crate) fn become_it(
                 .about(|| score.to_string())
         })?;
     }
-    let user = report.step(Step::User, || user::find(&process.user))?;
+    let ids = waiting.as_ref().map(|waiting| &waiting.bundle.ids);
+    let user = report.step(Step::User, || match ids {
+        None => user::find(&process.user),
+        Some(ids) => user::exactly(ids),
+    })?;
     report.step(Step::Session, || start_session(terminal, &user))?;
     let (arguments, environment) = report.step(Step::Execute, || strings(process, &user))?;
+    let mut mask = 0o022;
     let first_private = report.socket_number();
+    if let Some(waiting) = &waiting {
+        mask = waiting.bundle.umask;
+        waiting.for_start(report)?;
+    }
+    // Everything that must not be filtered, or needs privileges, comes before they go.
+    report.step(Step::Privileges, || Ok(close_on_exec_from(first_private)?))?;
+    if let Some(waiting) = &waiting {
+        let placed = waiting.place_descriptors(report);
+        report.step(Step::Privileges, || placed)?;
+    }
     report.step(Step::Privileges, || {
-        // Everything that must not be filtered, or needs privileges, comes before they go.
-        close_on_exec_from(first_private)?;
         default_sigpipe()?;
-        umask(Mode::from_bits_truncate(0o022));
+        umask(Mode::from_bits_truncate(mask));
         drop_bounding(process.capabilities.bounding)
     })?;
     // Without no_new_privs the filter needs CAP_SYS_ADMIN, so it comes before that goes, and has
@@ -60,6 +75,9 @@ pub(crate) fn become_it(
         if filtered {
             report.step(Step::Seccomp, filter)?;
         }
+    }
+    if let Some(waiting) = &waiting {
+        waiting.last(report)?;
     }
     let ready = report.ready();
     report.step(Step::Execute, || ready)?;

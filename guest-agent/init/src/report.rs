@@ -1,10 +1,14 @@
 //! The other end of the socket: what was ordered, which steps were done, what went wrong.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::net::UnixListener;
 
+use linkspan_runtime::bundle::HookStates;
 use linkspan_runtime::launch::monotonic_us;
 use linkspan_runtime::wire::{Channel, Failure, InitMessage, Order, Step, TraceStep, WireError};
 use linkspan_sys::Errno;
+use linkspan_sys::process::duplicate_above;
+use nix::sys::socket::{Shutdown, shutdown};
 
 /// Why a step failed: the kernel's answer and the subject. The step is known to [`Report::step`].
 #[derive(Debug)]
@@ -91,6 +95,31 @@ impl Report {
     /// From here on this is the process that the agent has yet to be told of.
     pub(crate) fn await_go(&mut self) {
         self.awaits_go = true;
+    }
+
+    /// Says that the environment of a bundle is there, and waits for what its hooks are told.
+    pub(crate) fn environment(&mut self) -> Result<HookStates, Fault> {
+        self.channel.send(&InitMessage::Environment, None).map_err(|error| fault(&error))?;
+        match self.channel.receive() {
+            Ok(Some(states)) => Ok(states),
+            Ok(None) => Err(Fault::new("the runtime is gone")),
+            Err(error) => Err(fault(&error)),
+        }
+    }
+
+    /// Hangs up, which tells whoever created the container that all is done, and speaks to
+    /// whoever connects next.
+    pub(crate) fn answer(&mut self, listener: &UnixListener) -> Result<(), Fault> {
+        shutdown(self.channel.socket().as_raw_fd(), Shutdown::Both)?;
+        let (connection, _) = listener.accept().about(|| "the start socket".to_owned())?;
+        self.channel = Channel::new(connection.into());
+        Ok(())
+    }
+
+    /// Moves the socket to a descriptor of at least this number.
+    pub(crate) fn move_above(&mut self, lowest: i32) -> Result<(), Fault> {
+        self.channel = Channel::new(duplicate_above(self.channel.socket(), lowest)?);
+        Ok(())
     }
 
     /// Sends a message with a descriptor.

@@ -3,25 +3,63 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use linkspan_runtime::bundle::RootPropagation;
 use linkspan_runtime::plan::Rootfs;
-use linkspan_sys::mount::{Attributes, FsContext, MsFlags, pivot_to_working_directory};
+use linkspan_sys::mount::{
+    Attributes, FsContext, MsFlags, attach_at, clone_tree, pivot_to_working_directory,
+    set_propagation,
+};
 use nix::mount::mount;
 use nix::unistd::{chdir, fchdir, symlinkat};
 
+use crate::paths::Root;
 use crate::report::{About as _, Fault};
 
 /// mount(2) takes at most a page of options, the terminating zero included.
 const LONGEST_OPTIONS: usize = 4095;
 
+/// Makes the root a mount of its own and enters it: the layers as one file system, or the only
+/// layer as it is.
+pub(crate) fn enter(rootfs: &Rootfs, propagation: RootPropagation) -> Result<(), Fault> {
+    // Nothing that is mounted from here on shall show up in the VM.
+    let kind = match propagation {
+        RootPropagation::Slave => MsFlags::MS_SLAVE,
+        _ => MsFlags::MS_PRIVATE,
+    };
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>)
+        .about(|| "cannot make mounts private".to_owned())?;
+    match &*rootfs.lower {
+        [folder] if rootfs.upper.as_os_str().is_empty() => bind_folder(folder),
+        _ => mount_overlay(rootfs),
+    }
+}
+
+/// pivot_root(2) wants a mount, so the folder is mounted over itself, with what lies below it.
+fn bind_folder(folder: &Path) -> Result<(), Fault> {
+    let bind = || {
+        let tree = clone_tree(folder, true)?;
+        attach_at(&tree, folder)?;
+        fchdir(&tree)
+    };
+    bind().about(|| format!("`{}`", folder.display()))
+}
+
+/// Sets how mounts spread to and from the root, once it is the root.
+pub(crate) fn propagate(root: &Root, propagation: RootPropagation) -> Result<(), Fault> {
+    let kind = match propagation {
+        // As it was mounted.
+        RootPropagation::Private | RootPropagation::Slave => return Ok(()),
+        RootPropagation::Shared => MsFlags::MS_SHARED,
+        RootPropagation::Unbindable => MsFlags::MS_UNBINDABLE,
+    };
+    set_propagation(root.fd(), kind, false).about(|| "`/`".to_owned())
+}
+
 /// Mounts the layers as one file system, in this mount namespace only, and enters it.
 ///
 /// It is mounted over its own work folder: a folder that surely exists, that nobody needs to
 /// see, and that hides nothing else. overlayfs holds on to the folder beneath by itself.
-pub(crate) fn mount_overlay(rootfs: &Rootfs) -> Result<(), Fault> {
-    // Nothing that is mounted from here on shall show up in the VM.
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .about(|| "cannot make mounts private".to_owned())?;
+fn mount_overlay(rootfs: &Rootfs) -> Result<(), Fault> {
     let options = match plain_options(rootfs) {
         Some(options) => options,
         None => linked_options(rootfs)?,

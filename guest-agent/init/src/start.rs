@@ -3,22 +3,32 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use linkspan_runtime::bundle::{Bundle, HookStates, RootPropagation};
 use linkspan_runtime::plan::Plan;
-use linkspan_runtime::wire::{Failure, IPC_FD, InitMessage, NETWORK_FD, Step, TARGET_FD, UTS_FD};
+use linkspan_runtime::wire::{
+    CGROUP_NAMESPACE_FD, Failure, IPC_FD, InitMessage, NETWORK_FD, Step, TARGET_FD, UTS_FD,
+};
 use linkspan_sys::net::interface_up;
 use linkspan_sys::process::{set_domain_name, setns, take_inherited};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::sethostname;
 
+use crate::bundle::Waiting;
 use crate::exec::{Side, enter_pid_namespace};
 use crate::paths::{Root, sysctl};
 use crate::report::{About as _, Fault, Report};
-use crate::{cwd, devices, mounts, process, rootfs, terminal};
+use crate::{bundle, cwd, devices, mounts, process, rootfs, terminal};
 
 /// Becomes the container's first process. Returns when something is in the way, and, Ok, when the
 /// first process is another one, made in the pid namespace that is joined.
-pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
+///
+/// `bundle`: it is only created here, and started by somebody else.
+pub(crate) fn run(
+    report: &mut Report,
+    plan: &Plan,
+    bundle: Option<&Bundle>,
+) -> Result<(), Failure> {
     // Modes of what is made here are meant as they are written.
     umask(Mode::empty());
     if let Some(target) = take_inherited(TARGET_FD)
@@ -29,6 +39,13 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     if plan.namespaces.cgroup {
         // Not at clone3: the root of a cgroup namespace is the cgroup of whoever makes it.
         report.step(Step::Unshare, || Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?))?;
+    }
+    if bundle.is_some()
+        && let Some(namespace) = take_inherited(CGROUP_NAMESPACE_FD)
+    {
+        report.step(Step::JoinOthers, || {
+            setns(&namespace, CloneFlags::CLONE_NEWCGROUP).about(|| "cgroup".to_owned())
+        })?;
     }
     if let Some(namespace) = take_inherited(NETWORK_FD) {
         report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))?;
@@ -43,14 +60,26 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     // Before the overlay, which lies over a folder of the VM.
     let sources =
         report.step(Step::Sources, || mounts::open_sources(&plan.mounts, ipc.as_ref()))?;
-    report.step(Step::Overlay, || rootfs::mount_overlay(&plan.rootfs))?;
-    report.step(Step::Pivot, rootfs::pivot)?;
-    let root = report.step(Step::Mounts, || {
-        let root = Root::open()?;
-        mounts::mount_all(&root, &plan.mounts, sources)?;
-        Ok(root)
-    })?;
-    report.step(Step::Devices, || devices::make_all(&root, &plan.devices))?;
+    let propagation = bundle.map_or(RootPropagation::Private, |bundle| bundle.root_propagation);
+    report.step(Step::Overlay, || rootfs::enter(&plan.rootfs, propagation))?;
+    let mut hook_states = HookStates::default();
+    let root = match bundle {
+        None => {
+            report.step(Step::Pivot, rootfs::pivot)?;
+            let root = report.step(Step::Mounts, || Ok(Root::open()?))?;
+            furnish(report, plan, &root, sources)?;
+            root
+        }
+        Some(bundle) => {
+            let root = report.step(Step::Mounts, || Ok(Root::ahead()?))?;
+            furnish(report, plan, &root, sources)?;
+            report.step(Step::Devices, || devices::make_nodes(&root, &bundle.nodes))?;
+            hook_states = bundle::before_pivot(report, bundle)?;
+            report.step(Step::Pivot, rootfs::pivot)?;
+            report.step(Step::Pivot, || rootfs::propagate(&root, propagation))?;
+            root
+        }
+    };
     let terminal = match plan.process.terminal {
         None => None,
         Some(size) => Some(report.step(Step::Terminal, || {
@@ -59,7 +88,10 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
             Ok(terminal)
         })?),
     };
-    report.step(Step::Hostname, || set_names(plan))?;
+    let names = plan.namespaces.uts || bundle.is_some_and(|bundle| bundle.names_joined_uts);
+    if names {
+        report.step(Step::Hostname, || set_names(plan))?;
+    }
     if !plan.sysctls.is_empty() {
         // Before /proc/sys becomes read-only.
         report.step(Step::Sysctls, || set_sysctls(&plan.sysctls))?;
@@ -78,7 +110,19 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
         let sent = report.hand_over(&InitMessage::PtyMaster, terminal.master.as_fd());
         report.step(Step::Terminal, || sent)?;
     }
-    process::become_it(report, &plan.process, terminal)
+    let bundle = bundle.map(|bundle| Waiting { bundle, states: hook_states });
+    process::become_it(report, &plan.process, terminal, bundle)
+}
+
+/// What the plan has in the root.
+fn furnish(
+    report: &mut Report,
+    plan: &Plan,
+    root: &Root,
+    sources: Vec<Option<OwnedFd>>,
+) -> Result<(), Failure> {
+    report.step(Step::Mounts, || mounts::mount_all(root, &plan.mounts, sources))?;
+    report.step(Step::Devices, || devices::make_all(root, &plan.devices))
 }
 
 fn join_others(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
@@ -91,13 +135,13 @@ fn join_others(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Only in a UTS namespace of the container's: it would rename the VM otherwise.
 fn set_names(plan: &Plan) -> Result<(), Fault> {
-    // Without a UTS namespace of its own the container would rename the VM.
-    if plan.namespaces.uts {
+    if !plan.hostname.is_empty() {
         sethostname(&plan.hostname).about(|| format!("`{}`", plan.hostname))?;
-        if !plan.domainname.is_empty() {
-            set_domain_name(&plan.domainname).about(|| format!("`{}`", plan.domainname))?;
-        }
+    }
+    if !plan.domainname.is_empty() {
+        set_domain_name(&plan.domainname).about(|| format!("`{}`", plan.domainname))?;
     }
     Ok(())
 }

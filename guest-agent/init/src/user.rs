@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 
+use linkspan_runtime::bundle::Ids;
 use linkspan_runtime::plan::UserSpec;
 
 use crate::report::{About as _, Fault};
@@ -26,6 +27,15 @@ pub(crate) struct User {
 /// Looks a user up in the root of this process.
 pub(crate) fn find(spec: &UserSpec) -> Result<User, Fault> {
     resolve(spec, &read("/etc/passwd")?, || read("/etc/group"))
+}
+
+/// These numbers, with nothing added. Only the home folder is looked up.
+pub(crate) fn exactly(ids: &Ids) -> Result<User, Fault> {
+    let passwd = read("/etc/passwd")?;
+    let home = passwd_entries(&passwd)
+        .find(|entry| entry.uid == ids.uid && !entry.home.is_empty())
+        .map_or("/", |entry| entry.home);
+    Ok(User { uid: ids.uid, gid: ids.gid, groups: ids.groups.clone(), home: home.to_owned() })
 }
 
 /// A file that may be missing. Neither a pipe nor a device in its place can hold us up.

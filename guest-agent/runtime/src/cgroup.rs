@@ -128,6 +128,24 @@ impl Hierarchy {
         Ok(cgroup)
     }
 
+    /// Makes sure that a file such as `hugetlb.2MB.max` is there in a cgroup that exists: gives
+    /// it the file's controller, if that is not among those that every cgroup has.
+    ///
+    /// # Errors
+    /// When the kernel has no such controller.
+    pub fn enable_for(&self, relative: &Path, file: &str) -> Result<(), CgroupError> {
+        let controller = file.split('.').next().unwrap_or(file);
+        if controller == "cgroup" || CONTROLLERS.contains(&controller) {
+            return Ok(());
+        }
+        let mut above = self.mount.clone();
+        for part in relative.iter() {
+            write(&above.join("cgroup.subtree_control"), &format!("+{controller}"))?;
+            above.push(part);
+        }
+        Ok(())
+    }
+
     /// A cgroup that may or may not exist.
     #[must_use]
     pub fn open(&self, relative: &Path) -> Cgroup {
@@ -198,6 +216,14 @@ impl Cgroup {
             }
         }
         Ok(())
+    }
+
+    /// Writes one of its files, such as `cpu.idle`.
+    ///
+    /// # Errors
+    /// Names the file and the value.
+    pub fn set(&self, file: &str, value: &str) -> Result<(), CgroupError> {
+        write(&self.path.join(file), value)
     }
 
     /// SIGKILL to every process in it and below (Linux 5.14). Succeeds when there is no such

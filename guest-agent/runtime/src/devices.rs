@@ -74,6 +74,16 @@ pub const STANDARD_RULES: &[DeviceRule] = &[
     character(136, None),  // pts/*
 ];
 
+/// A rule that allows or denies: `linux.resources.devices` of an OCI bundle, in which a later
+/// entry overrides those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// What it is about.
+    pub rule: DeviceRule,
+    /// The answer.
+    pub allow: bool,
+}
+
 /// The standard rules and a container's own.
 #[must_use]
 pub fn rules(own: &[DeviceRule]) -> Vec<DeviceRule> {
@@ -93,6 +103,7 @@ const SHIFT_RIGHT: u8 = 0x74; // BPF_ALU | BPF_RSH | BPF_K
 const MOVE_REGISTER: u8 = 0xbc; // BPF_ALU | BPF_MOV | BPF_X
 const MOVE_CONSTANT: u8 = 0xb7; // BPF_ALU64 | BPF_MOV | BPF_K
 const JUMP_UNLESS_EQUAL: u8 = 0x55; // BPF_JMP | BPF_JNE | BPF_K
+const JUMP_IF_EQUAL: u8 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const JUMP_UNLESS_SAME: u8 = 0x5d; // BPF_JMP | BPF_JNE | BPF_X
 const EXIT: u8 = 0x95; // BPF_JMP | BPF_EXIT
 
@@ -119,6 +130,15 @@ fn instruction(opcode: u8, target: u8, source: u8, offset: i16, constant: u32) -
 /// The program that allows what a rule allows, and nothing else.
 #[must_use]
 pub fn program(rules: &[DeviceRule]) -> Vec<u64> {
+    let verdicts: Vec<Verdict> =
+        rules.iter().map(|rule| Verdict { rule: *rule, allow: true }).collect();
+    verdict_program(&verdicts)
+}
+
+/// The program that answers with the first verdict that fits, and no without any. An allowance
+/// fits when it grants all that is wanted, a denial when it forbids a part of it.
+#[must_use]
+pub fn verdict_program(verdicts: &[Verdict]) -> Vec<u64> {
     let load = |target, offset| instruction(LOAD_WORD, target, CONTEXT, offset, 0);
     // access_type: the kind of device in the lower half, the access in the upper.
     let mut code = vec![
@@ -129,34 +149,39 @@ pub fn program(rules: &[DeviceRule]) -> Vec<u64> {
         load(MAJOR, 4),
         load(MINOR, 8),
     ];
-    for rule in rules {
-        emit(&mut code, rule);
+    for verdict in verdicts {
+        emit(&mut code, verdict);
     }
     code.extend([instruction(MOVE_CONSTANT, RESULT, 0, 0, 0), instruction(EXIT, 0, 0, 0, 0)]);
     code
 }
 
 /// The comparisons of one rule: each jumps to the next rule when it does not hold.
-fn emit(code: &mut Vec<u64>, rule: &DeviceRule) {
+fn emit(code: &mut Vec<u64>, Verdict { rule, allow }: &Verdict) {
     let kind = if rule.block { KIND_BLOCK } else { KIND_CHARACTER };
     // (opcode, target, source, constant); the offset is filled in once the length is known.
     let mut tests = vec![(JUMP_UNLESS_EQUAL, KIND, 0, kind)];
     if rule.access != Access::ALL {
-        // All that is wanted has to be granted: wanted & granted == wanted.
         tests.push((MOVE_REGISTER, SCRATCH, ACCESS, 0));
         tests.push((AND_CONSTANT, SCRATCH, 0, rule.access.0));
-        tests.push((JUMP_UNLESS_SAME, SCRATCH, ACCESS, 0));
+        // All that is wanted has to be granted: wanted & granted == wanted.
+        // Nothing that is wanted may be denied: wanted & denied == 0, and the next rule decides.
+        tests.push(match allow {
+            true => (JUMP_UNLESS_SAME, SCRATCH, ACCESS, 0),
+            false => (JUMP_IF_EQUAL, SCRATCH, 0, 0),
+        });
     }
     tests.extend(rule.major.map(|major| (JUMP_UNLESS_EQUAL, MAJOR, 0, major)));
     tests.extend(rule.minor.map(|minor| (JUMP_UNLESS_EQUAL, MINOR, 0, minor)));
     let count = tests.len();
     for (index, (opcode, target, source, constant)) in tests.into_iter().enumerate() {
-        let jumps = matches!(opcode, JUMP_UNLESS_EQUAL | JUMP_UNLESS_SAME);
-        // Over the remaining tests and the two instructions of "allowed".
+        let jumps = matches!(opcode, JUMP_UNLESS_EQUAL | JUMP_UNLESS_SAME | JUMP_IF_EQUAL);
+        // Over the remaining tests and the two instructions of the answer.
         let offset = if jumps { (count - index - 1 + 2) as i16 } else { 0 };
         code.push(instruction(opcode, target, source, offset, constant));
     }
-    code.extend([instruction(MOVE_CONSTANT, RESULT, 0, 0, 1), instruction(EXIT, 0, 0, 0, 0)]);
+    let answer = u32::from(*allow);
+    code.extend([instruction(MOVE_CONSTANT, RESULT, 0, 0, answer), instruction(EXIT, 0, 0, 0, 0)]);
 }
 
 /// A filter that the kernel has checked, ready for any number of cgroups.
@@ -172,6 +197,14 @@ impl DeviceFilter {
     /// `ENOSYS`, `EINVAL`: the kernel has no CONFIG_CGROUP_BPF. `EPERM`: not root.
     pub fn load(own: &[DeviceRule]) -> Result<Self, Errno> {
         Ok(Self { program: bpf::load_device_filter(&program(&rules(own)))? })
+    }
+
+    /// Loads a filter of verdicts, the first that fits.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_verdicts(verdicts: &[Verdict]) -> Result<Self, Errno> {
+        Ok(Self { program: bpf::load_device_filter(&verdict_program(verdicts))? })
     }
 
     /// Puts the filter on a cgroup (an open folder of cgroup2).
@@ -206,6 +239,7 @@ mod tests {
                 SHIFT_RIGHT => registers[target] >>= constant,
                 MOVE_REGISTER => registers[target] = registers[source],
                 MOVE_CONSTANT => registers[target] = constant.into(),
+                JUMP_IF_EQUAL => at += jump(registers[target] == u64::from(constant)),
                 JUMP_UNLESS_EQUAL => at += jump(registers[target] != u64::from(constant)),
                 JUMP_UNLESS_SAME => at += jump(registers[target] != registers[source]),
                 EXIT => return registers[0] != 0,
@@ -250,6 +284,24 @@ mod tests {
         for wrong in ["", "rr", "x", "rwx"] {
             assert_eq!(Access::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_first_verdict_that_fits_is_the_answer() {
+        let rule = |minor, access: &str| DeviceRule {
+            block: false,
+            major: Some(10),
+            minor,
+            access: Access::parse(access).unwrap(),
+        };
+        let program = verdict_program(&[
+            Verdict { rule: rule(Some(7), "w"), allow: false },
+            Verdict { rule: rule(None, "rw"), allow: true },
+        ]);
+        assert!(run(&program, false, Access::READ, 10, 7));
+        assert!(!run(&program, false, Access(6), 10, 7), "a part of it is denied");
+        assert!(run(&program, false, Access(6), 10, 8));
+        assert!(!run(&program, false, Access::ALL, 10, 8), "mknod is not granted");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use linkspan_sys::nix::unistd::Pid;
 use linkspan_sys::spawn::{CloneFlags, Program, spawn_exec};
 use linkspan_sys::{Errno, fdpass, process};
 
+use crate::bundle::HookStates;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
 use crate::devices::{DeviceFilter, DeviceRule};
 use crate::plan::{Look, Namespaces, Plan, Process};
@@ -32,7 +33,9 @@ use crate::wire::{
 
 pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
 
+mod create;
 mod error;
+pub use create::{Creation, Joined, begin};
 pub use error::{LaunchError, LaunchErrorKind, describe};
 
 /// What a new process is to the one who reaps it.
@@ -105,6 +108,21 @@ impl InitProgram {
     /// When it cannot be read, or there is no memory for it.
     pub fn load(path: &Path) -> io::Result<Self> {
         process::sealed_program(c"linkspan-init", &std::fs::read(path)?).map(Self)
+    }
+
+    /// The program where it lies, behind a mount of its own that is read-only: as safe as
+    /// [`Self::load`] and without the copy, for a process that starts one container only.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn in_place(path: &Path) -> Result<Self, Errno> {
+        let mount = linkspan_sys::mount::clone_tree(path, false)?;
+        linkspan_sys::mount::set_attributes(
+            &mount,
+            linkspan_sys::mount::Attributes::READ_ONLY,
+            false,
+        )?;
+        Ok(Self(mount))
     }
 }
 
@@ -259,9 +277,9 @@ impl<S: Spawner> Launcher<S> {
         let order = OrderRef::Start { plan, trace };
         let terminal = plan.process.terminal.is_some();
         if shared.pid.is_some() {
-            return self.hold_errand(conversation, &order, terminal, spawned);
+            return self.hold_errand(conversation, &order, terminal, spawned, &mut no_hooks);
         }
-        match conversation.hold(&order, terminal, |_, _| {}) {
+        match conversation.hold(&order, terminal, |_, _| {}, &mut no_hooks) {
             Ok(()) => Ok(conversation.started(spawned)),
             Err(error) => {
                 self.spawner.abandon(spawned);
@@ -277,9 +295,10 @@ impl<S: Spawner> Launcher<S> {
         order: &OrderRef<'_>,
         terminal: bool,
         errand: Spawned,
+        hooks: &mut RunHooks<'_>,
     ) -> Result<Started, LaunchError> {
         let adopt = |pid, pidfd: BorrowedFd<'_>| self.spawner.adopt(pid, pidfd);
-        let result = conversation.hold(order, terminal, adopt);
+        let result = conversation.hold(order, terminal, adopt, hooks);
         match (result, conversation.process.take()) {
             (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
             (Ok(()), None) => Err(out_of_turn(&"Ready, before there was a process")),
@@ -317,7 +336,8 @@ impl<S: Spawner> Launcher<S> {
         clock.done(Step::Spawn);
         let conversation = Conversation::new(ours, clock);
         let order = OrderRef::Exec { process, trace };
-        self.hold_errand(conversation, &order, process.terminal.is_some(), errand)
+        let terminal = process.terminal.is_some();
+        self.hold_errand(conversation, &order, terminal, errand, &mut no_hooks)
     }
 
     /// Mounts the files of a container that does not run, for as long as the answer lives.
@@ -454,6 +474,14 @@ fn root_of(channel: &mut Channel, look: &Look) -> Result<OwnedFd, LaunchError> {
     Err(Failure { step: Step::Order, errno: 0, detail }.into())
 }
 
+/// Runs the hooks of a bundle once its environment is there. Gets the process, when it was made
+/// by an errand; its answer goes to `linkspan-init`.
+type RunHooks<'a> = dyn FnMut(Option<Pid>) -> Result<HookStates, LaunchError> + 'a;
+
+fn no_hooks(_: Option<Pid>) -> Result<HookStates, LaunchError> {
+    Err(out_of_turn(&InitMessage::Environment))
+}
+
 /// What is said after the spawn.
 struct Conversation {
     channel: Channel,
@@ -475,6 +503,7 @@ impl Conversation {
         order: &OrderRef<'_>,
         terminal: bool,
         adopt: impl Fn(Pid, BorrowedFd<'_>),
+        hooks: &mut RunHooks<'_>,
     ) -> Result<(), LaunchError> {
         match self.channel.send(order, None) {
             // It was killed before it had read all: the end of file that follows says so.
@@ -488,6 +517,10 @@ impl Conversation {
                 InitMessage::Failed(_) => {}
                 InitMessage::PtyMaster => self.master = Some(self.take_fd()?),
                 InitMessage::Root => return Err(out_of_turn(&message)),
+                InitMessage::Environment => {
+                    let states = hooks(self.process.as_ref().map(|process| process.pid))?;
+                    self.channel.send(&states, None).map_err(LaunchError::wire)?;
+                }
                 InitMessage::Process { pid } => {
                     let pidfd = self.take_fd()?;
                     let pid = Pid::from_raw(pid);

@@ -120,7 +120,8 @@ pub struct Rlimit {
 pub struct Rootfs {
     /// Layers' directories, base first. Never empty.
     pub lower: Vec<PathBuf>,
-    /// Where the container's changes go.
+    /// Where the container's changes go. An empty path: into the only layer, which is the root
+    /// as it is (an OCI bundle).
     pub upper: PathBuf,
     /// overlayfs' scratch folder: empty, same file system as `upper`.
     pub work: PathBuf,
@@ -175,6 +176,27 @@ pub enum MountKind {
     Bind(Bind),
     /// The /dev/shm of the container whose IPC namespace is joined.
     JoinedSharedMemory,
+    /// One of the others, with all that an OCI bundle can say of it.
+    Detailed(Box<Detailed>),
+}
+
+/// A mount in the terms of the kernel, beside [`Mount`]'s four flags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detailed {
+    /// What is mounted: `Fs` or `Bind`.
+    pub kind: MountKind,
+    /// MOUNT_ATTR_*: set on the mount.
+    pub set: u64,
+    /// Taken away before: a bind mount has those of its source.
+    pub clear: u64,
+    /// Set on the mount and those below it.
+    pub set_below: u64,
+    /// Taken away from the mount and those below it.
+    pub clear_below: u64,
+    /// In this order.
+    pub propagation: Vec<Propagation>,
+    /// A tmpfs begins with what the folder that it covers has (`tmpcopyup`).
+    pub copy_up: bool,
 }
 
 /// Where a bind mount comes from.
@@ -225,6 +247,8 @@ pub enum PropagationKind {
     Slave,
     /// Both ways.
     Shared,
+    /// No way, and the mount cannot be bind-mounted.
+    Unbindable,
 }
 
 /// Which namespaces are new.

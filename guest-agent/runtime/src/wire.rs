@@ -8,6 +8,9 @@
 //! start:  [PtyMaster + fd]  Ready  end of file (it has executed)
 //!         in another's pid namespace: as exec
 //! look:   Root + fd  Ready  (stays until the socket closes)
+//! create: [Environment, answered by HookStates]  as start, but for the end of file: it closes
+//!         the socket and waits on [`START_FD`] for a connection, over which it says
+//!         [Failed | Ready  end of file]
 //! exec:   Process + pidfd, answered by one byte, "go"
 //!         and, from the new process:  [PtyMaster + fd]  Ready  (waits for "go")  end of file
 //! ```
@@ -22,6 +25,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use linkspan_sys::{Errno, fdpass};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::bundle::Bundle;
 use crate::plan::{Look, Plan, Process};
 
 /// The socket, as the child has it.
@@ -38,6 +42,10 @@ pub const NETWORK_FD: i32 = 6;
 pub const IPC_FD: i32 = 7;
 /// start: a pidfd of the container whose UTS namespace is joined, if any.
 pub const UTS_FD: i32 = 8;
+/// create: the listening socket that the container is started through.
+pub const START_FD: i32 = 9;
+/// create: a cgroup namespace that is joined, if any.
+pub const CGROUP_NAMESPACE_FD: i32 = 10;
 
 /// The longest message. Arguments and environment together are limited to 2 MiB by the kernel
 /// (a quarter of the usual stack limit), so twice that is more than any plan that could run.
@@ -62,6 +70,13 @@ pub enum Order {
     },
     /// Nothing: only to mount a container's files, so that the agent can work with them.
     Look(Box<Look>),
+    /// The first process of a container that somebody else starts later.
+    Create {
+        /// As for `Start`.
+        plan: Box<Plan>,
+        /// What is more.
+        bundle: Box<Bundle>,
+    },
 }
 
 /// [`Order`] without owning it. The same bytes.
@@ -83,6 +98,13 @@ pub enum OrderRef<'a> {
     },
     /// As [`Order::Look`].
     Look(&'a Look),
+    /// As [`Order::Create`].
+    Create {
+        /// As for `Start`.
+        plan: &'a Plan,
+        /// What is more.
+        bundle: &'a Bundle,
+    },
 }
 
 /// What `linkspan-init` reports.
@@ -104,6 +126,9 @@ pub enum InitMessage {
         /// What was done when, if the order asked for it.
         trace: Vec<TraceStep>,
     },
+    /// create: namespaces and mounts are there, the root is still the machine's. It waits for
+    /// [`HookStates`](crate::bundle::HookStates).
+    Environment,
 }
 
 /// Which step failed, and at what.
@@ -208,6 +233,12 @@ steps! {
     Privileges = "privileges", "give up privileges";
     /// The system call filter.
     Seccomp = "seccomp", "install the system call filter";
+    /// sched_setattr(2), ioprio_set(2).
+    Schedule = "schedule", "set the scheduling";
+    /// Programs of the bundle.
+    Hooks = "hooks", "run the hooks";
+    /// create: the connection that starts the container.
+    AwaitStart = "await_start", "wait for the start";
     /// The program is looked up and executed.
     Execute = "execute", "execute the program";
 }

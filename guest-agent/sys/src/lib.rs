@@ -12,6 +12,7 @@
 //! - [`spawn`]: `clone3` + `execve`, from parts prepared before the fork
 //! - [`process`]: pidfds, waiting, `setns`, `close_range`, user and group ids
 //! - [`caps`]: capability sets and `prctl`
+//! - [`schedule`]: processor and disk priorities
 //! - [`seccomp`], [`bpf`]: filters
 //! - [`fdpass`]: file descriptors over unix sockets
 //! - [`tty`], [`disk`], [`net`]: ioctls
@@ -29,6 +30,7 @@ pub mod fdpass;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod schedule;
 pub mod seccomp;
 pub mod spawn;
 pub mod tty;

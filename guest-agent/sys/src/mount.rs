@@ -28,6 +28,28 @@ impl Attributes {
     pub const NO_DEV: Self = Self(libc::MOUNT_ATTR_NODEV);
     /// Nothing can be executed.
     pub const NO_EXEC: Self = Self(libc::MOUNT_ATTR_NOEXEC);
+    /// Access times are not kept.
+    pub const NO_ATIME: Self = Self(libc::MOUNT_ATTR_NOATIME);
+    /// Access times are kept at each access.
+    pub const STRICT_ATIME: Self = Self(libc::MOUNT_ATTR_STRICTATIME);
+    /// Access times of folders are not kept.
+    pub const NO_DIR_ATIME: Self = Self(libc::MOUNT_ATTR_NODIRATIME);
+    /// Symbolic links are not followed.
+    pub const NO_SYMLINKS: Self = Self(libc::MOUNT_ATTR_NOSYMFOLLOW);
+    /// The field that says how access times are kept: to be cleared before it is set.
+    pub const ATIME: Self = Self(libc::MOUNT_ATTR__ATIME);
+
+    /// The bits, to travel as a number.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Takes [`Self::bits`] back.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
 
     /// Both.
     #[must_use]
@@ -135,6 +157,18 @@ fn open_tree(folder: RawFd, path: &std::ffi::CStr, flags: libc::c_uint) -> Resul
 pub fn set_attributes(mount: impl AsFd, attributes: Attributes, recursive: bool) -> Result<()> {
     let attr =
         libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attr(mount, &attr, recursive)
+}
+
+/// Takes attributes away from a mount, then adds others; with `recursive` all below too.
+pub fn change_attributes(
+    mount: impl AsFd,
+    set: Attributes,
+    clear: Attributes,
+    recursive: bool,
+) -> Result<()> {
+    let attr =
+        libc::mount_attr { attr_set: set.0, attr_clr: clear.0, propagation: 0, userns_fd: 0 };
     set_attr(mount, &attr, recursive)
 }
 

@@ -120,6 +120,24 @@ pub fn close_on_exec_from(first: RawFd) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) }).map(drop)
 }
 
+/// Another descriptor of the same open file, closed on exec, at `lowest` or above.
+pub fn duplicate_above(fd: impl AsFd, lowest: RawFd) -> Result<OwnedFd> {
+    let copy = nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: fcntl has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+/// Puts what the descriptors `from` stand for at the numbers from `first` on, open over execve(2).
+/// What was open there is gone, whoever owned it: only for a process that is about to execute.
+/// None of `from` may be among the new numbers.
+pub fn place_descriptors(from: &[RawFd], first: RawFd) -> Result<()> {
+    for (source, target) in from.iter().zip(first..) {
+        // SAFETY: integers only; by contract nobody uses the replaced descriptor any more.
+        check_int(unsafe { libc::dup2(*source, target) })?;
+    }
+    Ok(())
+}
+
 /// The supplementary groups of the process.
 pub fn set_groups(groups: &[u32]) -> Result<()> {
     // SAFETY: the pointer and the length describe one live slice of gid_t (u32).

@@ -124,6 +124,7 @@ fn the_runtime_is_synchronous_and_knows_no_wire_types() {
     for crate_ in [
         "linkspan-runtime",
         "linkspan-init",
+        "linkspan-oci",
         "linkspan-sys",
         "linkspan-images",
         "linkspan-files",

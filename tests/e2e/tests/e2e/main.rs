@@ -9,6 +9,7 @@ mod life;
 mod lifecycle;
 mod limits;
 mod machine;
+mod oci;
 mod ports;
 mod run;
 mod shares;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
+        ("oci", oci::TESTS),
     ] {
         for &(name, test) in tests {
             let shared = Arc::clone(&shared);
