@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "linkspan/v1/network.proto",
     "linkspan/v1/port.proto",
     "linkspan/v1/stdio.proto",
+    "linkspan/v1/system.proto",
     "linkspan/v1/volume.proto",
     "linkspan/host/v1/host.proto",
     "linkspan/host/v1/machine.proto",

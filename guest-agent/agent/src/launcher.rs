@@ -13,10 +13,11 @@ use std::{
 use linkspan_containers::{
     error::{LaunchError, LaunchKind},
     launch::{
-        ExitCode, Joins, Launched, Launcher, Mounted, Network, Stdio, StdioSpec, Target, TraceStep,
+        ExitCode, Joins, Launched, Launcher, Mounted, Network, OomWatch, Stdio, StdioSpec, Target,
+        TraceStep,
     },
     signal::Signal,
-    stats::Usage,
+    stats::{InterfaceUsage, Usage},
     top::ProcessInfo,
 };
 use linkspan_runtime::{
@@ -37,7 +38,7 @@ use nix::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{procfs, reaper::Reaper};
+use crate::{oom::MemoryEvents, procfs, reaper::Reaper};
 
 /// How long the last process of a cgroup may take to be gone after SIGKILL.
 const CGROUP_GOES_WITHIN: Duration = Duration::from_secs(5);
@@ -51,6 +52,7 @@ const FREEZES_WITHIN: Duration = Duration::from_secs(10);
 pub struct GuestLauncher {
     runtime: Runtime<Reaping>,
     exits: Exits,
+    memory: MemoryEvents,
 }
 
 type Exits = Arc<Mutex<HashMap<i32, oneshot::Receiver<ExitCode>>>>;
@@ -96,13 +98,13 @@ impl GuestLauncher {
     /// With the program `linkspan-init` and the cgroup2 mount.
     ///
     /// # Errors
-    /// When the program cannot be read.
+    /// When the program cannot be read, or the kernel has no inotify.
     pub fn new(init: &Path, cgroup_mount: impl Into<PathBuf>, reaper: Reaper) -> io::Result<Self> {
         let exits = Exits::default();
         let spawner = Reaping { reaper, exits: Arc::clone(&exits) };
         let runtime =
             Runtime::new(InitProgram::load(init)?, Hierarchy::new(cgroup_mount), spawner)?;
-        Ok(Self { runtime, exits })
+        Ok(Self { runtime, exits, memory: MemoryEvents::start()? })
     }
 
     fn launched(
@@ -231,6 +233,10 @@ impl Launcher for GuestLauncher {
         })
     }
 
+    fn interfaces(&self, target: &Target) -> io::Result<Vec<InterfaceUsage>> {
+        procfs::interfaces(target.pid)
+    }
+
     fn processes(&self, cgroup: &Path) -> io::Result<Vec<ProcessInfo>> {
         let pids = self.runtime.hierarchy().open(cgroup).processes().map_err(io::Error::other)?;
         procfs::processes(&pids)
@@ -253,6 +259,10 @@ impl Launcher for GuestLauncher {
 
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64> {
         self.runtime.hierarchy().open(cgroup).oom_kills().map_err(io::Error::other)
+    }
+
+    fn watch_oom(&self, cgroup: &Path) -> io::Result<OomWatch> {
+        self.memory.watch(&self.runtime.hierarchy().open(cgroup).path().join("memory.events"))
     }
 
     fn remove_cgroup(&self, cgroup: &Path) -> io::Result<()> {

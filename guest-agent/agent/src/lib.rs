@@ -14,6 +14,7 @@ pub mod failure;
 pub mod launcher;
 pub mod names;
 pub mod networks;
+mod oom;
 pub mod pid1;
 pub mod ports;
 pub mod power;

@@ -3,7 +3,10 @@
 use std::{fs, io, path::Path};
 
 use jiff::{SignedDuration, Timestamp};
-use linkspan_containers::top::ProcessInfo;
+use linkspan_containers::{
+    stats::{InterfaceUsage, Traffic},
+    top::ProcessInfo,
+};
 
 /// Clock ticks of /proc a second: USER_HZ, part of the kernel's interface on every processor that
 /// we run on.
@@ -87,6 +90,29 @@ fn parse(
     })
 }
 
+/// The interfaces that a process's network has, but loopback.
+pub(crate) fn interfaces(pid: u32) -> io::Result<Vec<InterfaceUsage>> {
+    Ok(parse_interfaces(&fs::read_to_string(format!("/proc/{pid}/net/dev"))?))
+}
+
+/// Two lines of headings, then a name and eight columns for each direction.
+fn parse_interfaces(text: &str) -> Vec<InterfaceUsage> {
+    let line = |line: &str| {
+        let (name, columns) = line.split_once(':')?;
+        let columns: Vec<u64> = columns.split_whitespace().map_while(|n| n.parse().ok()).collect();
+        let traffic = |from: usize| {
+            let [bytes, packets, errors, dropped] = *columns.get(from..from + 4)? else {
+                return None;
+            };
+            Some(Traffic { bytes, packets, errors, dropped })
+        };
+        let (received, sent) = (traffic(0)?, traffic(8)?);
+        Some(InterfaceUsage { name: name.trim().to_owned(), received, sent })
+    };
+    let all = text.lines().skip(2).filter_map(line);
+    all.filter(|interface| interface.name != "lo").collect()
+}
+
 /// tty_nr by its name: devices.txt of the kernel; pts have the majors from 136 on.
 fn terminal(device: i64) -> String {
     let (major, minor) = ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xfff00));
@@ -101,6 +127,18 @@ fn terminal(device: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn interfaces_are_those_that_lead_out_of_the_container() {
+        let text = "Inter-|   Receive                   |  Transmit\n \
+            face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed\n    \
+            lo:     840      10    0    0    0     0          0         0      840      10    0    0    0     0       0          0\n  \
+            eth0:  1500      12    1    2    0     0          0         0      300       4    5    6    0     0       0          0\n";
+        let found = parse_interfaces(text);
+        let received = Traffic { bytes: 1500, packets: 12, errors: 1, dropped: 2 };
+        let sent = Traffic { bytes: 300, packets: 4, errors: 5, dropped: 6 };
+        assert_eq!(found, [InterfaceUsage { name: "eth0".into(), received, sent }]);
+    }
 
     #[test]
     fn a_process_is_read_whatever_its_name() {

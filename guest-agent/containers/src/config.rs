@@ -214,6 +214,9 @@ pub struct Resolved {
     pub image_name: String,
     /// Entry point and command in one; never empty.
     pub args: Vec<String>,
+    /// How many of `args` are the entry point.
+    #[serde(default)]
+    pub entrypoint: usize,
     /// KEY=VALUE, one for each key.
     pub env: Vec<String>,
     /// Absolute.
@@ -273,6 +276,7 @@ impl Resolved {
             image_id: image.id.clone(),
             image_name: image.reference.clone(),
             args,
+            entrypoint: config.entrypoint.as_ref().unwrap_or(&image.entrypoint).len(),
             env: environment(config, image, &hostname),
             working_dir: if working_dir.is_empty() {
                 "/".into()

@@ -9,6 +9,7 @@
 //! [`change`] (rename, update).
 
 mod again;
+mod around;
 mod change;
 mod command;
 mod signals;
@@ -19,6 +20,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use linkspan_net::Endpoint;
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -32,7 +34,7 @@ use crate::{
     health::{self, Health},
     id::ContainerId,
     io::Streams,
-    launch::{ExitCode, Launched, StdioSpec, Target, TraceStep},
+    launch::{ExitCode, Launched, OomWatch, StdioSpec, Target, TraceStep},
     limits,
     mounts::{self, MountPoint},
     namespaces, network,
@@ -45,6 +47,7 @@ use crate::{
     volumes::Held,
 };
 
+pub(crate) use around::tell_network;
 pub use change::Changes;
 pub(crate) use command::Command;
 use command::Reply;
@@ -156,6 +159,10 @@ struct Run {
     _health: Option<health::Watch>,
     /// Keeps the content of its volumes of memory.
     held: Held,
+    /// None: the kernel does not tell, and its end shows it.
+    oom: Option<OomWatch>,
+    /// How many kills by the OOM killer were told.
+    oom_told: u64,
 }
 
 /// Owns a container.
@@ -225,6 +232,17 @@ enum Happening {
     Ended(i32),
     GraceOver,
     RestartDue,
+    MemoryNews,
+}
+
+/// Never, when there is no watch, or none any more.
+async fn news(watch: &mut Option<OomWatch>) {
+    if let Some(watch) = watch
+        && watch.news.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// Never, when there is no such moment.
@@ -248,6 +266,7 @@ impl Task {
                     command = self.commands.recv() => Happening::Asked(command),
                     code = &mut run.exit => Happening::Ended(code.map_or(255, |code| code.0)),
                     () = at(run.kill_at) => Happening::GraceOver,
+                    () = news(&mut run.oom) => Happening::MemoryNews,
                 },
             };
             match happening {
@@ -256,6 +275,9 @@ impl Task {
                 Happening::Asked(None) => return,
                 Happening::Ended(code) => self.ended(code).await,
                 Happening::GraceOver => self.grace_over().await,
+                Happening::MemoryNews => {
+                    self.tell_oom().await;
+                }
                 Happening::RestartDue => self.restart_due().await,
             }
         }
@@ -341,6 +363,7 @@ impl Task {
         *container.target.lock() = Some(launched.target);
         let check = container.record().resolved.health.clone();
         let health = check.as_ref().map(|_| Arc::new(Health::default()));
+        around::tell_begin(container, &self.shared);
         self.shared.tell(container, "start", []);
         self.status.send_modify(|status| {
             status.state = State::Running { pid, started_at };
@@ -357,6 +380,8 @@ impl Task {
             pumps,
             kill_at: None,
             held,
+            oom: around::watch_oom(container, &self.shared),
+            oom_told: 0,
             last: false,
             stopping: false,
             restart: None,
@@ -370,23 +395,19 @@ impl Task {
     }
 
     async fn ended(&mut self, code: i32) {
+        let oom_killed = self.tell_oom().await;
         let Some(mut run) = self.run.take() else { return };
         run.ended.send_replace(true);
         self.container.target.lock().take();
         while run.pumps.join_next().await.is_some() {}
         self.container.hub.close();
-        let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
         if namespaces::shares_pids(&self.container.record().config)
             && let Err(error) = self.kill_all().await
         {
             tracing::warn!(%error, "processes are left of a container that has ended");
         }
         let held = run.held;
-        let oom_killed = blocking(move || {
-            drop(held);
-            launcher.oom_kills(&cgroup).unwrap_or(0) > 0
-        })
-        .await;
+        blocking(move || drop(held)).await;
         let config = &self.container.record().config;
         let removes = self.remove_when_ended || config.auto_remove && run.restart.is_none();
         if removes {
@@ -407,7 +428,7 @@ impl Task {
         if published {
             self.shared.ports.withdraw(self.container.id.as_str()).await;
         }
-        self.tell_end(&exit, run.stopping);
+        self.tell_end(&exit, run.stopping, &left);
         let again = !removes && !run.last && run.restart.is_none();
         let state = self.after(exit.clone(), again.then_some(config.restart));
         self.status.send_modify(|status| {
@@ -429,13 +450,11 @@ impl Task {
         self.persist().await;
     }
 
-    fn tell_end(&self, exit: &Exit, stopped: bool) {
-        if exit.oom_killed {
-            self.shared.tell(&self.container, "oom", []);
-        }
+    fn tell_end(&self, exit: &Exit, stopped: bool, left: &[Endpoint]) {
         let ran = exit.started_at.duration_until(exit.finished_at).as_secs().to_string();
         let details = [("exitCode", exit.code.to_string()), ("execDuration", ran)];
         self.shared.tell(&self.container, "die", details);
+        around::tell_end(&self.container, &self.shared, left);
         if stopped {
             self.shared.tell(&self.container, "stop", []);
         }

@@ -13,7 +13,7 @@ use crate::{
     id::ContainerId,
     launch::ImageView,
     mounts::{MountPoint, Source, resolve::resolve},
-    names,
+    names, network,
     plan::Permissions,
     state::State,
     store::{Folder, Record},
@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub capabilities: u64,
     /// Its places in networks, while it runs.
     pub endpoints: Vec<Endpoint>,
+    /// The names of the networks that it is in, or comes into when it starts.
+    pub networks: Vec<String>,
     /// Where in the VM each of its mounts comes from; empty: from nowhere.
     pub mount_sources: Vec<PathBuf>,
 }
@@ -153,19 +155,22 @@ impl Containers {
     /// The containers that run, or all, newest first. `last`: the newest N in any state.
     ///
     /// # Errors
-    /// When a filter is not known.
+    /// When a filter names a container that there is not.
     pub fn list(
         &self,
         all: bool,
         last: Option<usize>,
         filters: &Filters,
     ) -> Result<Vec<Snapshot>, Error> {
+        let between = filters.between(|who| Ok(self.find(who)?.record().created_at))?;
         let mut found = self.snapshots();
         found.sort_by_key(|container| std::cmp::Reverse(container.record.created_at));
         // Asking for a state by name asks for all states, as with Docker.
         let any_state = all || last.is_some() || filters.names_a_state();
         found.retain(|container| {
-            (any_state || container.status.state.kind().is_live()) && filters.matches(container)
+            (any_state || container.status.state.kind().is_live())
+                && between.contains(container.record.created_at)
+                && filters.matches(container)
         });
         found.truncate(last.unwrap_or(usize::MAX));
         Ok(found)
@@ -196,13 +201,15 @@ impl Containers {
             Source::Bind { path, .. } => path.clone(),
             Source::Tmpfs(_) => PathBuf::new(),
         };
+        let endpoints = self.shared.networks.endpoints(container.id.as_str());
         Snapshot {
+            networks: network::names(container, &endpoints),
             status: container.status.borrow().clone(),
             folder: container.folder.path().into(),
             log_path: container.folder.log(),
             cgroup: container.cgroup(),
             capabilities,
-            endpoints: self.shared.networks.endpoints(container.id.as_str()),
+            endpoints,
             mount_sources: record.resolved.mounts.iter().map(source).collect(),
             record,
         }

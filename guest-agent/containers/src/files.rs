@@ -19,13 +19,14 @@ use std::{
 
 pub use linkspan_files::changes::{Change, Kind as ChangeKind};
 use linkspan_files::{Archive, Folder, Leaf, Node, changes::changes};
-use linkspan_images::{CommitOptions, Limits, copy_in};
+use linkspan_images::{CommitOptions, Healthcheck as ImageHealth, Limits, copy_in};
 use linkspan_runtime::plan::Look;
 use nix::{fcntl::OFlag, sys::stat::Mode};
 
 use crate::{
     Containers, Error, Shared,
     container::{Container, blocking},
+    health::Healthcheck,
     mounts::{self, MountPoint, Source},
     plan, state,
 };
@@ -91,6 +92,7 @@ impl Containers {
         out: impl Write + Send + 'static,
     ) -> Result<(), Error> {
         let container = who.to_owned();
+        self.tell_path(who, "archive-path", &what.path)?;
         self.with_root(who, move |root| {
             let folder_wanted = asserts_folder(&what.path);
             let path = Path::new(&what.path);
@@ -120,6 +122,7 @@ impl Containers {
         keep_owner: bool,
         archive: impl Read + Send + 'static,
     ) -> Result<(), Error> {
+        self.tell_path(who, "extract-to-dir", path)?;
         let (container, path) = (who.to_owned(), PathBuf::from(path));
         self.with_root(who, move |root| {
             let folder = match tree(root)?.find(&path, true)? {
@@ -155,6 +158,7 @@ impl Containers {
     /// When there is no such container, or nobody takes the archive any more.
     pub async fn export(&self, who: &str, out: impl Write + Send + 'static) -> Result<(), Error> {
         let container = self.find(who)?;
+        self.shared.tell(&container, "export", []);
         blocking(move || {
             let mut layers = container.record().resolved.layers.clone();
             layers.push(container.folder.path().join("upper"));
@@ -183,6 +187,12 @@ impl Containers {
             working_dir: config.working_dir.clone(),
             stop_signal: config.stop_signal.clone(),
             labels: config.labels.clone(),
+            health: config
+                .health
+                .as_ref()
+                .map(|asked| probe(asked, record.resolved.health.as_ref())),
+            exposed_ports: record.resolved.exposed.iter().map(ToString::to_string).collect(),
+            volumes: record.resolved.mounts.iter().filter_map(anonymous_path).collect(),
             ..CommitOptions::default()
         };
         Ok((record.resolved.image_id.clone(), options))
@@ -214,6 +224,19 @@ impl Containers {
         .await
     }
 
+    fn tell_path(&self, who: &str, action: &str, path: &str) -> Result<(), Error> {
+        self.shared.tell(&*self.find(who)?, action, [("path", path.to_owned())]);
+        Ok(())
+    }
+
+    /// An image was made of a container.
+    pub fn committed(&self, who: &str, image: &str, message: &str) {
+        // It may have been removed at the last moment; the image is there all the same.
+        let Ok(container) = self.find(who) else { return };
+        let details = [("comment", message.to_owned()), ("imageID", image.to_owned())];
+        self.shared.tell(&container, "commit", details);
+    }
+
     /// Gives `work` the root of a container as its processes see it.
     async fn with_root<T: Send + 'static>(
         &self,
@@ -239,6 +262,25 @@ impl Containers {
         })
         .await
     }
+}
+
+/// The probe of a container that has one of its own, as images have it.
+fn probe(asked: &Healthcheck, resolved: Option<&Healthcheck>) -> ImageHealth {
+    // Without one, it was switched off.
+    let check = resolved.unwrap_or(asked);
+    ImageHealth {
+        test: check.test.clone(),
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    }
+}
+
+/// Where a volume is mounted that nobody gave a name.
+fn anonymous_path(mount: &MountPoint) -> Option<String> {
+    mount.anonymous_volume().map(|_| mount.destination.display().to_string())
 }
 
 /// The processes of a container stand still while it lives.

@@ -15,13 +15,13 @@ use std::{
 pub use linkspan_runtime::launch::Network;
 use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process, Resources};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     error::{ImageError, LaunchError},
     health::Healthcheck,
     signal::Signal,
-    stats::Usage,
+    stats::{InterfaceUsage, Usage},
     top::ProcessInfo,
 };
 
@@ -172,6 +172,12 @@ pub trait Launcher: Send + Sync + 'static {
     /// When there is no such cgroup, or a file cannot be read.
     fn usage(&self, cgroup: &Path) -> io::Result<Usage>;
 
+    /// What the interfaces of a process's network have carried, without loopback.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    fn interfaces(&self, target: &Target) -> io::Result<Vec<InterfaceUsage>>;
+
     /// The processes of a cgroup, by pid.
     ///
     /// # Errors
@@ -195,6 +201,12 @@ pub trait Launcher: Send + Sync + 'static {
     /// When the file cannot be read.
     fn oom_kills(&self, cgroup: &Path) -> io::Result<u64>;
 
+    /// Tells when the OOM killer may have ended a process of this cgroup, as it happens.
+    ///
+    /// # Errors
+    /// When the kernel cannot tell.
+    fn watch_oom(&self, cgroup: &Path) -> io::Result<OomWatch>;
+
     /// Removes a cgroup without processes; waits a short while for the last to be gone. Succeeds
     /// when there is none.
     ///
@@ -213,6 +225,14 @@ pub trait Launcher: Send + Sync + 'static {
     /// # Errors
     /// As ioctl(TIOCSWINSZ).
     fn resize(&self, terminal: &OwnedFd, rows: u16, columns: u16) -> io::Result<()>;
+}
+
+/// News of a cgroup's memory, until it is dropped.
+pub struct OomWatch {
+    /// Changes whenever [`Launcher::oom_kills`] may have.
+    pub news: watch::Receiver<()>,
+    /// Ends the watch.
+    pub guard: Box<dyn Send + Sync>,
 }
 
 /// Files of a container that are mounted only to be worked with.

@@ -36,6 +36,7 @@ mod prune;
 pub mod restart;
 pub mod session;
 pub mod signal;
+pub mod size;
 pub mod state;
 pub mod stats;
 pub mod store;
@@ -216,6 +217,8 @@ impl Containers {
     /// When the folder cannot be read.
     pub fn open(setup: Setup) -> Result<Self, Error> {
         let found = store::load(&setup.root)?;
+        let events = Events::default();
+        setup.volumes.tell_to(&events);
         let shared = Arc::new(Shared {
             root: setup.root,
             launcher: setup.launcher,
@@ -227,7 +230,7 @@ impl Containers {
             table: Mutex::default(),
             filters: Mutex::default(),
             on_removed: setup.on_removed,
-            events: Events::default(),
+            events,
             at_boot: Mutex::default(),
         });
         for (record, saved) in found {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Containers, Error, Shared,
     config::Config,
-    container::{Container, blocking},
+    container::{Container, blocking, tell_network},
     error::{LaunchError, LaunchKind},
     launch::{Network as LaunchNetwork, Target},
     state::Kind,
@@ -371,6 +371,16 @@ fn remember(container: &Container, endpoints: Vec<EndpointSpec>) -> Result<(), E
         .map_err(Error::file("write", &path))
 }
 
+/// The names of the networks that a container is in, or comes into when it starts.
+pub(crate) fn names(container: &Container, places: &[Endpoint]) -> Vec<String> {
+    if !places.is_empty() {
+        return places.iter().map(|place| place.network.clone()).collect();
+    }
+    // What cannot be read is said when it starts.
+    let wanted = wanted(container).unwrap_or_default().into_iter().map(|place| place.network);
+    wanted.filter(|network| !network.starts_with(CONTAINER)).collect()
+}
+
 impl Containers {
     /// Where a container that runs is reached from the VM: in the network of its default route,
     /// else in the first one; IPv4 before IPv6.
@@ -449,6 +459,10 @@ fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Re
             undo(container, shared, &spec.network);
         }
         plugged?;
+        let mine = shared.networks.endpoints(id);
+        if let Some(endpoint) = mine.iter().find(|endpoint| endpoint.network == spec.network) {
+            tell_network(shared, "connect", endpoint);
+        }
     }
     all.push(spec);
     remember(container, all)
@@ -493,7 +507,11 @@ fn disconnect(container: &Container, shared: &Shared, network: &str) -> Result<(
     if runs(container) {
         let namespace = namespace(container, shared)?;
         let id = container.id.as_str();
+        let mine = shared.networks.endpoints(id);
         shared.networks.disconnect(id, &name, namespace.as_fd())?;
+        if let Some(endpoint) = mine.iter().find(|endpoint| endpoint.network == name) {
+            tell_network(shared, "disconnect", endpoint);
+        }
         write_files(container, shared)?;
     }
     if all.is_empty() {

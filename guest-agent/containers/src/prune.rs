@@ -1,14 +1,12 @@
 //! `container prune`: removes what does not run.
 
-use std::{os::unix::fs::MetadataExt as _, path::Path};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{
-    Containers, Error, Snapshot, container::blocking, filter::label_matches, id::ContainerId,
-};
+use crate::{Containers, Error, container::blocking, filter::label_matches, id::ContainerId, size};
 
-/// `container prune --filter`: all must match.
+/// `--filter` of `container prune` and of `image prune`: all must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneFilters(Vec<Filter>);
 
@@ -25,7 +23,7 @@ enum Filter {
 pub struct Pruned {
     /// The containers.
     pub ids: Vec<ContainerId>,
-    /// Bytes on the data disk.
+    /// Bytes that they had written.
     pub bytes: u64,
 }
 
@@ -55,10 +53,11 @@ impl PruneFilters {
         filters.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    fn matches(&self, container: &Snapshot) -> bool {
-        let labels = &container.record.resolved.labels;
+    /// Whether something that was made then and has these labels is meant.
+    #[must_use]
+    pub fn matches(&self, created_at: Timestamp, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|filter| match filter {
-            Filter::Until(when) => container.record.created_at < *when,
+            Filter::Until(when) => created_at < *when,
             Filter::Label(label) => label_matches(labels, label),
             Filter::NotLabel(label) => !label_matches(labels, label),
         })
@@ -82,11 +81,13 @@ impl Containers {
     pub async fn prune(&self, filters: &PruneFilters) -> Pruned {
         let mut pruned = Pruned::default();
         for container in self.snapshots() {
-            if container.status.state.kind().is_live() || !filters.matches(&container) {
+            let record = &container.record;
+            let meant = filters.matches(record.created_at, &record.resolved.labels);
+            if container.status.state.kind().is_live() || !meant {
                 continue;
             }
-            let folder = container.folder.clone();
-            let bytes = blocking(move || used(&folder)).await;
+            let layer = container.folder.join("upper");
+            let bytes = blocking(move || size::of_files(&layer)).await;
             match self.remove(container.record.id.as_str(), false, true).await {
                 Ok(id) => {
                     pruned.ids.push(id);
@@ -100,23 +101,6 @@ impl Containers {
         self.events().publish("container", "prune", "", attributes);
         pruned
     }
-}
-
-/// Bytes on disk under a folder. What cannot be read counts nothing.
-fn used(folder: &Path) -> u64 {
-    let mut total = 0;
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            // Of the entry itself: a link is not followed.
-            let Ok(metadata) = entry.metadata() else { continue };
-            total += metadata.blocks() * 512;
-            if metadata.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    total
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Containers, Error, container::blocking, id::ContainerId};
+use crate::{Containers, Error, container::blocking, id::ContainerId, network::Mode};
 
 /// From one sample to the next.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -33,6 +33,30 @@ pub struct Usage {
     pub block_written: u64,
 }
 
+/// What an interface has carried since it was made (proc_pid_net(5), dev).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InterfaceUsage {
+    /// `eth0`
+    pub name: String,
+    /// To the container.
+    pub received: Traffic,
+    /// From the container.
+    pub sent: Traffic,
+}
+
+/// One direction of an interface.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Packets that were damaged.
+    pub errors: u64,
+    /// Packets that were given up.
+    pub dropped: u64,
+}
+
 /// One container at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -44,6 +68,8 @@ pub struct Sample {
     pub time: Timestamp,
     /// None: it has no processes.
     pub usage: Option<Usage>,
+    /// Of its network; none where that is the machine's.
+    pub interfaces: Vec<InterfaceUsage>,
     /// Of one processor since the sample before: 100 is a whole one. 0 in the first sample.
     pub cpu_percent: f64,
 }
@@ -88,19 +114,30 @@ impl Stats {
         for container in chosen {
             let time = Timestamp::now();
             let launcher = self.containers.shared.launcher.clone();
-            let runs = container.status.borrow().state.process().is_some();
-            let cgroup = container.cgroup();
-            // Not there any more: it has just ended.
-            let usage = match runs {
-                true => blocking(move || launcher.usage(&cgroup)).await.ok(),
-                false => None,
-            };
+            let target = container.target.lock().clone();
+            let own_network = container.record().config.network.mode() != Mode::Host;
+            // What is not there any more has just ended.
+            let measured = blocking(move || {
+                let target = target?;
+                let usage = launcher.usage(&target.cgroup).ok()?;
+                let interfaces = own_network.then(|| launcher.interfaces(&target).ok()).flatten();
+                Some((usage, interfaces.unwrap_or_default()))
+            });
+            let (usage, interfaces) = measured.await.unzip();
             let id = container.id.clone();
             let before = self.before.get(&id);
             let cpu_percent =
                 usage.zip(before).map_or(0.0, |(usage, before)| cpu_percent(*before, usage));
             seen.extend(usage.map(|usage| (id.clone(), usage)));
-            samples.push(Sample { id, name: container.name(), time, usage, cpu_percent });
+            let interfaces = interfaces.unwrap_or_default();
+            samples.push(Sample {
+                id,
+                name: container.name(),
+                time,
+                usage,
+                interfaces,
+                cpu_percent,
+            });
         }
         self.before = seen;
         samples

@@ -48,6 +48,7 @@ impl Containers {
         }
         let container = self.find(who)?;
         container.permit(Action::Top)?;
+        self.shared.tell(&container, "top", []);
         let (launcher, cgroup) = (self.shared.launcher.clone(), container.cgroup());
         let found = blocking(move || launcher.processes(&cgroup)).await;
         let found = found.map_err(|source| Error::Process {

@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
+    sync::OnceLock,
 };
 
 use jiff::Timestamp;
@@ -34,8 +35,10 @@ pub use filter::Filters;
 pub use hold::Held;
 
 use crate::{
+    events::Events,
     id::ContainerId,
     mounts::{SHARES, SharedPath},
+    size,
 };
 use local::Local;
 
@@ -89,6 +92,8 @@ pub struct NewVolume {
 pub struct Volumes {
     root: PathBuf,
     table: Mutex<Table>,
+    /// Where what happens is told, once that is known.
+    events: OnceLock<Events>,
 }
 
 #[derive(Default)]
@@ -124,7 +129,21 @@ impl Volumes {
     /// When the folder cannot be read. A volume that cannot be read is left alone and warned of.
     pub fn open(root: PathBuf) -> Result<Self> {
         let volumes = store::load(&root)?;
-        Ok(Self { root, table: Mutex::new(Table { volumes, ..Table::default() }) })
+        let table = Mutex::new(Table { volumes, ..Table::default() });
+        Ok(Self { root, table, events: OnceLock::new() })
+    }
+
+    /// From now on, what happens to volumes is told there.
+    pub(crate) fn tell_to(&self, events: &Events) {
+        // Only a second set of containers could have been first.
+        let _ = self.events.set(events.clone());
+    }
+
+    fn tell(&self, action: &str, volume: &str, details: [(&str, String); 1]) {
+        if let Some(events) = self.events.get() {
+            let details = details.map(|(key, value)| (key.to_owned(), value));
+            events.publish("volume", action, volume, details.into());
+        }
     }
 
     /// Makes a volume, or finds the one of this name.
@@ -175,6 +194,7 @@ impl Volumes {
                 let volume = Volume { name, options, labels, created_at, made_for };
                 store::create(&self.root, &volume)?;
                 table.volumes.insert(volume.name.clone(), volume.clone());
+                self.tell("create", &volume.name, [("driver", DRIVER.into())]);
                 volume
             }
         };
@@ -237,6 +257,26 @@ impl Volumes {
         table.volumes.values().filter(wanted).cloned().collect()
     }
 
+    /// Every volume by name, its bytes and how many containers have it. Those that are elsewhere
+    /// (bind) or of memory (tmpfs) are not measured.
+    #[must_use]
+    pub fn usage(&self) -> Vec<(Volume, Option<u64>, usize)> {
+        let known: Vec<(Volume, usize)> = {
+            let table = self.table.lock();
+            let users = |name: &String| table.users.get(name).map_or(0, BTreeSet::len);
+            table.volumes.values().map(|volume| (volume.clone(), users(&volume.name))).collect()
+        };
+        let measure = |volume: &Volume| {
+            let own = matches!(Local::parse(&volume.options), Ok(Local::Folder));
+            own.then(|| size::of_files(&store::content(&self.root, &volume.name)))
+        };
+        let measured = known.into_iter().map(|(volume, users)| {
+            let bytes = measure(&volume);
+            (volume, bytes, users)
+        });
+        measured.collect()
+    }
+
     /// Removes a volume. With `force`, there need not be one.
     ///
     /// # Errors
@@ -268,15 +308,17 @@ impl Volumes {
             .collect();
         let mut bytes = 0;
         for name in &unused {
-            bytes += store::size(&store::content(&self.root, name));
+            bytes += size::of_files(&store::content(&self.root, name));
             self.delete(&mut table, name)?;
         }
+        self.tell("prune", "", [("reclaimed", bytes.to_string())]);
         Ok((unused, bytes))
     }
 
     fn delete(&self, table: &mut Table, name: &str) -> Result<()> {
         store::remove(&self.root, name)?;
         table.volumes.remove(name);
+        self.tell("destroy", name, [("driver", DRIVER.into())]);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Dockerfile instructions that change a configuration (Dockerfile reference; the parsing of words
 //! is that of buildkit's `dockerfile/shell/lex.go` and `parser/line_parsers.go`).
 
+mod health;
 mod words;
 
 use crate::config::{Empty, Section};
@@ -8,7 +9,8 @@ use crate::error::{Error, Result};
 
 use words::{expand, pairs, split};
 
-const KNOWN: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR";
+const KNOWN: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, \
+                     VOLUME, WORKDIR";
 /// Ports of one instruction: a range of all of them is a mistake.
 const MAX_PORTS: usize = 65_535;
 
@@ -41,8 +43,10 @@ fn apply_line(section: &mut Section, line: &str) -> Result<(), String> {
         rest => expand(rest),
     };
     match instruction.as_str() {
-        "CMD" => section.cmd = command(rest)?,
-        "ENTRYPOINT" => section.entrypoint = command(rest)?,
+        "CMD" => section.cmd = command(rest, &section.shell)?,
+        "ENTRYPOINT" => section.entrypoint = command(rest, &section.shell)?,
+        "HEALTHCHECK" => section.healthcheck = Some((&health::parse(rest)?).into()),
+        "ONBUILD" => section.on_build.push(trigger(rest)?),
         "ENV" => {
             for (key, value) in pairs(rest, &env)? {
                 set_env(&mut section.env, &key, &value);
@@ -81,15 +85,28 @@ fn apply_line(section: &mut Section, line: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The JSON form as it is; anything else goes to the shell.
-fn command(rest: &str) -> Result<Vec<String>, String> {
+/// An instruction for whoever builds on the image.
+fn trigger(rest: &str) -> Result<String, String> {
+    let instruction = rest.split_whitespace().next().ok_or("ONBUILD needs an instruction")?;
+    match instruction.to_ascii_uppercase().as_str() {
+        other @ ("ONBUILD" | "FROM" | "MAINTAINER") => {
+            Err(format!("{other} is not allowed as an ONBUILD trigger"))
+        }
+        _ => Ok(rest.to_owned()),
+    }
+}
+
+/// The JSON form as it is; anything else goes to the shell: the image's, where it has one.
+fn command(rest: &str, shell: &[String]) -> Result<Vec<String>, String> {
     if let Some(list) = json_list(rest) {
         return Ok(list);
     }
     if rest.is_empty() {
         return Err("it needs a command".to_owned());
     }
-    Ok(vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()])
+    let default = ["/bin/sh".to_owned(), "-c".to_owned()];
+    let shell = if shell.is_empty() { &default } else { shell };
+    Ok(shell.iter().cloned().chain([rest.to_owned()]).collect())
 }
 
 /// A JSON list of strings. What looks like one and is none is words, as Docker has it.
@@ -248,6 +265,14 @@ mod tests {
             ("ENV A=${B", "closing"),
             ("LABEL a='x", "closing"),
             ("CMD", "needs a command"),
+            ("HEALTHCHECK", "NONE or CMD"),
+            ("HEALTHCHECK NONE now", "takes nothing more"),
+            ("HEALTHCHECK --interval=1 CMD x", "`1` is not a span"),
+            ("HEALTHCHECK --interval=1us CMD x", "less than 1ms"),
+            ("HEALTHCHECK --often CMD x", "no option `--often`"),
+            ("HEALTHCHECK CMD", "needs a command"),
+            ("ONBUILD", "needs an instruction"),
+            ("ONBUILD ONBUILD RUN x", "not allowed"),
             (r#"VOLUME [""]"#, "needs a path"),
         ] {
             match apply(&[change.to_owned()]) {

@@ -1,7 +1,7 @@
 //! A container's changes on top of its image become an image.
 
 use crate::changes::{apply_to, set_env};
-use crate::config::{ConfigFile, History, Section};
+use crate::config::{ConfigFile, Empty, Healthcheck, History, Section};
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
@@ -33,6 +33,12 @@ pub struct CommitOptions {
     pub stop_signal: String,
     /// Beside the image's.
     pub labels: std::collections::BTreeMap<String, String>,
+    /// None: the image's.
+    pub health: Option<Healthcheck>,
+    /// `80/tcp`, beside the image's.
+    pub exposed_ports: Vec<String>,
+    /// Paths that got an anonymous volume, beside the image's.
+    pub volumes: Vec<String>,
     /// Dockerfile instructions, as in [`crate::ImportOptions`]; they have the last word.
     pub changes: Vec<String>,
 }
@@ -106,6 +112,12 @@ fn container(mut section: Section, options: &CommitOptions) -> Section {
     set(&mut section.working_dir, &options.working_dir);
     set(&mut section.stop_signal, &options.stop_signal);
     section.labels.extend(options.labels.clone());
+    if let Some(health) = &options.health {
+        section.healthcheck = Some(health.into());
+    }
+    let set = |names: &[String]| names.iter().map(|name| (name.clone(), Empty {})).collect();
+    section.exposed_ports.extend::<std::collections::BTreeMap<_, _>>(set(&options.exposed_ports));
+    section.volumes.extend::<std::collections::BTreeMap<_, _>>(set(&options.volumes));
     section
 }
 
@@ -141,6 +153,48 @@ mod tests {
         assert_eq!(image.config.rootfs.diff_ids, [Digest::of(b"layer")]);
         let history = image.config.history();
         assert_eq!((history.len(), &*history[1].comment, &*history[1].author), (2, "second", "me"));
+    }
+
+    #[test]
+    fn what_nobody_changes_stays_as_the_image_had_it() {
+        let config = r#"{"Cmd":["sh"],"Volumes":{"/v":{}},"WorkingDir":"/w","StopSignal":"SIGQUIT",
+            "Healthcheck":{"Test":["CMD","true"],"Interval":5000000000,"Retries":2},
+            "OnBuild":["RUN x"],"Shell":["/bin/ash","-c"],"ArgsEscaped":true}"#;
+        let parent = format!(r#"{{"rootfs":{{}},"config":{config}}}"#);
+        let parent = ConfigFile::parse(parent.as_bytes(), "config").unwrap();
+        let image = Plan::new(parent, &CommitOptions::default()).unwrap();
+        let made: serde_json::Value =
+            serde_json::from_slice(&image.finish(Digest::of(b"layer")).unwrap().config_json)
+                .unwrap();
+        assert_eq!(made["config"], serde_json::from_str::<serde_json::Value>(config).unwrap());
+    }
+
+    #[test]
+    fn the_containers_probe_ports_and_volumes_go_with_it_and_changes_add_theirs() {
+        let parent = r#"{"rootfs":{},"config":{"Shell":["/bin/ash","-c"],"Volumes":{"/v":{}}}}"#;
+        let parent = ConfigFile::parse(parent.as_bytes(), "config").unwrap();
+        let options = CommitOptions {
+            health: Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() }),
+            exposed_ports: vec!["80/tcp".into()],
+            volumes: vec!["/data".into()],
+            changes: vec!["CMD serve".into(), "ONBUILD RUN make".into()],
+            ..CommitOptions::default()
+        };
+        let image = Plan::new(parent, &options).unwrap().finish(Digest::of(b"layer")).unwrap();
+        let exec = image.config.exec();
+        assert_eq!(exec.healthcheck.map(|check| check.test), Some(vec!["NONE".to_owned()]));
+        assert_eq!(
+            (exec.exposed_ports, exec.volumes),
+            (vec!["80/tcp".into()], vec!["/data".into(), "/v".into()])
+        );
+        assert_eq!(exec.cmd, ["/bin/ash", "-c", "serve"]);
+        assert_eq!(image.config.config.on_build, ["RUN make"]);
+        let options =
+            CommitOptions { changes: vec!["HEALTHCHECK --interval=5s CMD true".into()], ..options };
+        let parent = ConfigFile::parse(br#"{"rootfs":{}}"#, "config").unwrap();
+        let image = Plan::new(parent, &options).unwrap().finish(Digest::of(b"layer")).unwrap();
+        let check = image.config.exec().healthcheck.unwrap();
+        assert_eq!(check.test, ["CMD-SHELL", "true"]);
     }
 
     #[test]

@@ -113,6 +113,13 @@ pub(crate) struct Section {
     pub(crate) stop_signal: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) healthcheck: Option<HealthSection>,
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) on_build: Vec<String>,
+    #[serde(default, deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shell: Vec<String>,
+    /// What we have no use for, so that an image that is made of this one keeps it.
+    #[serde(flatten)]
+    pub(crate) others: BTreeMap<String, serde_json::Value>,
 }
 
 /// The `Healthcheck` object (moby/docker-image-spec). Spans are nanoseconds.
@@ -137,6 +144,20 @@ pub(crate) struct HealthSection {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &i64) -> bool {
     *number == 0
+}
+
+impl From<&Healthcheck> for HealthSection {
+    fn from(check: &Healthcheck) -> Self {
+        let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        Self {
+            test: check.test.clone(),
+            interval: nanos(check.interval),
+            timeout: nanos(check.timeout),
+            start_period: nanos(check.start_period),
+            start_interval: nanos(check.start_interval),
+            retries: check.retries.into(),
+        }
+    }
 }
 
 impl HealthSection {

@@ -51,7 +51,7 @@ pub use import::ImportOptions;
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
-    ContainerUse, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options, Phase,
-    Progress, RemoveOptions, Removed, Store, Usage,
+    ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options,
+    Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
 };
 pub use unpack::{Limits, copy_in};

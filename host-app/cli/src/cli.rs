@@ -7,12 +7,12 @@ use clap::{
 use crate::args::refused;
 use crate::commands::{
     attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
-    events::Events, exec::Exec, export::Export, images::Images, import::Import, info::Info,
-    inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs, machine::MachineCommand,
-    man::Man, network::NetworkCommand, pause::Pause, port::Port, prune::Prune, ps::Ps,
-    rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run, start::Start, stats::Stats,
-    stop::Stop, system::System, tag::Tag, top::Top, tour::Tour, unpause::Unpause, update::Update,
-    version::Version, volume::VolumeCommand, wait::Wait,
+    events::Events, exec::Exec, export::Export, image_prune::ImagePrune, images::Images,
+    import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
+    machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause, port::Port,
+    prune::Prune, ps::Ps, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run,
+    start::Start, stats::Stats, stop::Stop, system::System, tag::Tag, top::Top, tour::Tour,
+    unpause::Unpause, update::Update, version::Version, volume::VolumeCommand, wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -129,6 +129,7 @@ pub(crate) enum ImageVerb {
     Load(Load),
     Import(Import),
     Inspect(Inspect),
+    Prune(ImagePrune),
 }
 
 /// The groups of the top-level help.
@@ -273,6 +274,7 @@ impl ImageVerb {
             Self::Load(verb) => verb.run(context).await,
             Self::Import(verb) => verb.run(context).await,
             Self::Inspect(verb) => verb.only(inspect::Kind::Image).run(context).await,
+            Self::Prune(verb) => verb.run(context).await,
         }
     }
 }

@@ -10,7 +10,7 @@ use linkspan_proto::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
         event_service_client::EventServiceClient, file_service_client::FileServiceClient,
         image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
-        volume_service_client::VolumeServiceClient,
+        system_service_client::SystemServiceClient, volume_service_client::VolumeServiceClient,
     },
 };
 use tonic::{
@@ -36,6 +36,8 @@ pub type ImageCalls = ImageServiceClient<Wire>;
 pub type NetworkCalls = NetworkServiceClient<Wire>;
 /// `linkspan.v1.FileService` of one machine.
 pub type FileCalls = FileServiceClient<Wire>;
+/// `linkspan.v1.SystemService` of one machine.
+pub type SystemCalls = SystemServiceClient<Wire>;
 /// `linkspan.v1.VolumeService` of one machine.
 pub type VolumeCalls = VolumeServiceClient<Wire>;
 /// `linkspan.v1.AgentService` of one machine.
@@ -115,6 +117,10 @@ pub(crate) fn networks(channel: Channel, machine: Option<&str>) -> NetworkCalls 
 
 pub(crate) fn files(channel: Channel, machine: Option<&str>) -> FileCalls {
     limits!(FileServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn system(channel: Channel, machine: Option<&str>) -> SystemCalls {
+    limits!(SystemServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn volumes(channel: Channel, machine: Option<&str>) -> VolumeCalls {

@@ -22,7 +22,7 @@ mod upload;
 
 pub use calls::{
     AgentCalls, ContainerCalls, EventCalls, FileCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES,
-    MachineCalls, NetworkCalls, Tag, VolumeCalls, Wire,
+    MachineCalls, NetworkCalls, SystemCalls, Tag, VolumeCalls, Wire,
 };
 pub use linkspan_proto::{REQUEST_ID_KEY, error::Failure};
 pub use upload::new_stream_id;
@@ -268,6 +268,13 @@ impl Client {
     #[must_use]
     pub fn files(&self, machine: Option<&str>) -> FileCalls {
         calls::files(self.channel.clone(), machine)
+    }
+
+    /// Calls on what concerns a machine's images, containers and volumes together (`None`: the
+    /// default machine's), which is started first.
+    #[must_use]
+    pub fn system(&self, machine: Option<&str>) -> SystemCalls {
+        calls::system(self.channel.clone(), machine)
     }
 
     /// Calls on the volumes of a machine (`None`: the default one), which is started first.

@@ -111,19 +111,28 @@ impl ContainerService for Face {
         let filters = Filters::parse(&request.filters).map_err(refuse)?;
         let last = (request.last > 0).then_some(request.last as usize);
         let found = self.0.containers.list(request.all, last, &filters).map_err(refuse)?;
-        Ok(Response::new(wire::ListContainersResponse {
-            containers: found.iter().map(convert::summary).collect(),
-        }))
+        let mut containers: Vec<_> = found.iter().map(convert::summary).collect();
+        if request.size {
+            for (summary, container) in containers.iter_mut().zip(&found) {
+                summary.size = convert::size(&self.0, container).await;
+            }
+        }
+        Ok(Response::new(wire::ListContainersResponse { containers }))
     }
 
     async fn inspect(
         &self,
         request: Request<wire::InspectContainerRequest>,
     ) -> Answer<wire::InspectContainerResponse> {
-        let found = self.0.containers.inspect(&request.into_inner().container).map_err(refuse)?;
-        Ok(Response::new(wire::InspectContainerResponse {
-            container: Some(convert::detail(&found)),
-        }))
+        let request = request.into_inner();
+        let found = self.0.containers.inspect(&request.container).map_err(refuse)?;
+        let mut detail = convert::detail(&found);
+        if let Some(summary) = &mut detail.summary
+            && request.size
+        {
+            summary.size = convert::size(&self.0, &found).await;
+        }
+        Ok(Response::new(wire::InspectContainerResponse { container: Some(detail) }))
     }
 
     async fn wait(

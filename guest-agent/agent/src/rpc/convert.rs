@@ -10,11 +10,11 @@ use linkspan_containers::{
     health::{Health, Healthcheck, ProbeResult},
     restart::RestartPolicy,
     state::{Kind, State},
-    stats::Sample,
+    stats::{InterfaceUsage, Sample},
 };
 use linkspan_proto::{error::Failure, v1 as wire};
 
-use super::{mounts, networks, ports};
+use super::{Guest, mounts, networks, ports};
 use crate::failure;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
@@ -116,8 +116,24 @@ pub(super) fn sample(sample: Sample) -> wire::ContainerStats {
             pids_limit: usage.pids_limit,
             block_read_bytes: usage.block_read,
             block_written_bytes: usage.block_written,
+            interfaces: sample.interfaces.iter().map(interface).collect(),
         }),
         cpu_percent: sample.cpu_percent,
+    }
+}
+
+fn interface(interface: &InterfaceUsage) -> wire::InterfaceUsage {
+    let (received, sent) = (interface.received, interface.sent);
+    wire::InterfaceUsage {
+        name: interface.name.clone(),
+        received_bytes: received.bytes,
+        received_packets: received.packets,
+        received_errors: received.errors,
+        received_dropped: received.dropped,
+        sent_bytes: sent.bytes,
+        sent_packets: sent.packets,
+        sent_errors: sent.errors,
+        sent_dropped: sent.dropped,
     }
 }
 
@@ -345,13 +361,27 @@ pub(super) fn summary(container: &Snapshot) -> wire::ContainerSummary {
         health: container.status.health.as_ref().map_or("", |h| h.status.word()).into(),
         ports: container.status.ports.iter().map(ports::published_to_wire).collect(),
         exposed_ports: record.resolved.exposed.iter().map(ToString::to_string).collect(),
+        mounts: mounts::points(container),
+        networks: container.networks.clone(),
+        size: None,
     }
+}
+
+/// What a container takes; None: it has just been removed.
+pub(super) async fn size(guest: &Guest, container: &Snapshot) -> Option<wire::ContainerSize> {
+    let record = &container.record;
+    let rw_bytes = guest.containers.written(record.id.as_str()).await.ok()?;
+    let root_fs_bytes = rw_bytes + guest.images.layers_bytes(&record.resolved.diff_ids);
+    Some(wire::ContainerSize { rw_bytes, root_fs_bytes })
 }
 
 pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
     let (record, state) = (&container.record, &container.status.state);
     let resolved = &record.resolved;
     let exit = state.exit();
+    let file = |name: &str| container.folder.join(name).display().to_string();
+    let (entrypoint, command) =
+        resolved.args.split_at(resolved.entrypoint.min(resolved.args.len()));
     wire::ContainerDetail {
         summary: Some(summary(container)),
         config: Some(config_to_wire(&record.config)),
@@ -391,5 +421,11 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
         health: container.status.health.as_deref().map(health_to_wire),
         healthcheck: resolved.health.as_ref().map(healthcheck_to_wire),
         mounts: mounts::points(container),
+        hostname_path: file("hostname"),
+        hosts_path: file("hosts"),
+        resolv_conf_path: file("resolv.conf"),
+        rootfs_lower_dirs: resolved.layers.iter().map(|path| path.display().to_string()).collect(),
+        entrypoint: entrypoint.to_vec(),
+        command: command.to_vec(),
     }
 }

@@ -137,7 +137,7 @@ impl FileService for Face {
             self.0.containers.commit_options(&request.container).map_err(refuse)?;
         options.reference = Some(request.reference).filter(|reference| !reference.is_empty());
         options.author = request.author;
-        options.message = request.message;
+        options.message.clone_from(&request.message);
         options.changes = request.changes;
         let pipe = |error: std::io::Error| {
             Failure::new(ErrorCode::Internal, format!("cannot make a pipe: {error}"))
@@ -167,6 +167,8 @@ impl FileService for Face {
             }
             (_, Err(error)) => return Err(refuse(error)),
         };
+        let id = image.id.to_string();
+        self.0.containers.committed(&request.container, &id, &request.message);
         Ok(Response::new(wire::CommitContainerResponse { id: image.id.to_string() }))
     }
 }

@@ -1,10 +1,16 @@
 //! `linkspan.v1.ImageService`.
 
-use std::{collections::HashMap, pin::Pin};
+use std::{
+    collections::{BTreeMap, HashMap},
+    pin::Pin,
+};
 
 use futures::Stream;
+use jiff::Timestamp;
+use linkspan_containers::{Containers, PruneFilters, events::Events};
 use linkspan_images::{
-    ContainerUse, ImageDetail, ImageSummary, ImportOptions, ListFilter, RemoveOptions, Store,
+    ContainerUse, ImageDetail, ImageId, ImageSummary, ImportOptions, ListFilter, RemoveOptions,
+    Removed, Store,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -15,7 +21,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::SyncIoBridge;
 use tonic::{Request, Response, Status};
 
-use super::{Guest, blocking};
+use super::{Guest, blocking, containers::refuse};
 use crate::failure::of_store;
 
 /// The service.
@@ -33,13 +39,57 @@ impl Face {
         blocking(move || work(&store).map_err(|error| of_store(&error))).await
     }
 
-    /// How many containers each image has.
     fn uses(&self) -> HashMap<String, u32> {
-        let mut uses = HashMap::new();
-        for (image, _, _) in self.0.containers.images_in_use() {
-            *uses.entry(image).or_default() += 1;
+        uses(&self.0.containers)
+    }
+
+    /// An image that has a new name is told of with its labels, as Docker does.
+    async fn tell_of(&self, action: &'static str, id: String, name: String) {
+        let looked = id.clone();
+        let image = self.with_store(move |store| store.inspect(&looked)).await;
+        // One that has just been removed has no labels any more.
+        let labels = image.map(|image| image.summary.labels).unwrap_or_default();
+        tell(self.0.containers.events(), action, &id, labels, name);
+    }
+}
+
+/// How many containers each image has.
+pub(super) fn uses(containers: &Containers) -> HashMap<String, u32> {
+    let mut uses = HashMap::new();
+    for (image, _, _) in containers.images_in_use() {
+        *uses.entry(image).or_default() += 1;
+    }
+    uses
+}
+
+/// The containers of an image, for the store.
+fn users(uses: &[(String, String, bool)], id: &ImageId) -> Vec<ContainerUse> {
+    let id = id.to_string();
+    let of_it = uses.iter().filter(|(image, _, _)| *image == id);
+    of_it.map(|(_, name, running)| ContainerUse { name: name.clone(), running: *running }).collect()
+}
+
+fn tell(
+    events: &Events,
+    action: &str,
+    id: &str,
+    mut attributes: BTreeMap<String, String>,
+    name: String,
+) {
+    attributes.insert("name".into(), name);
+    events.publish("image", action, id, attributes);
+}
+
+/// Names and images that have gone, told in Docker's words.
+fn tell_removed(events: &Events, removed: &Removed) {
+    for image in &removed.images {
+        let id = image.id.to_string();
+        for name in &image.untagged {
+            tell(events, "untag", &id, BTreeMap::new(), name.clone());
         }
-        uses
+        if image.deleted {
+            tell(events, "delete", &id, BTreeMap::new(), id.clone());
+        }
     }
 }
 
@@ -71,7 +121,12 @@ impl ImageService for Face {
 
     async fn tag(&self, request: Request<wire::TagImageRequest>) -> Answer<wire::TagImageResponse> {
         let request = request.into_inner();
-        self.with_store(move |store| store.tag(&request.source, &request.target)).await?;
+        let target = request.target.clone();
+        let id = self.with_store(move |store| {
+            store.tag(&request.source, &request.target)?;
+            Ok(store.resolve(&request.target)?.id)
+        });
+        self.tell_of("tag", id.await?.to_string(), target).await;
         Ok(Response::new(wire::TagImageResponse {}))
     }
 
@@ -94,30 +149,58 @@ impl ImageService for Face {
                 store.remove(
                     &request.image,
                     RemoveOptions { force: request.force },
-                    |id| {
-                        let id = id.to_string();
-                        uses.iter()
-                            .filter(|(image, _, _)| *image == id)
-                            .map(|(_, name, running)| ContainerUse {
-                                name: name.clone(),
-                                running: *running,
-                            })
-                            .collect()
-                    },
+                    |id| users(&uses, id),
                     |layer| containers.uses_layer(&layer.to_string()),
                 )
             })
             .await?;
+        tell_removed(self.0.containers.events(), &removed);
         Ok(Response::new(wire::RemoveImageResponse {
             untagged: removed.untagged,
             deleted: removed.deleted,
         }))
     }
 
+    async fn prune(
+        &self,
+        request: Request<wire::PruneImagesRequest>,
+    ) -> Answer<wire::PruneImagesResponse> {
+        let wire::PruneImagesRequest { mut all, mut filters } = request.into_inner();
+        // Docker's other word for `all`.
+        filters.retain(|filter| match filter.as_str() {
+            "dangling=true" | "dangling=1" => false,
+            "dangling=false" | "dangling=0" => {
+                all = true;
+                false
+            }
+            _ => true,
+        });
+        let filters = PruneFilters::parse(&filters).map_err(refuse)?;
+        let containers = self.0.containers.clone();
+        let removed = self.with_store(move |store| {
+            let wanted = |image: &ImageSummary| {
+                let made = Timestamp::from_nanosecond(image.created_unix_nanos.into());
+                filters.matches(made.unwrap_or_default(), &image.labels)
+            };
+            let users = |id: &ImageId| users(&containers.images_in_use(), id);
+            store.prune(all, wanted, users, |layer| containers.uses_layer(&layer.to_string()))
+        });
+        let removed = removed.await?;
+        let events = self.0.containers.events();
+        tell_removed(events, &removed);
+        let reclaimed = ("reclaimed".to_owned(), removed.freed_bytes.to_string());
+        events.publish("image", "prune", "", [reclaimed].into());
+        Ok(Response::new(wire::PruneImagesResponse {
+            untagged: removed.untagged,
+            deleted: removed.deleted,
+            reclaimed_bytes: removed.freed_bytes,
+        }))
+    }
+
     async fn load(&self, request: Request<wire::LoadImageRequest>) -> Answer<Loads> {
         let archive = self.0.streams.take(&request.into_inner().stream_id).await?;
         let (answers, stream) = mpsc::channel(16);
-        let store = self.0.images.clone();
+        let (store, face) = (self.0.images.clone(), Face(self.0.clone()));
         tokio::spawn(async move {
             let progress = answers.clone();
             let loaded = blocking(move || {
@@ -138,6 +221,9 @@ impl ImageService for Face {
             match loaded {
                 Ok(images) => {
                     for image in images {
+                        let id = image.id.to_string();
+                        let name = image.tags.first().unwrap_or(&id).clone();
+                        face.tell_of("load", id, name).await;
                         let kind = wire::load_image_response::Kind::Loaded(wire::LoadedImage {
                             id: image.id.to_string(),
                             tags: image.tags,
@@ -166,11 +252,14 @@ impl ImageService for Face {
         };
         let archive = SyncIoBridge::new(archive);
         let image = self.with_store(move |store| store.import(archive, &options, |_| {})).await?;
+        let id = image.id.to_string();
+        let name = image.tags.first().unwrap_or(&id).clone();
+        self.tell_of("import", id, name).await;
         Ok(Response::new(wire::ImportImageResponse { id: image.id.to_string() }))
     }
 }
 
-fn summary(image: ImageSummary, uses: &HashMap<String, u32>) -> wire::ImageSummary {
+pub(super) fn summary(image: ImageSummary, uses: &HashMap<String, u32>) -> wire::ImageSummary {
     let id = image.id.to_string();
     wire::ImageSummary {
         containers: uses.get(&id).copied().unwrap_or_default(),

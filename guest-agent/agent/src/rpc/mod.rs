@@ -10,6 +10,7 @@ mod mounts;
 mod networks;
 pub(crate) mod ports;
 mod stdio;
+mod system;
 mod volumes;
 
 use std::sync::Arc;
@@ -23,7 +24,8 @@ use linkspan_proto::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
         event_service_server::EventServiceServer, file_service_server::FileServiceServer,
         image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
-        port_service_server::PortServiceServer, volume_service_server::VolumeServiceServer,
+        port_service_server::PortServiceServer, system_service_server::SystemServiceServer,
+        volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -118,6 +120,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             NetworkServiceServer::new(networks::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            SystemServiceServer::new(system::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

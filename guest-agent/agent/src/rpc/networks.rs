@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use linkspan_containers::network::NetworkConfig;
+use linkspan_containers::{PruneFilters, network::NetworkConfig};
 use linkspan_net::{
-    Endpoint, EndpointSpec, NetworkSpec, View,
+    Endpoint, EndpointSpec, Network, NetworkSpec, View,
     files::DnsSpec,
     filter::Filters,
     ipam::{Pool, PoolSpec},
@@ -23,6 +23,14 @@ pub(super) struct Face(pub(super) Guest);
 
 type Answer<T> = Result<Response<T>, Status>;
 
+impl Face {
+    fn tell(&self, action: &str, network: &Network) {
+        let attributes = [("name", network.name.as_str()), ("type", network.driver.name())];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.0.containers.events().publish("network", action, &network.id, attributes.into());
+    }
+}
+
 #[tonic::async_trait]
 impl NetworkService for Face {
     async fn create(
@@ -32,6 +40,9 @@ impl NetworkService for Face {
         let spec = spec(request.into_inner().spec.unwrap_or_default())?;
         let networks = self.0.networks.clone();
         let id = blocking(move || networks.create(&spec).map_err(|e| of_network(&e))).await?;
+        if let Ok(view) = self.0.networks.inspect(&id) {
+            self.tell("create", &view.network);
+        }
         Ok(Response::new(wire::CreateNetworkResponse { id }))
     }
 
@@ -60,7 +71,12 @@ impl NetworkService for Face {
         request: Request<wire::RemoveNetworkRequest>,
     ) -> Answer<wire::RemoveNetworkResponse> {
         let (who, networks) = (request.into_inner().network, self.0.networks.clone());
+        // As it is a moment before: of what is gone nothing can be told.
+        let known = networks.inspect(&who).ok();
         let id = blocking(move || networks.remove(&who).map_err(|e| of_network(&e))).await?;
+        if let Some(view) = known.filter(|view| view.network.id == id) {
+            self.tell("destroy", &view.network);
+        }
         Ok(Response::new(wire::RemoveNetworkResponse { id }))
     }
 
@@ -68,13 +84,27 @@ impl NetworkService for Face {
         &self,
         request: Request<wire::PruneNetworksRequest>,
     ) -> Answer<wire::PruneNetworksResponse> {
-        let filters = Filters::of_prune(&request.into_inner().filters);
-        let filters = filters.map_err(|error| of_network(&error))?;
+        let filters = request.into_inner().filters;
+        let (until, others): (Vec<_>, Vec<_>) =
+            filters.into_iter().partition(|filter| filter.starts_with("until="));
+        let until = PruneFilters::parse(&until).map_err(|error| of_container(&error))?;
+        let filters = Filters::of_prune(&others).map_err(|error| of_network(&error))?;
         let networks = self.0.networks.clone();
+        let before = networks.list();
         let names = blocking(move || {
-            networks.prune(|view| filters.matches(view)).map_err(|error| of_network(&error))
+            let meant = |view: &View| {
+                let network = &view.network;
+                filters.matches(view) && until.matches(network.created_at, &network.labels)
+            };
+            networks.prune(meant).map_err(|error| of_network(&error))
         });
-        Ok(Response::new(wire::PruneNetworksResponse { names: names.await? }))
+        let names = names.await?;
+        for view in before.iter().filter(|view| names.contains(&view.network.name)) {
+            self.tell("destroy", &view.network);
+        }
+        let reclaimed = ("reclaimed".to_owned(), "0".to_owned());
+        self.0.containers.events().publish("network", "prune", "", [reclaimed].into());
+        Ok(Response::new(wire::PruneNetworksResponse { names }))
     }
 
     async fn connect_container(

@@ -90,7 +90,7 @@ impl VolumeService for Face {
     }
 }
 
-fn encode(volumes: &Volumes, volume: Volume) -> wire::Volume {
+pub(super) fn encode(volumes: &Volumes, volume: Volume) -> wire::Volume {
     wire::Volume {
         mountpoint: volumes.mountpoint(&volume.name).display().to_string(),
         name: volume.name,

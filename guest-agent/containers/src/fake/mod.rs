@@ -20,16 +20,16 @@ use std::{
 
 use linkspan_runtime::plan::{CapabilitySets, Look, Plan, Process, Resources};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     error::{ImageError, LaunchError, LaunchKind},
     launch::{
-        ExitCode, ImageView, Images, Joins, Launched, Launcher, Mounted, Network, Stdio, StdioSpec,
-        Target, TraceStep,
+        ExitCode, ImageView, Images, Joins, Launched, Launcher, Mounted, Network, OomWatch, Stdio,
+        StdioSpec, Target, TraceStep,
     },
     signal::Signal,
-    stats::Usage,
+    stats::{InterfaceUsage, Traffic, Usage},
     top::ProcessInfo,
 };
 
@@ -62,6 +62,8 @@ struct Inner {
     plans: Vec<Plan>,
     /// Frozen cgroups, with the signals that wait for the thaw.
     frozen: HashMap<PathBuf, Vec<(u32, Signal)>>,
+    /// Who is told of kills by the OOM killer.
+    oom: HashMap<PathBuf, watch::Sender<()>>,
     limits: Vec<Resources>,
     refuses_limits: bool,
 }
@@ -156,7 +158,13 @@ impl FakeLauncher {
 
     fn counter(&self, cgroup: &Path) -> impl Fn() + Send + 'static {
         let (table, cgroup) = (Arc::clone(&self.table), cgroup.to_owned());
-        move || *table.inner.lock().cgroups.entry(cgroup.clone()).or_default() += 1
+        move || {
+            let mut inner = table.inner.lock();
+            *inner.cgroups.entry(cgroup.clone()).or_default() += 1;
+            if let Some(watched) = inner.oom.get(&cgroup) {
+                watched.send_replace(());
+            }
+        }
     }
 }
 
@@ -359,6 +367,20 @@ impl Launcher for FakeLauncher {
         inner.cgroups.get(cgroup).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn watch_oom(&self, cgroup: &Path) -> io::Result<OomWatch> {
+        let news = self.table.inner.lock().oom.entry(cgroup.into()).or_default().subscribe();
+        Ok(OomWatch { news, guard: Box::new(()) })
+    }
+
+    /// A packet of a hundred bytes each way.
+    fn interfaces(&self, target: &Target) -> io::Result<Vec<InterfaceUsage>> {
+        if !self.table.inner.lock().processes.contains_key(&target.pid) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let traffic = Traffic { bytes: 100, packets: 1, ..Traffic::default() };
+        Ok(vec![InterfaceUsage { name: "eth0".into(), received: traffic, sent: traffic }])
+    }
+
     fn remove_cgroup(&self, cgroup: &Path) -> io::Result<()> {
         let mut inner = self.table.inner.lock();
         let busy = |inner: &mut Inner| inner.processes.values().any(|p| p.cgroup == cgroup);
@@ -367,6 +389,7 @@ impl Launcher for FakeLauncher {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         inner.cgroups.remove(cgroup);
+        inner.oom.remove(cgroup);
         inner.frozen.remove(cgroup);
         Ok(())
     }

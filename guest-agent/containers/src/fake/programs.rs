@@ -83,6 +83,11 @@ pub(super) fn find(args: &[String]) -> Result<Program, LaunchError> {
                 }
             }
         },
+        "oom-below" => |stage| {
+            (stage.out_of_memory)();
+            stage.print("ready\n")?;
+            stage.wait(None, PollFlags::empty(), None).map(|_| 0)
+        },
         "oom" => |stage| {
             (stage.out_of_memory)();
             Err(Killed(9))

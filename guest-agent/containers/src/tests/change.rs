@@ -107,10 +107,12 @@ async fn prune_removes_what_does_not_run_and_the_filters_choose() {
         let texts: Vec<_> = texts.iter().map(ToString::to_string).collect();
         PruneFilters::parse(&texts).unwrap()
     };
+    let layer = containers.inspect("gone").unwrap().folder.join("upper");
+    std::fs::write(layer.join("file"), "12345").unwrap();
     assert!(containers.prune(&filters(&["until=1h"])).await.ids.is_empty(), "all are younger");
     let pruned = containers.prune(&filters(&["label!=keep"])).await;
     assert_eq!(pruned.ids.len(), 1);
-    assert!(pruned.bytes > 0);
+    assert_eq!(pruned.bytes, 5);
     assert_eq!(containers.prune(&filters(&["label=keep=1"])).await.ids.len(), 1);
     assert!(containers.prune(&filters(&[])).await.ids.is_empty(), "what is live stays");
     containers.stop_all(Some(Duration::ZERO)).await;

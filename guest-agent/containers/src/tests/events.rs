@@ -149,3 +149,47 @@ async fn top_and_stats_show_what_runs() {
     assert_eq!(within(named.next()).await[0].usage, None);
     assert!(containers.stats(&["nobody".into()], false).is_err());
 }
+
+#[tokio::test]
+async fn out_of_memory_is_told_while_the_container_runs() {
+    let containers = Bench::new().open();
+    started(&containers, "box", config(&["oom-below"])).await;
+    logged(&containers, "box", "ready").await;
+    heard_until(&mut listen(&containers, "box"), "oom").await;
+    assert_eq!(kind(&containers, "box"), Kind::Running);
+    containers.kill("box", Signal::KILL).await.unwrap();
+    let events = heard_until(&mut listen(&containers, "box"), "die").await;
+    let told = actions(&events).into_iter().filter(|action| *action == "oom").count();
+    assert_eq!(told, 1, "and not again at its end");
+}
+
+#[tokio::test]
+async fn volumes_and_networks_are_told_of_with_the_runs_of_their_containers() {
+    use crate::mounts::MountConfig;
+    let bench = Bench::new();
+    let containers = bench.open();
+    let volume = MountConfig {
+        source: "data".into(),
+        target: "/d".into(),
+        no_copy: true,
+        ..MountConfig::default()
+    };
+    let own = Config { mounts: vec![volume], ..config(&["sleep", "1000"]) };
+    started(&containers, "box", own).await;
+    containers.kill("box", Signal::KILL).await.unwrap();
+    containers.remove("box", false, false).await.unwrap();
+    containers.shared.volumes.remove("data", false).unwrap();
+    let past = |filter: &str| {
+        let filters = EventFilters::parse(&[filter.into()]).unwrap();
+        let now = Some(jiff::Timestamp::now());
+        containers.events().listen(filters, Some(jiff::Timestamp::UNIX_EPOCH), now)
+    };
+    let of_volume = heard_until(&mut past("volume=data"), "destroy").await;
+    assert_eq!(actions(&of_volume), ["create", "mount", "unmount", "destroy"]);
+    assert_eq!(of_volume[1].attributes["destination"], "/d");
+    assert_eq!(of_volume[1].attributes["read/write"], "true");
+    let of_network = heard_until(&mut past("network=bridge"), "disconnect").await;
+    assert_eq!(actions(&of_network), ["connect", "disconnect"]);
+    assert_eq!(of_network[0].attributes["type"], "bridge");
+    assert_eq!(of_network[0].attributes["container"], of_volume[1].attributes["container"]);
+}

@@ -130,9 +130,49 @@ async fn filters_choose_and_unknown_ones_are_refused() {
     assert_eq!(list(true, &["label=tier=web"]), ["one"]);
     assert_eq!(list(false, &["status=created"]), ["one"]);
     assert_eq!(list(true, &["ancestor=busybox", "name=tw"]), ["two"]);
-    let error = Filters::parse(&["before=x".into()]).unwrap_err();
-    assert!(error.to_string().starts_with("--filter before is not supported"), "{error}");
+    for (filter, expected) in [
+        ("before=two", vec!["one"]),
+        ("since=one", vec!["two"]),
+        ("name=^(one|t.o)$", vec!["two", "one"]),
+        ("name=^on$", vec![]),
+        ("network=bridge", vec!["two", "one"]),
+        ("network=backend", vec![]),
+        ("exited=0", vec![]),
+        ("health=none", vec!["two", "one"]),
+    ] {
+        assert_eq!(list(true, &[filter]), expected, "{filter}");
+    }
+    let unknown = Filters::parse(&["before=three".into()]).unwrap();
+    assert!(matches!(containers.list(true, None, &unknown), Err(Error::NotFound(_))));
     containers.remove("two", true, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn filters_know_mounts_and_ports() {
+    use crate::{mounts::MountConfig, ports::PortMapping};
+    let containers = Bench::new().open();
+    let volume = MountConfig {
+        source: "data".into(),
+        target: "/d".into(),
+        no_copy: true,
+        ..MountConfig::default()
+    };
+    let mut asked = Config { mounts: vec![volume], ..config(&["true"]) };
+    let port = "80/tcp".parse().unwrap();
+    asked.ports.published = vec![PortMapping { host_ip: None, host_ports: None, port }];
+    asked.ports.exposed = vec!["53/udp".parse().unwrap()];
+    containers.create("one", asked).await.unwrap();
+    containers.create("two", config(&["true"])).await.unwrap();
+    let count = |filter: &str| {
+        let filters = Filters::parse(&[filter.into()]).unwrap();
+        containers.list(true, None, &filters).unwrap().len()
+    };
+    for chosen in ["volume=data", "volume=/d", "publish=70-80", "expose=53/udp", "expose=80"] {
+        assert_eq!(count(chosen), 1, "{chosen}");
+    }
+    for nothing in ["volume=dat", "publish=53/udp", "expose=80/udp"] {
+        assert_eq!(count(nothing), 0, "{nothing}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::ErrorKind,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
 };
 
@@ -96,20 +96,4 @@ fn read(path: &Path) -> Result<Volume> {
     let versioned: Versioned<Volume> =
         serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
     Ok(versioned.value)
-}
-
-/// Bytes on the disk. What cannot be read counts nothing: it is only told to people.
-pub(super) fn size(path: &Path) -> u64 {
-    let mut total = 0;
-    let mut left = vec![path.to_owned()];
-    while let Some(folder) = left.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            if metadata.is_dir() {
-                left.push(entry.path());
-            }
-            total += metadata.blocks() * 512;
-        }
-    }
-    total
 }

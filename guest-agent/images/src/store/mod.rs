@@ -4,9 +4,11 @@ mod commit;
 mod index;
 mod load;
 mod paths;
+mod prune;
 mod publish;
 mod query;
 mod remove;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -27,7 +29,8 @@ pub(crate) use paths::Paths;
 pub(crate) use publish::{NewImage, StagedLayer};
 pub use query::{Image, ImageDetail, ImageSummary, ListFilter, Usage};
 pub(crate) use remove::parse_tag;
-pub use remove::{ContainerUse, RemoveOptions, Removed};
+pub use remove::{ContainerUse, RemoveOptions, Removed, RemovedImage};
+pub use usage::DiskUsage;
 
 /// How a store behaves.
 #[derive(Debug, Clone)]

@@ -33,6 +33,21 @@ pub struct Removed {
     pub untagged: Vec<String>,
     /// `sha256:...` of the image and of its layers that are gone, when it was the last name.
     pub deleted: Vec<String>,
+    /// The same by image.
+    pub images: Vec<RemovedImage>,
+    /// Bytes of the layers that are gone.
+    pub freed_bytes: u64,
+}
+
+/// What a removal did to one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedImage {
+    /// Which.
+    pub id: ImageId,
+    /// Its names that are gone.
+    pub untagged: Vec<String>,
+    /// It is gone itself.
+    pub deleted: bool,
 }
 
 impl Store {
@@ -116,8 +131,11 @@ impl Store {
             }
         };
         if delete {
-            removed.deleted = drop_image(&mut index, id, &state, &layer_in_use, &mut rubbish)?;
+            (removed.deleted, removed.freed_bytes) =
+                drop_image(&mut index, id, &state, &layer_in_use, &mut rubbish)?;
         }
+        let untagged = removed.untagged.clone();
+        removed.images.push(RemovedImage { id, untagged, deleted: delete });
         self.replace_index(&mut state, index)?;
         let hidden = self.hide(&rubbish)?;
         drop(state);
@@ -265,23 +283,25 @@ fn is_needed(index: &Index, state: &State, layer: &Digest) -> bool {
     index.is_used(layer) || state.pinned.contains_key(layer)
 }
 
-/// Takes an image and the layers that only it needs out of the index.
+/// Takes an image and the layers that only it needs out of the index. Gives what went, and its
+/// bytes.
 fn drop_image(
     index: &mut Index,
     id: ImageId,
     state: &State,
     layer_in_use: &impl Fn(&Digest) -> bool,
     rubbish: &mut Rubbish,
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, u64)> {
     let image = record(index, id)?.clone();
     index.images.remove(&id);
-    let mut deleted = vec![id.to_string()];
+    let (mut deleted, mut freed) = (vec![id.to_string()], 0);
     // Top first, as Docker lists them.
     for layer in image.layers.iter().rev() {
         if !is_needed(index, state, layer)
             && !layer_in_use(layer)
-            && index.layers.remove(layer).is_some()
+            && let Some(record) = index.layers.remove(layer)
         {
+            freed += record.size_bytes;
             deleted.push(layer.to_string());
             rubbish.layers.push(*layer);
         }
@@ -293,5 +313,5 @@ fn drop_image(
         .flat_map(|(id, image)| std::iter::once(id.0).chain(image.manifests.iter().copied()))
         .collect();
     rubbish.blobs.extend(blobs.filter(|blob| !kept.contains(blob)));
-    Ok(deleted)
+    Ok((deleted, freed))
 }

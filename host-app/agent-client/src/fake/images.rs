@@ -4,8 +4,9 @@ use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{
     ImageSummary, ImportImageRequest, ImportImageResponse, InspectImageRequest,
     InspectImageResponse, ListImagesRequest, ListImagesResponse, LoadImageRequest,
-    LoadImageResponse, LoadProgress, LoadedImage, RemoveImageRequest, RemoveImageResponse,
-    TagImageRequest, TagImageResponse, image_service_server::ImageService, load_image_response,
+    LoadImageResponse, LoadProgress, LoadedImage, PruneImagesRequest, PruneImagesResponse,
+    RemoveImageRequest, RemoveImageResponse, TagImageRequest, TagImageResponse,
+    image_service_server::ImageService, load_image_response,
 };
 use tokio::{io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,6 +37,13 @@ impl ImageService for FakeGuest {
             return Ok(Response::new(InspectImageResponse::default()));
         }
         Err(Failure::new(ErrorCode::NotFound, format!("no such image: `{image}`")).into())
+    }
+
+    async fn prune(
+        &self,
+        _: Request<PruneImagesRequest>,
+    ) -> Result<Response<PruneImagesResponse>, Status> {
+        Err(not_in_the_fake("Prune"))
     }
 
     async fn tag(&self, _: Request<TagImageRequest>) -> Result<Response<TagImageResponse>, Status> {

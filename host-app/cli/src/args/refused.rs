@@ -22,7 +22,6 @@ const LINKS: &str = "links are replaced by names: put both containers into one n
 const LOGGING: &str = "logs are always kept as Docker's json-file";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
 const CHECKPOINTS: &str = "checkpoints are not supported";
-const SIZES: &str = "the size of a container's layer is not measured yet";
 
 /// Every refused flag.
 pub(crate) const FLAGS: &[Refused] = &[
@@ -45,8 +44,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
-    switch(&["ps"], "size", Some('s'), SIZES),
-    switch(&["inspect"], "size", Some('s'), SIZES),
     switch(&["rm"], "link", Some('l'), LINKS),
     switch(&["logs"], "details", None, LOGGING),
     value(&["start"], "checkpoint", None, CHECKPOINTS),

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use linkspan_proto::host::v1::{
     HostInfoRequest, HostInfoResponse, ListMachinesRequest, Machine, MachineState,
 };
-use linkspan_proto::v1::{ContainerState, ListContainersRequest, ListImagesRequest};
+use linkspan_proto::v1::{
+    ContainerState, ContainerSummary, ListContainersRequest, ListImagesRequest,
+};
 use serde::Serialize;
 
 use crate::context::Context;
@@ -26,6 +28,9 @@ pub(crate) struct Info {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct View {
+    /// Docker's fields; nothing is counted unless the machine runs.
+    #[serde(flatten)]
+    docker: Docker,
     host: HostView,
     machines: Vec<machine::View>,
     /// Only when the machine runs: asking must not start it.
@@ -60,6 +65,76 @@ struct Content {
     images: usize,
 }
 
+/// What `docker info` calls the server: a machine and its agent. What a machine has not, it does not
+/// show: a swarm, plugins, registries.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Docker {
+    #[serde(rename = "ID")]
+    id: String,
+    containers: usize,
+    containers_running: usize,
+    containers_paused: usize,
+    containers_stopped: usize,
+    images: usize,
+    driver: &'static str,
+    logging_driver: &'static str,
+    cgroup_driver: &'static str,
+    cgroup_version: &'static str,
+    kernel_version: String,
+    operating_system: &'static str,
+    #[serde(rename = "OSType")]
+    os_type: &'static str,
+    architecture: String,
+    #[serde(rename = "NCPU")]
+    ncpu: u32,
+    mem_total: u64,
+    name: String,
+    server_version: String,
+    default_runtime: &'static str,
+    init_binary: &'static str,
+    security_options: [&'static str; 2],
+}
+
+impl Docker {
+    fn of(host: &HostInfoResponse, machine: Option<&Machine>) -> Self {
+        let usage = machine.and_then(|machine| machine.usage).unwrap_or_default();
+        let text = |field: fn(&Machine) -> &String| machine.map(field).cloned().unwrap_or_default();
+        Self {
+            id: text(|machine| &machine.name),
+            driver: "overlay2",
+            logging_driver: "json-file",
+            cgroup_driver: "cgroupfs",
+            cgroup_version: "2",
+            kernel_version: text(|machine| &machine.kernel_release),
+            operating_system: "Linkspan",
+            os_type: "linux",
+            architecture: host.architecture.clone(),
+            ncpu: usage.cpus,
+            mem_total: usage.memory_total_bytes,
+            name: text(|machine| &machine.name),
+            server_version: text(|machine| &machine.agent_version),
+            default_runtime: "linkspan-init",
+            init_binary: "linkspan-init",
+            security_options: ["name=seccomp,profile=builtin", "name=cgroupns"],
+            ..Self::default()
+        }
+    }
+
+    fn count(&mut self, containers: &[ContainerSummary], images: usize) {
+        use ContainerState as S;
+        let count =
+            |wanted: &[S]| containers.iter().filter(|one| wanted.contains(&one.state())).count();
+        self.containers = containers.len();
+        // As in Docker, one that is about to run again counts as running.
+        self.containers_running = count(&[S::Running, S::Restarting]);
+        self.containers_paused = count(&[S::Paused]);
+        self.containers_stopped =
+            self.containers - self.containers_running - self.containers_paused;
+        self.images = images;
+    }
+}
+
 impl Info {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let client = context.client().await?;
@@ -68,12 +143,15 @@ impl Info {
         let wanted = context.machine().unwrap_or(&host.default_machine).to_owned();
         let runs =
             machines.iter().any(|one| one.name == wanted && one.state() == MachineState::Running);
+        let machine = machines.iter().find(|one| one.name == wanted);
+        let mut docker = Docker::of(&host, machine);
         let content = if runs {
             let request = ListContainersRequest { all: true, ..Default::default() };
             let containers =
                 client.containers(Some(&wanted)).list(request).await?.into_inner().containers;
             let request = ListImagesRequest::default();
             let images = client.images(Some(&wanted)).list(request).await?.into_inner().images;
+            docker.count(&containers, images.len());
             Some(Content {
                 machine: wanted,
                 containers: containers.len(),
@@ -87,6 +165,7 @@ impl Info {
             None
         };
         let view = View {
+            docker,
             host: host_view(&host, &client),
             machines: machines.iter().map(machine::View::from).collect(),
             content,
@@ -143,8 +222,13 @@ fn plain(view: &View, machines: &[Machine]) -> String {
     if let Some(content) = &view.content {
         let _ = writeln!(
             out,
-            "\nIn `{}`: {} containers ({} running), {} images",
-            content.machine, content.containers, content.containers_running, content.images
+            "\nIn `{}`: {} containers ({} running, {} paused, {} stopped), {} images",
+            content.machine,
+            content.containers,
+            view.docker.containers_running,
+            view.docker.containers_paused,
+            view.docker.containers_stopped,
+            content.images
         );
     }
     out

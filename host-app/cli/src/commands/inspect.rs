@@ -3,20 +3,25 @@
 use clap::{Args, ValueEnum};
 use linkspan_client::Client;
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::{InspectContainerRequest, InspectImageRequest};
+use linkspan_proto::v1::{
+    InspectContainerRequest, InspectImageRequest, InspectNetworkRequest, InspectVolumeRequest,
+};
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::render::format::{Format, json_line, json_pretty, to_value};
-use crate::render::{self, inspect};
+use crate::render::{self, inspect, network, volume};
 
-/// Show all that is known of containers and images, as JSON
+/// Show all that is known of containers, images, networks and volumes, as JSON
 #[derive(Debug, Args)]
 pub(crate) struct Inspect {
     /// `json` (one line each) or a Go template such as '{{.State.Status}}'
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// Also what a container has written, and that with its image
+    #[arg(short, long)]
+    size: bool,
     /// Only things of this kind
     #[arg(long = "type", value_name = "KIND")]
     kind: Option<Kind>,
@@ -32,13 +37,22 @@ pub(crate) enum Kind {
     Container,
     /// An image
     Image,
+    /// A network
+    Network,
+    /// A volume
+    Volume,
 }
+
+/// Docker's order: the first that has the name is meant.
+const KINDS: [Kind; 4] = [Kind::Container, Kind::Image, Kind::Network, Kind::Volume];
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Thing {
     Container(Box<inspect::Container>),
     Image(Box<inspect::Image>),
+    Network(Box<network::Detail>),
+    Volume(Box<volume::Detail>),
 }
 
 impl Inspect {
@@ -49,11 +63,15 @@ impl Inspect {
 
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let format = Format::parse(self.format.as_deref())?;
-        let client = context.running().await?;
+        let look = Look { client: context.running().await?, context, size: self.size };
         let mut found = Vec::new();
         let mut failures = Vec::new();
         for name in &self.names {
-            match find(&client, &context, self.kind, name).await {
+            let thing = match self.kind {
+                Some(kind) => look.one(kind, name).await,
+                None => look.any(name).await,
+            };
+            match thing {
                 Ok(thing) => found.push(thing),
                 Err(error) => failures.push(error),
             }
@@ -76,39 +94,55 @@ impl Inspect {
     }
 }
 
-/// A container of that name, else an image.
-async fn find(
-    client: &Client,
-    context: &Context,
-    kind: Option<Kind>,
-    name: &str,
-) -> Result<Thing, Error> {
-    let absent =
-        |error: &Error| matches!(error, Error::Failure(f) if f.code == ErrorCode::NotFound);
-    if kind != Some(Kind::Image) {
-        match container(client, context, name).await {
-            Err(error) if kind.is_none() && absent(&error) => {}
-            result => return result,
+struct Look {
+    client: Client,
+    context: Context,
+    size: bool,
+}
+
+impl Look {
+    /// The first thing of that name.
+    async fn any(&self, name: &str) -> Result<Thing, Error> {
+        for kind in KINDS {
+            match self.one(kind, name).await {
+                Err(Error::Failure(failure)) if is_absent(kind, failure.code) => {}
+                result => return result,
+            }
         }
+        let what = format!("no such container, image, network or volume: `{name}`");
+        Err(Failure::new(ErrorCode::NotFound, what)
+            .hint("list them with `ps -a`, `images`, `network ls` and `volume ls`")
+            .into())
     }
-    match image(client, context, name).await {
-        Err(error) if kind.is_none() && absent(&error) => {
-            Err(Failure::new(ErrorCode::NotFound, format!("no such container or image: `{name}`"))
-                .hint("list them with `linkspan ps -a` and `linkspan images`")
-                .into())
-        }
-        result => result,
+
+    async fn one(&self, kind: Kind, name: &str) -> Result<Thing, Error> {
+        let (client, machine, name) = (&self.client, self.context.machine(), name.to_owned());
+        Ok(match kind {
+            Kind::Container => {
+                let request = InspectContainerRequest { container: name, size: self.size };
+                let answer = client.containers(machine).inspect(request).await?.into_inner();
+                Thing::Container(Box::new((&answer.container.unwrap_or_default()).into()))
+            }
+            Kind::Image => {
+                let request = InspectImageRequest { image: name };
+                let answer = client.images(machine).inspect(request).await?.into_inner();
+                Thing::Image(Box::new((&answer.image.unwrap_or_default()).into()))
+            }
+            Kind::Network => {
+                let request = InspectNetworkRequest { network: name };
+                let answer = client.networks(machine).inspect(request).await?.into_inner();
+                Thing::Network(Box::new((&answer.network.unwrap_or_default()).into()))
+            }
+            Kind::Volume => {
+                let request = InspectVolumeRequest { name };
+                let answer = client.volumes(machine).inspect(request).await?.into_inner();
+                Thing::Volume(Box::new((&answer.volume.unwrap_or_default()).into()))
+            }
+        })
     }
 }
 
-async fn container(client: &Client, context: &Context, name: &str) -> Result<Thing, Error> {
-    let request = InspectContainerRequest { container: name.to_owned() };
-    let answer = client.containers(context.machine()).inspect(request).await?.into_inner();
-    Ok(Thing::Container(Box::new((&answer.container.unwrap_or_default()).into())))
-}
-
-async fn image(client: &Client, context: &Context, name: &str) -> Result<Thing, Error> {
-    let request = InspectImageRequest { image: name.to_owned() };
-    let answer = client.images(context.machine()).inspect(request).await?.into_inner();
-    Ok(Thing::Image(Box::new((&answer.image.unwrap_or_default()).into())))
+/// What is no valid name of an image may be one of a network.
+fn is_absent(kind: Kind, code: ErrorCode) -> bool {
+    code == ErrorCode::NotFound || (kind == Kind::Image && code == ErrorCode::InvalidArgument)
 }

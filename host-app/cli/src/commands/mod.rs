@@ -3,12 +3,14 @@
 pub(crate) mod attach;
 pub(crate) mod commit;
 pub(crate) mod completion;
+mod confirm;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
+pub(crate) mod image_prune;
 pub(crate) mod images;
 pub(crate) mod import;
 pub(crate) mod info;
@@ -147,7 +149,7 @@ pub(crate) struct Shape {
 /// When there is no such container.
 pub(crate) async fn shape(calls: &mut ContainerCalls, container: &str) -> Result<Shape, Error> {
     use linkspan_proto::v1::ContainerState;
-    let request = InspectContainerRequest { container: container.to_owned() };
+    let request = InspectContainerRequest { container: container.to_owned(), size: false };
     let detail = calls.inspect(request).await?.into_inner().container.unwrap_or_default();
     let config = detail.config.unwrap_or_default();
     let summary = detail.summary.unwrap_or_default();

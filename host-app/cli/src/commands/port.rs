@@ -23,7 +23,7 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let client = context.running().await?;
-        let request = InspectContainerRequest { container: self.container.clone() };
+        let request = InspectContainerRequest { container: self.container.clone(), size: false };
         let detail = client.containers(context.machine()).inspect(request).await?.into_inner();
         let summary = detail.container.unwrap_or_default().summary.unwrap_or_default();
         let mut text = String::new();

@@ -1,12 +1,12 @@
 //! `container prune`.
 
-use std::io::{BufRead as _, Write as _};
-
 use clap::Args;
+use linkspan_client::Client;
 use linkspan_proto::v1::PruneContainersRequest;
 
+use super::confirm::confirm;
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Error, Outcome};
 use crate::render::{self, human};
 
 /// Remove all containers that do not run
@@ -20,33 +20,54 @@ pub(crate) struct Prune {
     filter: Vec<String>,
 }
 
-impl Prune {
-    pub(crate) async fn run(self, context: Context) -> Outcome {
-        if !self.force && !confirmed() {
-            return Ok(0);
-        }
-        let client = context.running().await?;
-        let request = PruneContainersRequest { filters: self.filter };
-        let pruned = client.containers(context.machine()).prune(request).await?.into_inner();
-        let mut text = String::new();
-        if !pruned.ids.is_empty() {
-            text = format!("Deleted Containers:\n{}\n\n", pruned.ids.join("\n"));
-        }
-        let bytes = human::size(pruned.reclaimed_bytes);
-        render::print(&format!("{text}Total reclaimed space: {bytes}\n"))?;
-        Ok(0)
+/// What a removal is told with, and the bytes that it has freed.
+#[derive(Debug, Default)]
+pub(crate) struct Pruned {
+    pub(crate) text: String,
+    pub(crate) bytes: u64,
+}
+
+impl Pruned {
+    /// A heading and a line for each thing; nothing when there is none.
+    pub(crate) fn new(heading: &str, lines: &[String], bytes: u64) -> Self {
+        let text = match lines {
+            [] => String::new(),
+            lines => format!("{heading}:\n{}\n\n", lines.join("\n")),
+        };
+        Self { text, bytes }
+    }
+
+    /// Prints it with its sum.
+    ///
+    /// # Errors
+    /// When nobody reads it any more.
+    pub(crate) fn print(&self) -> Result<(), Error> {
+        let bytes = human::size(self.bytes);
+        render::print(&format!("{}Total reclaimed space: {bytes}\n", self.text))
     }
 }
 
-/// Asks; anything but yes is no, the end of the input too.
-fn confirmed() -> bool {
-    // Standard error may be closed: then nobody sees the question, and nobody answers it.
-    let _ = write!(
-        std::io::stderr(),
-        "WARNING! This will remove all stopped containers.\n\
-         Are you sure you want to continue? [y/N] "
-    );
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+/// Removes containers.
+///
+/// # Errors
+/// A filter that is not known.
+pub(crate) async fn containers(
+    client: &Client,
+    context: &Context,
+    filters: Vec<String>,
+) -> Result<Pruned, Error> {
+    let request = PruneContainersRequest { filters };
+    let pruned = client.containers(context.machine()).prune(request).await?.into_inner();
+    Ok(Pruned::new("Deleted Containers", &pruned.ids, pruned.reclaimed_bytes))
+}
+
+impl Prune {
+    pub(crate) async fn run(self, context: Context) -> Outcome {
+        if !self.force && !confirm("WARNING! This will remove all stopped containers.") {
+            return Ok(0);
+        }
+        let client = context.running().await?;
+        containers(&client, &context, self.filter).await?.print()?;
+        Ok(0)
+    }
 }

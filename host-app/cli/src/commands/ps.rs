@@ -24,6 +24,9 @@ pub(crate) struct Ps {
     /// The newest one, whatever its state
     #[arg(short, long, conflicts_with = "last")]
     latest: bool,
+    /// Also what each has written, and that with its image
+    #[arg(short, long)]
+    size: bool,
     /// Whole ids and commands
     #[arg(long)]
     no_trunc: bool,
@@ -38,10 +41,13 @@ impl Ps {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let format = Format::parse(self.format.format.as_deref())?;
         let client = context.running().await?;
+        // As with Docker, asking for the size by name is asking for it.
+        let named = self.format.format.as_deref().is_some_and(|text| text.contains(".Size"));
         let request = ListContainersRequest {
             all: self.all,
             last: if self.latest { 1 } else { self.last.unwrap_or(0) },
             filters: self.filter,
+            size: self.size || named,
         };
         let containers =
             client.containers(context.machine()).list(request).await?.into_inner().containers;
@@ -53,7 +59,8 @@ impl Ps {
             render::print(&ids)?;
             return Ok(0);
         }
-        render::print(&container::list(&format, &containers, self.no_trunc, Timestamp::now())?)?;
+        let show = container::Show { whole: self.no_trunc, size: self.size };
+        render::print(&container::list(&format, &containers, show, Timestamp::now())?)?;
         Ok(0)
     }
 }

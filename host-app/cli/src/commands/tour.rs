@@ -172,7 +172,7 @@ async fn run_created(client: &Client, context: &Context, id: &str) -> Result<Ran
     let (output, exited, start) = collect(outputs, began).await?;
     let total = began.elapsed();
     drop(sender);
-    let request = InspectContainerRequest { container: id.to_owned() };
+    let request = InspectContainerRequest { container: id.to_owned(), size: false };
     let detail = calls.inspect(request).await?.into_inner().container.unwrap_or_default();
     Ok((output, exited, start, total.saturating_sub(start), detail.start_trace))
 }

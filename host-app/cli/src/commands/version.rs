@@ -23,7 +23,7 @@ pub(crate) struct Version {
 #[serde(rename_all = "PascalCase")]
 struct Versions {
     client: Side,
-    server: Side,
+    server: Server,
     machine: Option<MachineSide>,
 }
 
@@ -34,6 +34,30 @@ struct Side {
     protocol: u32,
     os: String,
     arch: String,
+}
+
+/// Docker's server is our daemon with the machine's agent and kernel.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Server {
+    platform: Platform,
+    #[serde(flatten)]
+    side: Side,
+    kernel_version: String,
+    components: Vec<Component>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Platform {
+    name: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    name: &'static str,
+    version: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -67,20 +91,31 @@ impl Version {
             os: std::env::consts::OS.into(),
             arch: std::env::consts::ARCH.into(),
         };
+        let machine = machine.map(|one| MachineSide {
+            state: machine::state(one.state()),
+            name: one.name.clone(),
+            // What the last boot said is not what runs.
+            agent_version: running(&one, one.agent_version.clone()),
+            kernel_version: running(&one, one.kernel_release.clone()),
+        });
         let versions = Versions {
             client: side(env!("CARGO_PKG_VERSION").into(), PROTOCOL_VERSION),
-            server: side(daemon.version, daemon.protocol_version),
-            machine: machine.map(|one| MachineSide {
-                state: machine::state(one.state()),
-                name: one.name.clone(),
-                // What the last boot said is not what runs.
-                agent_version: running(&one, one.agent_version.clone()),
-                kernel_version: running(&one, one.kernel_release.clone()),
-            }),
+            server: server(side(daemon.version, daemon.protocol_version), machine.as_ref()),
+            machine,
         };
         render::print(&single(self.format.as_deref(), &versions, || plain(&versions))?)?;
         Ok(0)
     }
+}
+
+fn server(side: Side, machine: Option<&MachineSide>) -> Server {
+    let mut components = vec![Component { name: "linkspand", version: side.version.clone() }];
+    let agent = machine.map(|machine| machine.agent_version.clone()).unwrap_or_default();
+    if !agent.is_empty() {
+        components.push(Component { name: "linkspan-agent", version: agent });
+    }
+    let kernel_version = machine.map(|machine| machine.kernel_version.clone()).unwrap_or_default();
+    Server { platform: Platform { name: "Linkspan" }, side, kernel_version, components }
 }
 
 fn running(machine: &linkspan_proto::host::v1::Machine, text: String) -> String {
@@ -113,6 +148,6 @@ fn plain(versions: &Versions) -> String {
     format!(
         "{}\n{}\n{machine}",
         side("Client (linkspan)", &versions.client),
-        side("Server (linkspand)", &versions.server)
+        side("Server (linkspand)", &versions.server.side)
     )
 }

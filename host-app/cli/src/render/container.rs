@@ -1,7 +1,7 @@
 //! `ps`.
 
 use jiff::Timestamp;
-use linkspan_proto::v1::{ContainerState, ContainerSummary};
+use linkspan_proto::v1::{ContainerState, ContainerSummary, MountPoint};
 use serde_json::{Value, json};
 
 use super::format::{Format, Listing};
@@ -11,8 +11,19 @@ use crate::error::Error;
 /// Docker's columns.
 const COLUMNS: &str =
     "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const SIZE_COLUMN: &str = "\t{{.Size}}";
 
-const HEADINGS: &[(&str, &str)] = &[
+/// How much is shown of containers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Show {
+    /// Whole ids, commands and mounts.
+    pub(crate) whole: bool,
+    /// The table's column of sizes.
+    pub(crate) size: bool,
+}
+
+/// The heading of each field.
+pub(crate) const HEADINGS: &[(&str, &str)] = &[
     ("ID", "CONTAINER ID"),
     ("Image", "IMAGE"),
     ("ImageID", "IMAGE ID"),
@@ -26,6 +37,8 @@ const HEADINGS: &[(&str, &str)] = &[
     ("Labels", "LABELS"),
     ("Mounts", "MOUNTS"),
     ("Networks", "NETWORKS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Size", "SIZE"),
 ];
 
 /// Lays containers out.
@@ -35,20 +48,23 @@ const HEADINGS: &[(&str, &str)] = &[
 pub(crate) fn list(
     format: &Format,
     containers: &[ContainerSummary],
-    all_of_id: bool,
+    show: Show,
     now: Timestamp,
 ) -> Result<String, Error> {
-    let rows: Vec<Value> = containers.iter().map(|one| row(one, all_of_id, now)).collect();
+    let rows: Vec<Value> = containers.iter().map(|one| row(one, show.whole, now)).collect();
     let label = |row: &Value, name: &str, arguments: &[Value]| {
         let wanted = arguments.first()?.as_str()?;
         let id = row.get("ID")?.as_str()?;
         let one = containers.iter().find(|one| one.id.starts_with(id))?;
         (name == "Label").then(|| one.labels.get(wanted).cloned().unwrap_or_default().into())
     };
-    Listing { columns: COLUMNS, headings: HEADINGS, methods: &label }.render(format, &rows)
+    let size_column = if show.size { SIZE_COLUMN } else { "" };
+    let columns = format!("{COLUMNS}{size_column}");
+    Listing { columns: &columns, headings: HEADINGS, methods: &label }.render(format, &rows)
 }
 
-fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Value {
+/// One container's fields.
+pub(crate) fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Value {
     let command = container.command.join(" ");
     let command = if whole { command } else { human::ellipsis(&command, 20) };
     json!({
@@ -63,9 +79,32 @@ fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Value {
         "Status": status(container, now),
         "Names": container.name,
         "Labels": labels(&container.labels),
-        "Mounts": "",
-        "Networks": "none",
+        "Mounts": mounts(container, whole),
+        "Networks": container.networks.join(","),
+        "LocalVolumes": container.mounts.iter().filter(|m| m.driver == LOCAL).count().to_string(),
+        "Size": size(container),
     })
+}
+
+/// The one driver of volumes.
+const LOCAL: &str = "local";
+
+/// Volumes by name, other mounts by source.
+fn mounts(container: &ContainerSummary, whole: bool) -> String {
+    let name = |point: &MountPoint| {
+        let name = if point.name.is_empty() { &point.source } else { &point.name };
+        if whole { name.clone() } else { human::ellipsis(name, 15) }
+    };
+    container.mounts.iter().map(name).collect::<Vec<_>>().join(",")
+}
+
+/// What it has written, and that with its image. 0 where nobody has measured.
+fn size(container: &ContainerSummary) -> String {
+    let size = container.size.unwrap_or_default();
+    match size.root_fs_bytes {
+        0 => human::size(size.rw_bytes),
+        all => format!("{} (virtual {})", human::size(size.rw_bytes), human::size(all)),
+    }
 }
 
 /// `KEY=VALUE` pairs, ordered and separated by commas.
@@ -148,7 +187,8 @@ mod tests {
     }
 
     fn render(format: &str) -> String {
-        list(&Format::parse(Some(format)).expect("valid"), &two(), false, now()).expect("rendered")
+        list(&Format::parse(Some(format)).expect("valid"), &two(), Show::default(), now())
+            .expect("rendered")
     }
 
     #[test]
@@ -171,6 +211,36 @@ mod tests {
             let one = ContainerSummary { health: health.into(), ..two().remove(0) };
             assert_eq!(status(&one, now()), expected);
         }
+    }
+
+    #[test]
+    fn sizes_mounts_and_networks_are_dockers() {
+        use linkspan_proto::v1::{ContainerSize, MountType};
+        let volume = MountPoint {
+            r#type: MountType::Volume.into(),
+            name: "0123456789abcdef0123".into(),
+            driver: "local".into(),
+            ..MountPoint::default()
+        };
+        let bind = MountPoint { source: "/data".into(), ..MountPoint::default() };
+        let one = ContainerSummary {
+            mounts: vec![volume, bind],
+            networks: vec!["back".into(), "front".into()],
+            size: Some(ContainerSize { rw_bytes: 5, root_fs_bytes: 4_260_005 }),
+            ..two().remove(0)
+        };
+        let format = "{{.Mounts}}|{{.Networks}}|{{.LocalVolumes}}|{{.Size}}";
+        let format = Format::parse(Some(format)).expect("valid");
+        assert_eq!(
+            list(&format, std::slice::from_ref(&one), Show::default(), now()).expect("rendered"),
+            "0123456789abcd…,/data|back,front|1|5B (virtual 4.26MB)\n"
+        );
+        let show = Show { size: true, ..Show::default() };
+        let table = list(&Format::Table, &[one], show, now()).expect("rendered");
+        assert!(
+            table.lines().all(|line| line.contains("SIZE") || line.ends_with("4.26MB)")),
+            "{table}"
+        );
     }
 
     #[test]

@@ -12,7 +12,8 @@ const COLUMNS: &str = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{
 const COLUMNS_WITH_DIGESTS: &str =
     "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}";
 
-const HEADINGS: &[(&str, &str)] = &[
+/// The heading of each field.
+pub(crate) const HEADINGS: &[(&str, &str)] = &[
     ("Repository", "REPOSITORY"),
     ("Tag", "TAG"),
     ("Digest", "DIGEST"),
@@ -20,11 +21,14 @@ const HEADINGS: &[(&str, &str)] = &[
     ("CreatedSince", "CREATED"),
     ("CreatedAt", "CREATED AT"),
     ("Size", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
     ("Containers", "CONTAINERS"),
     ("Labels", "LABELS"),
 ];
 
 const NONE: &str = "<none>";
+const UNKNOWN: &str = "N/A";
 
 /// One line of the list: an image under one of its names.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,26 +81,28 @@ pub(crate) fn list(
     digests: bool,
     now: Timestamp,
 ) -> Result<String, Error> {
-    let rows: Vec<Value> = images
-        .iter()
-        .map(|named| {
-            let image = named.image;
-            json!({
-                "Repository": named.repository,
-                "Tag": named.tag,
-                "Digest": named.digest,
-                "ID": human::short_id(&image.id, whole),
-                "CreatedSince": human::ago(image.created_unix_nanos, now),
-                "CreatedAt": human::local_time(image.created_unix_nanos),
-                "Size": human::size(image.size_bytes),
-                "Containers": image.containers.to_string(),
-                "Labels": container::labels(&image.labels),
-            })
-        })
-        .collect();
+    let rows: Vec<Value> = images.iter().map(|named| row(named, whole, now)).collect();
     let columns = if digests { COLUMNS_WITH_DIGESTS } else { COLUMNS };
     let listing = Listing { columns, headings: HEADINGS, methods: &|_, _, _| None };
     listing.render(format, &rows)
+}
+
+/// One line's fields. What an image shares with others is only measured by `system df`.
+pub(crate) fn row(named: &Named<'_>, whole: bool, now: Timestamp) -> Value {
+    let image = named.image;
+    json!({
+        "Repository": named.repository,
+        "Tag": named.tag,
+        "Digest": named.digest,
+        "ID": human::short_id(&image.id, whole),
+        "CreatedSince": human::ago(image.created_unix_nanos, now),
+        "CreatedAt": human::local_time(image.created_unix_nanos),
+        "Size": human::size(image.size_bytes),
+        "SharedSize": UNKNOWN,
+        "UniqueSize": UNKNOWN,
+        "Containers": image.containers.to_string(),
+        "Labels": container::labels(&image.labels),
+    })
 }
 
 #[cfg(test)]

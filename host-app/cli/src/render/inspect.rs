@@ -8,7 +8,7 @@ use linkspan_proto::v1::{
 };
 use serde::Serialize;
 
-use super::{container, human, network, ports};
+use super::{container, container_more, human, network, ports};
 
 /// A container as `docker inspect` shows it, and what only Linkspan knows at the end.
 #[derive(Debug, Serialize)]
@@ -35,6 +35,8 @@ pub(crate) struct Container {
     cgroup_path: String,
     /// The steps of the last start, in microseconds since its beginning.
     start_trace: Vec<Step>,
+    #[serde(flatten)]
+    more: container_more::Container,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,6 +165,8 @@ struct HostConfig {
     device_read_iops: Vec<DeviceRate>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
     device_write_iops: Vec<DeviceRate>,
+    #[serde(flatten)]
+    more: container_more::HostConfig,
 }
 
 #[derive(Debug, Serialize)]
@@ -231,6 +235,7 @@ struct GraphDriver {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct GraphData {
+    lower_dir: String,
     upper_dir: String,
 }
 
@@ -297,6 +302,8 @@ struct Config {
     stop_timeout: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     healthcheck: Option<Healthcheck>,
+    #[serde(flatten)]
+    more: container_more::Config,
 }
 
 /// One step of a start.
@@ -356,7 +363,17 @@ impl From<&ContainerDetail> for Container {
             platform: "linux",
             host_config: host_config(detail),
             graph_driver: GraphDriver {
-                data: GraphData { upper_dir: detail.rootfs_upper_dir.clone() },
+                data: GraphData {
+                    upper_dir: detail.rootfs_upper_dir.clone(),
+                    // Overlayfs has the topmost first.
+                    lower_dir: detail
+                        .rootfs_lower_dirs
+                        .iter()
+                        .rev()
+                        .cloned()
+                        .collect::<Vec<_>>()
+                        .join(":"),
+                },
                 name: "overlay2",
             },
             mounts: detail.mounts.iter().map(MountPoint::from).collect(),
@@ -369,22 +386,20 @@ impl From<&ContainerDetail> for Container {
                 open_stdin: asked.open_stdin,
                 stdin_once: asked.stdin_once,
                 env: detail.env.clone(),
-                cmd: some(if asked.command.is_empty() && asked.entrypoint.is_none() {
-                    &summary.command
-                } else {
-                    &asked.command
-                }),
+                cmd: some(&detail.command),
                 image: summary.image.clone(),
                 working_dir: detail.working_dir.clone(),
-                entrypoint: asked.entrypoint.map(|entrypoint| entrypoint.args),
+                entrypoint: some(&detail.entrypoint),
                 labels: sorted(&summary.labels),
                 stop_signal: detail.stop_signal.clone(),
                 stop_timeout: asked.stop_timeout_seconds,
                 healthcheck: detail.healthcheck.as_ref().map(Healthcheck::from),
+                more: container_more::Config::from(detail),
             },
             capabilities: detail.capabilities.clone(),
             cgroup_path: detail.cgroup_path.clone(),
             start_trace: detail.start_trace.iter().map(Step::from).collect(),
+            more: container_more::Container::from(detail),
         }
     }
 }
@@ -473,6 +488,7 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         device_write_bps: rates(&limits.device_write_bps),
         device_read_iops: rates(&limits.device_read_iops),
         device_write_iops: rates(&limits.device_write_iops),
+        more: container_more::HostConfig::from(detail),
     }
 }
 
@@ -509,6 +525,8 @@ struct ImageConfig {
     volumes: BTreeMap<String, Empty>,
     labels: BTreeMap<String, String>,
     stop_signal: String,
+    #[serde(flatten)]
+    more: container_more::ImageConfig,
 }
 
 /// The OCI configuration's sets are objects of empty objects.
@@ -555,6 +573,7 @@ impl From<&ImageDetail> for Image {
                 volumes: set(&detail.volumes),
                 labels: sorted(&summary.labels),
                 stop_signal: detail.stop_signal.clone(),
+                more: container_more::ImageConfig::read(&detail.config_json),
             },
             architecture: detail.architecture.clone(),
             variant: detail.variant.clone(),
@@ -603,6 +622,8 @@ mod tests {
                 ..ContainerConfig::default()
             }),
             pid: 42,
+            command: vec!["-c".into(), "true".into()],
+            entrypoint: vec!["sh".into()],
             start_trace: vec![TraceStep { name: "clone".into(), started_us: 1, duration_us: 2 }],
             ..ContainerDetail::default()
         };

@@ -1,6 +1,8 @@
 //! What is printed: tables, times, sizes, Docker's JSON.
 
 pub(crate) mod container;
+mod container_more;
+pub(crate) mod disk_usage;
 pub(crate) mod event;
 pub(crate) mod format;
 pub(crate) mod human;

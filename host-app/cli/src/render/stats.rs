@@ -1,6 +1,6 @@
 //! `stats`.
 
-use linkspan_proto::v1::{ContainerStats, ContainerUsage};
+use linkspan_proto::v1::{ContainerStats, ContainerUsage, InterfaceUsage};
 use serde_json::{Value, json};
 
 use super::format::{Format, Listing};
@@ -54,7 +54,10 @@ fn row(sample: &ContainerStats, whole: bool) -> Value {
             human::binary_size(usage.memory_limit_bytes),
         ))),
         "MemPerc": or_none(usage.map(memory_percent)),
-        "NetIO": NONE,
+        "NetIO": or_none(usage.map(|usage| {
+            let sum = |count: fn(&InterfaceUsage) -> u64| usage.interfaces.iter().map(count).sum();
+            both(human::size(sum(|one| one.received_bytes)), human::size(sum(|one| one.sent_bytes)))
+        })),
         "BlockIO": or_none(usage.map(|usage| both(
             human::size(usage.block_read_bytes),
             human::size(usage.block_written_bytes),
@@ -83,6 +86,14 @@ mod tests {
                 memory_limit_bytes: 64 << 20,
                 pids: 2,
                 block_read_bytes: 1_240_000,
+                interfaces: vec![
+                    InterfaceUsage {
+                        received_bytes: 1500,
+                        sent_bytes: 70,
+                        ..Default::default()
+                    };
+                    2
+                ],
                 ..ContainerUsage::default()
             }),
             cpu_percent: 12.345,
@@ -91,9 +102,9 @@ mod tests {
         let idle = ContainerStats { name: "idle".into(), usage: None, ..runs.clone() };
         assert_eq!(
             list(&Format::Table, &[runs, idle], false).expect("rendered"),
-            "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O   BLOCK I/O     PIDS\n\
-             0123456789ab   web       12.35%    3MiB / 64MiB        4.69%     --        1.24MB / 0B   2\n\
-             0123456789ab   idle      --        --                  --        --        --            --\n"
+            "CONTAINER ID   NAME      CPU %     MEM USAGE / LIMIT   MEM %     NET I/O      BLOCK I/O     PIDS\n\
+             0123456789ab   web       12.35%    3MiB / 64MiB        4.69%     3kB / 140B   1.24MB / 0B   2\n\
+             0123456789ab   idle      --        --                  --        --           --            --\n"
         );
     }
 }

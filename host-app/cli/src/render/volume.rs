@@ -10,7 +10,8 @@ use super::format::{Format, Listing};
 use super::{container, human};
 use crate::error::Error;
 
-const HEADINGS: &[(&str, &str)] = &[
+/// The heading of each field.
+pub(crate) const HEADINGS: &[(&str, &str)] = &[
     ("Driver", "DRIVER"),
     ("Name", "VOLUME NAME"),
     ("Mountpoint", "MOUNTPOINT"),
@@ -23,29 +24,29 @@ const HEADINGS: &[(&str, &str)] = &[
 /// Where a volume can be used; there are no others.
 const SCOPE: &str = "local";
 /// Docker's word for what is only measured by `system df`.
-const UNKNOWN: &str = "N/A";
+pub(crate) const UNKNOWN: &str = "N/A";
 
 /// Lays volumes out.
 ///
 /// # Errors
 /// A template that asks for what is not there.
 pub(crate) fn list(format: &Format, volumes: &[Volume]) -> Result<String, Error> {
-    let rows: Vec<Value> = volumes
-        .iter()
-        .map(|volume| {
-            json!({
-                "Driver": volume.driver,
-                "Name": volume.name,
-                "Mountpoint": volume.mountpoint,
-                "Scope": SCOPE,
-                "Labels": container::labels(&volume.labels),
-                "Links": UNKNOWN,
-                "Size": UNKNOWN,
-            })
-        })
-        .collect();
+    let rows: Vec<Value> = volumes.iter().map(row).collect();
     let columns = "{{.Driver}}\t{{.Name}}";
     Listing { columns, headings: HEADINGS, methods: &|_, _, _| None }.render(format, &rows)
+}
+
+/// One volume's fields.
+pub(crate) fn row(volume: &Volume) -> Value {
+    json!({
+        "Driver": volume.driver,
+        "Name": volume.name,
+        "Mountpoint": volume.mountpoint,
+        "Scope": SCOPE,
+        "Labels": container::labels(&volume.labels),
+        "Links": UNKNOWN,
+        "Size": UNKNOWN,
+    })
 }
 
 /// A volume as `docker volume inspect` shows it.

@@ -14,6 +14,7 @@ mod ports;
 mod run;
 mod shares;
 mod sharing;
+mod system;
 mod terminal;
 mod volumes;
 mod vsock;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
         ("terminal", terminal::TESTS),
+        ("system", system::TESTS),
         ("volumes", volumes::TESTS),
         ("ports", ports::TESTS),
         ("shares", shares::SHARED),

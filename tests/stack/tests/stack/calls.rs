@@ -164,7 +164,7 @@ pub(crate) async fn wait(
 }
 
 pub(crate) async fn inspect(client: &Client, name: &str) -> Result<ContainerDetail, Failure> {
-    let request = InspectContainerRequest { container: name.into() };
+    let request = InspectContainerRequest { container: name.into(), size: false };
     let answer = client.containers(None).inspect(request).await.map_err(failure)?;
     Ok(answer.into_inner().container.expect("it is always there"))
 }

@@ -5,7 +5,7 @@ mod create;
 mod disconnect;
 mod inspect;
 mod ls;
-mod prune;
+pub(crate) mod prune;
 mod rm;
 
 use clap::{Args, Subcommand};

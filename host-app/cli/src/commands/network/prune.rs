@@ -1,10 +1,10 @@
 //! `network prune`.
 
-use std::io::{IsTerminal as _, Write as _};
-
 use clap::Args;
+use linkspan_client::Client;
 use linkspan_proto::v1::PruneNetworksRequest;
 
+use crate::commands::{confirm::confirm, prune::Pruned};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::render;
@@ -15,41 +15,34 @@ pub(crate) struct Prune {
     /// Do not ask first
     #[arg(short, long)]
     force: bool,
-    /// Only those that match: `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`
+    /// Only those that match: `until=24h`, `label=KEY[=VALUE]`, `label!=KEY[=VALUE]`
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
 }
 
 impl Prune {
     pub(crate) async fn run(self, context: Context) -> Outcome {
-        if !self.force && !confirmed()? {
+        let warning =
+            "WARNING! This will remove all custom networks not used by at least one container.";
+        if !self.force && !confirm(warning) {
             return Ok(0);
         }
         let client = context.running().await?;
-        let request = PruneNetworksRequest { filters: self.filter };
-        let names = client.networks(context.machine()).prune(request).await?.into_inner().names;
-        if !names.is_empty() {
-            render::line(&format!("Deleted Networks:\n{}\n", names.join("\n")))?;
-        }
+        render::print(&networks(&client, &context, self.filter).await?.text)?;
         Ok(0)
     }
 }
 
-/// Asks as Docker does; without a terminal there is nobody to ask, and the answer is no.
-fn confirmed() -> Result<bool, Error> {
-    eprint!(
-        "WARNING! This will remove all custom networks not used by at least one container.\n\
-         Are you sure you want to continue? [y/N] "
-    );
-    // The question is not an answer: nothing is lost with it.
-    let _ = std::io::stderr().flush();
-    if !std::io::stdin().is_terminal() {
-        eprintln!();
-        return Ok(false);
-    }
-    let mut answer = String::new();
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Error::invalid(format!("cannot read the answer: {error}")))?;
-    Ok(answer.trim().eq_ignore_ascii_case("y"))
+/// Removes networks, which take no room.
+///
+/// # Errors
+/// A filter that is not known.
+pub(crate) async fn networks(
+    client: &Client,
+    context: &Context,
+    filters: Vec<String>,
+) -> Result<Pruned, Error> {
+    let request = PruneNetworksRequest { filters };
+    let names = client.networks(context.machine()).prune(request).await?.into_inner().names;
+    Ok(Pruned::new("Deleted Networks", &names, 0))
 }

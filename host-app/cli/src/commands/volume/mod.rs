@@ -3,7 +3,7 @@
 mod create;
 mod inspect;
 mod ls;
-mod prune;
+pub(crate) mod prune;
 mod rm;
 
 use clap::{Args, Subcommand};

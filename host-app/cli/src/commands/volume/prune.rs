@@ -1,14 +1,12 @@
 //! `volume prune`.
 
-use std::io::{BufRead as _, Write as _};
-
 use clap::Args;
+use linkspan_client::Client;
 use linkspan_proto::v1::PruneVolumesRequest;
 
-use super::calls;
+use crate::commands::{confirm::confirm, prune::Pruned};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::render::{self, human};
 
 /// Remove anonymous volumes that no container has
 #[derive(Debug, Args)]
@@ -30,36 +28,26 @@ impl Prune {
         let warning = format!(
             "WARNING! This will remove {which} volumes not used by at least one container."
         );
-        if !self.force && !confirm(&warning)? {
+        if !self.force && !confirm(&warning) {
             return Ok(0);
         }
-        let request = PruneVolumesRequest { all: self.all, filters: self.filter };
-        let pruned = calls(&context).await?.prune(request).await?.into_inner();
-        let mut text = String::new();
-        if !pruned.removed.is_empty() {
-            text.push_str("Deleted Volumes:\n");
-            for name in &pruned.removed {
-                text.push_str(name);
-                text.push('\n');
-            }
-            text.push('\n');
-        }
-        render::print(&format!(
-            "{text}Total reclaimed space: {}\n",
-            human::size(pruned.reclaimed_bytes)
-        ))?;
+        let client = context.running().await?;
+        volumes(&client, &context, self.all, self.filter).await?.print()?;
         Ok(0)
     }
 }
 
-/// Asks on the terminal; all but a yes is a no.
-fn confirm(warning: &str) -> Result<bool, Error> {
-    let mut out = std::io::stdout().lock();
-    write!(out, "{warning}\nAre you sure you want to continue? [y/N] ")
-        .and_then(|()| out.flush())
-        .map_err(|error| Error::output(&error))?;
-    let mut answer = String::new();
-    // A closed input is a no.
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+/// Removes volumes.
+///
+/// # Errors
+/// A filter that is not known.
+pub(crate) async fn volumes(
+    client: &Client,
+    context: &Context,
+    all: bool,
+    filters: Vec<String>,
+) -> Result<Pruned, Error> {
+    let request = PruneVolumesRequest { all, filters };
+    let pruned = client.volumes(context.machine()).prune(request).await?.into_inner();
+    Ok(Pruned::new("Deleted Volumes", &pruned.removed, pruned.reclaimed_bytes))
 }

@@ -1,13 +1,16 @@
-//! `system`: the daemon itself.
+//! `system`: the daemon itself, and what concerns all of a machine's things together.
+
+mod df;
+mod prune;
 
 use clap::{Args, Subcommand};
 use linkspan_client::{Client, ConnectOptions};
 
-use super::info::Info;
+use super::{events::Events, info::Info};
 use crate::context::Context;
 use crate::error::Outcome;
 
-/// Manage the daemon
+/// Manage the daemon, and look after a machine as a whole
 #[derive(Debug, Args)]
 pub(crate) struct System {
     #[command(subcommand)]
@@ -29,6 +32,9 @@ enum Verb {
     /// Start the daemon when none runs
     #[command(alias = "start-daemon")]
     Start,
+    Df(df::Df),
+    Prune(prune::Prune),
+    Events(Events),
     Info(Info),
 }
 
@@ -46,7 +52,10 @@ impl System {
                 started(&context).await?;
             }
             Verb::Start => started(&context).await?,
-            Verb::Info(info) => return info.run(context).await,
+            Verb::Df(verb) => return verb.run(context).await,
+            Verb::Prune(verb) => return verb.run(context).await,
+            Verb::Events(verb) => return verb.run(context).await,
+            Verb::Info(verb) => return verb.run(context).await,
         }
         Ok(0)
     }

@@ -1,0 +1,237 @@
+//! What `inspect` shows besides the fields of [`super::inspect`]: Docker's other fields, each where
+//! Docker has it.
+//!
+//! Not there, because there is nothing of the kind: the labels of SELinux and the profile of
+//! AppArmor are empty as on any host without them; `Links`, `StorageOpt`, `CpuRealtime*`,
+//! `MemorySwappiness`, `OomKillDisable` (none in cgroup v2 or with a VM of one's own),
+//! `DeviceRequests`, `AttachStdout` and `AttachStderr` (a client's choice, not kept), the fields of
+//! Windows, the network's deprecated fields on the top level, and
+//! `MergedDir` of the overlay, which exists in the container's own mount namespace only.
+
+use std::collections::BTreeMap;
+
+use linkspan_proto::v1::{self as wire, ContainerDetail};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// On the top level.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Container {
+    resolv_conf_path: String,
+    hostname_path: String,
+    hosts_path: String,
+    mount_label: &'static str,
+    process_label: &'static str,
+    app_armor_profile: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+}
+
+impl From<&ContainerDetail> for Container {
+    fn from(detail: &ContainerDetail) -> Self {
+        let size = detail.summary.as_ref().and_then(|summary| summary.size);
+        Self {
+            resolv_conf_path: detail.resolv_conf_path.clone(),
+            hostname_path: detail.hostname_path.clone(),
+            hosts_path: detail.hosts_path.clone(),
+            mount_label: "",
+            process_label: "",
+            app_armor_profile: "",
+            size_rw: size.map(|size| size.rw_bytes),
+            size_root_fs: size.map(|size| size.root_fs_bytes),
+        }
+    }
+}
+
+/// In `HostConfig`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct HostConfig {
+    dns: Vec<String>,
+    dns_options: Vec<String>,
+    dns_search: Vec<String>,
+    extra_hosts: Option<Vec<String>>,
+    mounts: Vec<Value>,
+}
+
+impl From<&ContainerDetail> for HostConfig {
+    fn from(detail: &ContainerDetail) -> Self {
+        let asked = detail.config.clone().unwrap_or_default();
+        let network = asked.network.unwrap_or_default();
+        Self {
+            dns: network.dns_servers,
+            dns_options: network.dns_options,
+            dns_search: network.dns_search,
+            extra_hosts: Some(network.extra_hosts).filter(|hosts| !hosts.is_empty()),
+            mounts: asked.mounts.iter().map(mount).collect(),
+        }
+    }
+}
+
+/// A mount as it was asked for, by `-v`, `--tmpfs` or `--mount`: an object of `HostConfig.Mounts`.
+fn mount(mount: &wire::Mount) -> Value {
+    let mut object = json!({ "Target": mount.target });
+    if !mount.source.is_empty() {
+        object["Source"] = mount.source.clone().into();
+    }
+    if mount.read_only {
+        object["ReadOnly"] = true.into();
+    }
+    match mount.r#type() {
+        wire::MountType::Bind => {
+            object["Type"] = "bind".into();
+            let propagation = mount.propagation().as_str_name();
+            let word = propagation.trim_start_matches("MOUNT_PROPAGATION_").to_lowercase();
+            if mount.propagation() != wire::MountPropagation::Unspecified {
+                object["BindOptions"] = json!({ "Propagation": word });
+            }
+        }
+        wire::MountType::Tmpfs => {
+            object["Type"] = "tmpfs".into();
+            let mut options = Map::new();
+            if mount.tmpfs_size_bytes > 0 {
+                options.insert("SizeBytes".into(), mount.tmpfs_size_bytes.into());
+            }
+            options.extend(mount.tmpfs_mode.map(|mode| ("Mode".to_owned(), mode.into())));
+            if !options.is_empty() {
+                object["TmpfsOptions"] = options.into();
+            }
+        }
+        wire::MountType::Volume | wire::MountType::Unspecified => {
+            object["Type"] = "volume".into();
+            let mut options = Map::new();
+            if mount.no_copy {
+                options.insert("NoCopy".into(), true.into());
+            }
+            if !mount.subpath.is_empty() {
+                options.insert("Subpath".into(), mount.subpath.clone().into());
+            }
+            if !options.is_empty() {
+                object["VolumeOptions"] = options.into();
+            }
+        }
+    }
+    object
+}
+
+/// In `Config`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Config {
+    attach_stdin: bool,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    exposed_ports: BTreeMap<String, Value>,
+    volumes: Option<BTreeMap<String, Value>>,
+}
+
+impl From<&ContainerDetail> for Config {
+    fn from(detail: &ContainerDetail) -> Self {
+        let summary = detail.summary.clone().unwrap_or_default();
+        let asked = detail.config.clone().unwrap_or_default();
+        let set = |names: Vec<String>| -> BTreeMap<String, Value> {
+            names.into_iter().map(|name| (name, json!({}))).collect()
+        };
+        let anonymous = asked.mounts.into_iter().filter(|mount| {
+            mount.source.is_empty()
+                && matches!(mount.r#type(), wire::MountType::Volume | wire::MountType::Unspecified)
+        });
+        let volumes = set(anonymous.map(|mount| mount.target).collect());
+        Self {
+            // Docker sets the one where the other is.
+            attach_stdin: asked.stdin_once,
+            exposed_ports: set(summary.exposed_ports),
+            volumes: (!volumes.is_empty()).then_some(volumes),
+        }
+    }
+}
+
+/// In `Config` of an image: what its configuration has and a container does not need to run.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ImageConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    healthcheck: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_build: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<Value>,
+}
+
+impl ImageConfig {
+    /// From the configuration blob. What is not there is left out.
+    pub(crate) fn read(config: &[u8]) -> Self {
+        let config: Value = serde_json::from_slice(config).unwrap_or_default();
+        let field = |name: &str| config["config"].get(name).filter(|v| !v.is_null()).cloned();
+        Self {
+            healthcheck: field("Healthcheck"),
+            on_build: field("OnBuild"),
+            shell: field("Shell"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dockers_other_fields_are_where_docker_has_them() {
+        let data = wire::Mount {
+            r#type: wire::MountType::Volume.into(),
+            source: "data".into(),
+            target: "/data".into(),
+            read_only: true,
+            ..wire::Mount::default()
+        };
+        let anonymous = wire::Mount { target: "/own".into(), ..wire::Mount::default() };
+        let detail = ContainerDetail {
+            summary: Some(wire::ContainerSummary {
+                exposed_ports: vec!["80/tcp".into()],
+                size: Some(wire::ContainerSize { rw_bytes: 5, root_fs_bytes: 9 }),
+                ..wire::ContainerSummary::default()
+            }),
+            config: Some(wire::ContainerConfig {
+                mounts: vec![data, anonymous],
+                network: Some(wire::ContainerNetworkConfig {
+                    dns_servers: vec!["9.9.9.9".into()],
+                    ..wire::ContainerNetworkConfig::default()
+                }),
+                ..wire::ContainerConfig::default()
+            }),
+            hosts_path: "/c/hosts".into(),
+            ..ContainerDetail::default()
+        };
+        let whole = crate::render::inspect::Container::from(&detail);
+        let value = serde_json::to_value(whole).expect("JSON");
+        for (pointer, expected) in [
+            ("/HostsPath", json!("/c/hosts")),
+            ("/SizeRw", json!(5)),
+            ("/SizeRootFs", json!(9)),
+            ("/HostConfig/Dns", json!(["9.9.9.9"])),
+            ("/HostConfig/ExtraHosts", Value::Null),
+            (
+                "/HostConfig/Mounts/0",
+                json!({"Type": "volume", "Source": "data", "Target": "/data", "ReadOnly": true}),
+            ),
+            ("/Config/ExposedPorts", json!({"80/tcp": {}})),
+            ("/Config/Volumes", json!({"/own": {}})),
+        ] {
+            assert_eq!(value.pointer(pointer), Some(&expected), "{pointer}");
+        }
+        let unmeasured = crate::render::inspect::Container::from(&ContainerDetail::default());
+        let value = serde_json::to_value(unmeasured).expect("JSON");
+        assert_eq!(value.get("SizeRw"), None, "only where it was asked for");
+    }
+
+    #[test]
+    fn an_image_shows_its_probe_and_triggers() {
+        let config =
+            br#"{"config":{"Healthcheck":{"Test":["NONE"]},"OnBuild":["RUN x"],"Shell":null}}"#;
+        let value = serde_json::to_value(ImageConfig::read(config)).expect("JSON");
+        assert_eq!(value, json!({"Healthcheck": {"Test": ["NONE"]}, "OnBuild": ["RUN x"]}));
+        assert_eq!(serde_json::to_value(ImageConfig::read(b"")).expect("JSON"), json!({}));
+    }
+}
