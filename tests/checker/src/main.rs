@@ -6,6 +6,7 @@
 //! ```text
 //! linkspan-checker                    the report
 //! linkspan-checker attempts           which forbidden things could be done
+//! linkspan-checker netfilter          how many objects the packet filter has
 //! linkspan-checker eat-memory MIB     touch that much memory, then exit 0
 //! linkspan-checker fork N             start N children that sleep; print how many there were
 //! linkspan-checker emit BYTES         write that many patterned bytes to standard output
@@ -17,6 +18,7 @@
 //! ```
 
 mod attempts;
+mod netfilter;
 mod report;
 mod tools;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         [] => print(&report::Report::take()),
         ["attempts"] => print(&attempts::all()),
+        ["netfilter"] => netfilter::count().and_then(|found| print(&found)),
         [tool, rest @ ..] => tools::run(tool, rest),
     };
     match result {

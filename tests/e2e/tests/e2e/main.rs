@@ -13,6 +13,7 @@ mod ports;
 mod run;
 mod shares;
 mod sharing;
+mod soak;
 mod terminal;
 mod volumes;
 mod vsock;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         ("ports", ports::OWN),
         ("shares", shares::OWN),
         ("faults", faults::TESTS),
+        ("soak", soak::OWN),
     ] {
         for &(name, test) in tests {
             let turn = Arc::clone(&turn);
