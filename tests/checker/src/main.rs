@@ -7,6 +7,10 @@
 //! linkspan-checker                    the report
 //! linkspan-checker attempts           which forbidden things could be done
 //! linkspan-checker netfilter          how many objects the packet filter has
+//! linkspan-checker crash-pid-1        make the machine's first process crash (--pid host, --privileged)
+//! linkspan-checker kill-inits SECONDS kill every linkspan-init as it appears (the same)
+//! linkspan-checker overwrite-runtime SECONDS  write to /proc/PID/exe of a linkspan-init
+//! linkspan-checker ask-vsock CID PORT  begin HTTP/2 there; print how that ended
 //! linkspan-checker eat-memory MIB     touch that much memory, then exit 0
 //! linkspan-checker fork N             start N children that sleep; print how many there were
 //! linkspan-checker emit BYTES         write that many patterned bytes to standard output
@@ -17,10 +21,12 @@
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
 //! ```
 
+mod attacks;
 mod attempts;
 mod netfilter;
 mod report;
 mod tools;
+mod vsock;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,9 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod calls;
+mod crash;
+mod exhaustion;
 mod faults;
 mod files;
 mod image;
@@ -11,6 +14,7 @@ mod limits;
 mod machine;
 mod ports;
 mod run;
+mod security;
 mod shares;
 mod sharing;
 mod soak;
@@ -44,6 +48,8 @@ fn main() -> ExitCode {
     for (room, tests) in [
         ("run", run::TESTS),
         ("isolation", isolation::TESTS),
+        ("security", security::TESTS),
+        ("exhaustion", exhaustion::TESTS),
         ("limits", limits::TESTS),
         ("sharing", sharing::TESTS),
         ("life", life::TESTS),
@@ -74,6 +80,8 @@ fn main() -> ExitCode {
         ("ports", ports::OWN),
         ("shares", shares::OWN),
         ("faults", faults::TESTS),
+        ("crash", crash::OWN),
+        ("exhaustion", exhaustion::OWN),
         ("soak", soak::OWN),
     ] {
         for &(name, test) in tests {

@@ -14,7 +14,7 @@ use linkspan_test_e2e::{Host, is_daemon, is_fs_device, is_vsock_device, wait_unt
 
 use crate::{CHECKER, Own, import_checker, unique};
 
-const CYCLES: usize = 150;
+const CYCLES: usize = 120;
 /// Containers at a time.
 const WORKERS: usize = 4;
 const SETTLED: Duration = Duration::from_secs(60);
@@ -166,7 +166,7 @@ pub(crate) const OWN: &[Own] = &[("many_cycles_leave_nothing_in_the_vm_or_on_the
     let _ = host.run(&["network", "create", "soak"]).ok();
     import_checker(&host);
     // What is made once and kept, such as the daemon's threads, is there after one round.
-    cycles(&host, 2 * WORKERS * 8);
+    cycles(&host, WORKERS * 8);
     // The smallest of a few counts: both sides at rest.
     let mut before = counts(&host);
     for _ in 0..10 {
