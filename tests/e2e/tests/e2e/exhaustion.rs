@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[Shared] = &[
         assert!(wait_until(SOON, || host.run(&["logs", &name]).ok().text() == "ready"));
         let refused = host.run(&["exec", &name, "true"]);
         assert!(refused.code > 124, "{refused:?}");
-        assert!(refused.err.contains("temporarily unavailable"), "{refused:?}");
+        assert!(refused.err.contains("--pids-limit"), "{refused:?}");
         assert_eq!(host.run(&["run", "--rm", "busybox", "echo", "well"]).ok().text(), "well");
         let more = ["update", "--pids-limit", "10", &name];
         let _ = host.run(&more).ok();
@@ -61,7 +61,7 @@ fn full_disk(host: &Host) {
     let args = ["run", "--rm", "--privileged", "-v", "fill:/volume", "busybox", "sh", "-c", fill];
     let filled = host.run(&args);
     assert!(filled.err.contains("No space left on device"), "{filled:?}");
-    let refused = host.run(&["exec", "up", "sh", "-c", "echo x > /file"]);
+    let refused = host.run(&["exec", "up", "dd", "if=/dev/zero", "of=/file", "bs=1M", "count=8"]);
     assert!(refused.err.contains("No space left on device"), "{refused:?}");
 }
 
@@ -140,34 +140,35 @@ pub(crate) const OWN: &[Own] = &[
         assert_eq!(host.run(&["run", "--rm", "busybox", "echo", "well"]).ok().text(), "well");
         host.leaves_nothing();
     }),
-    ("two_hundred_containers_run_at_once", || {
-        const COUNT: usize = 200;
+    ("many_containers_run_at_once", || {
+        // `make soak`: as many as a busy server has.
+        let count = if std::env::var_os("LINKSPAN_SOAK_CYCLES").is_some() { 200 } else { 40 };
         let host = Host::new();
         let _ = host.run(&["machine", "init", "--memory", "4096", "--disk", "8"]).ok();
         let _ = host.run(&["machine", "start"]).ok();
         let begin = Instant::now();
         let args = ["run", "-d", "busybox", "sleep", "3000"];
-        for _ in 0..COUNT / 10 {
+        for _ in 0..count / 10 {
             let started: Vec<_> = (0..10).map(|_| host.spawn(&args)).collect();
             for child in started {
                 let _ = finish(child, &args).ok();
             }
         }
         let up = begin.elapsed();
-        assert_eq!(lines(&host, &["ps", "-q"]), COUNT);
+        assert_eq!(lines(&host, &["ps", "-q"]), count);
         let ids = host.run(&["ps", "-q"]).ok().text();
         let ids: Vec<_> = ids.lines().collect();
-        assert_eq!(host.run(&["exec", ids[COUNT / 2], "echo", "well"]).ok().text(), "well");
+        assert_eq!(host.run(&["exec", ids[count / 2], "echo", "well"]).ok().text(), "well");
         let begin = Instant::now();
         for some in ids.chunks(50) {
             let _ = host.run(&[&["stop", "-t", "0"], some].concat()).ok();
         }
         assert_eq!(lines(&host, &["ps", "-q"]), 0);
         let down = begin.elapsed();
-        assert_eq!(lines(&host, &["ps", "-aq"]), COUNT);
+        assert_eq!(lines(&host, &["ps", "-aq"]), count);
         let _ = host.run(&["container", "prune", "-f"]).ok();
         assert_eq!(lines(&host, &["ps", "-aq"]), 0);
-        println!("{COUNT} containers: started in {up:.1?}, stopped in {down:.1?}");
+        println!("{count} containers: started in {up:.1?}, stopped in {down:.1?}");
         host.leaves_nothing();
     }),
 ];
