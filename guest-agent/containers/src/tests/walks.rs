@@ -54,7 +54,7 @@ async fn carry_out(containers: &Containers, name: &str, what: Do) -> Result<(), 
         }
         Action::Update | Action::Top | Action::Attach => Ok(()),
         Action::Exec => {
-            let exec = ExecConfig { command: vec!["true".into()], ..ExecConfig::default() };
+            let exec = ExecConfig { args: vec!["true".into()], ..ExecConfig::default() };
             containers.exec(name, exec).await.map(drop)
         }
         Action::Remove { force } => containers.remove(name, force, true).await.map(drop),
@@ -64,7 +64,7 @@ async fn carry_out(containers: &Containers, name: &str, what: Do) -> Result<(), 
 /// Everything is removed, and nothing of it is left.
 async fn clear(bench: &Bench, containers: &Containers) -> Result<(), TestCaseError> {
     for name in NAMES {
-        let id = containers.inspect(name).map(|found| found.id.to_string());
+        let id = containers.inspect(name).map(|found| found.record.id.to_string());
         if let Ok(id) = id {
             within(containers.remove(&id, true, true)).await.expect("by force it always goes");
         }
