@@ -9,7 +9,7 @@ GUEST_CARGO := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --
 IMAGE := $(TARGET)/vm-image
 export LINKSPAN_CACHE := $(CACHE)
 
-.PHONY: help run test check check-hosts build image kernel bench man clean-vms install-run install-test install-bench
+.PHONY: help run test check check-hosts build image kernel bench soak fuzz man clean-vms install-run install-test install-bench
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
@@ -45,6 +45,15 @@ kernel: build ## build the lean kernel into the cache outside the checkout
 
 bench: install-bench image ## the figures of docs/figures.md, as text and JSON
 	@cargo run --locked -q --release -p linkspan-bench -- --json $(TARGET)/bench.json
+
+soak: install-test image ## 1000 containers come and go in a VM and leave nothing; 200 run at once
+	@LINKSPAN_SOAK_CYCLES=1000 LINKSPAN_TARGET=$(abspath $(TARGET)) cargo test --locked -p linkspan-test-e2e -- soak:: && \
+	LINKSPAN_SOAK_CYCLES=1000 LINKSPAN_TARGET=$(abspath $(TARGET)) cargo test --locked -p linkspan-test-e2e -- many_containers
+
+fuzz: ## each fuzz target for a minute (make test: a second each)
+	@cargo build --locked -q --release -p linkspan-fuzz
+	@for target in image layer copy config reference seccomp dns preface; do \
+		$(TARGET)/release/linkspan-fuzz $$target 60 || exit 1; done
 
 man: build ## man pages and shell completions, in target/man and target/completions
 	@$(TARGET)/release/linkspan man --out $(TARGET)/man --completions $(TARGET)/completions

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use linkspan_runtime::plan::Process;
 use linkspan_runtime::wire::{CGROUP_FD, Failure, InitMessage, Step, TARGET_FD};
+use linkspan_sys::Errno;
 use linkspan_sys::process::{setns, take_inherited};
 use linkspan_sys::spawn::{Forked, fork_as_sibling};
 use nix::sched::CloneFlags;
@@ -61,7 +62,14 @@ pub(crate) fn enter_pid_namespace(report: &mut Report, target: &OwnedFd) -> Resu
         setns(target, CloneFlags::CLONE_NEWPID)?;
         // Before the cgroup namespace is joined: from inside, the cgroup that this process is
         // in could not be seen, and leaving it would be refused.
-        Ok(fork_as_sibling(Some(cgroup.as_fd()))?)
+        match fork_as_sibling(Some(cgroup.as_fd())) {
+            // pids.max of the cgroup; the kernel's own limit is far away.
+            Err(errno @ Errno::EAGAIN) => Err(Fault {
+                errno: errno as i32,
+                detail: "it has as many processes as its --pids-limit allows".to_owned(),
+            }),
+            forked => Ok(forked?),
+        }
     })?;
     let Forked::Parent(child) = forked else {
         report.await_go();

@@ -24,6 +24,10 @@ pub(crate) fn machine(snapshot: &Snapshot) -> wire::Machine {
         directory: snapshot.directory.display().to_string(),
         ..wire::Machine::default()
     };
+    if let Some(crash) = &snapshot.crash {
+        machine.last_crash = Some(ErrorInfo::from(failure::of_machine(&crash.failure)));
+        machine.last_crash_unix_nanos = nanos(crash.at);
+    }
     match &snapshot.state {
         State::Starting(starting) => {
             machine.started_unix_nanos = nanos(starting.since);

@@ -183,7 +183,7 @@ async fn a_machine_that_dies_is_booted_again_for_the_next_call() {
     let host = Host::new();
     let engine = host.engine().await;
     engine.agent("").await.unwrap().connect().await.unwrap();
-    host.driver.end_all(&VmExit::GuestPanicked);
+    host.driver.end_all(&VmExit::Vanished);
     host.guest.break_connections();
     let mut watch = engine.watch_machine("").await.unwrap();
     let failed = async {
@@ -195,7 +195,7 @@ async fn a_machine_that_dies_is_booted_again_for_the_next_call() {
         }
     };
     let failure = tokio::time::timeout(Duration::from_secs(10), failed).await.unwrap();
-    assert!(failure.message.contains("panicked"), "{failure:?}");
+    assert!(failure.message.contains("crashed or was killed"), "{failure:?}");
     engine.agent("").await.unwrap().agent().ping(PingRequest::default()).await.unwrap();
     assert_eq!(host.driver.starts().len(), 2);
 }

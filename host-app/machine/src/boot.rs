@@ -84,8 +84,10 @@ impl Boot {
         settings: Settings,
         interrupt: CancellationToken,
         out: Arc<watch::Sender<Snapshot>>,
+        notices: Vec<String>,
     ) -> Self {
-        let progress = Progress::new(out, Phases::pending(&parts.budgets, false));
+        let mut progress = Progress::new(out, Phases::pending(&parts.budgets, false));
+        progress.notices = notices;
         Self { parts, settings, interrupt, progress, shares: Vec::new() }
     }
 

@@ -110,6 +110,7 @@ impl Machine {
             settings: file.settings.clone(),
             driver: parts.driver.name(),
             directory: parts.paths.folder().to_owned(),
+            crash: None,
             removed: false,
         };
         let (out, watch) = watch::channel(snapshot);

@@ -13,6 +13,7 @@
 mod adopt;
 mod boot;
 mod command;
+mod crash;
 mod disk;
 pub mod driver;
 mod error;

@@ -8,22 +8,26 @@ use std::{collections::VecDeque, future, sync::Arc};
 
 use futures::{FutureExt as _, future::BoxFuture};
 use linkspan_state::{Lock, SettingsPatch, StateError};
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     adopt::{self, AdoptEnd},
     boot::{Boot, BootEnd, BootFailed, Booted},
     command::{Command, Reply, answer},
+    crash::Crashes,
     driver::{Vm, VmExit},
     error::MachineError,
-    failure::{Failure, Trouble},
+    failure::{Failure, FailureKind, Trouble},
     handle::{Started, StopOrder, StopResult},
     parts::{Parts, blocking, now},
     phase::Phases,
     policy::{Decision, Refusal, decide},
     settings::{MachineFile, Settings},
-    state::{Ended, Failed, Snapshot, Starting, State, Stopped, Stopping},
+    state::{Crash, Ended, Failed, Snapshot, Starting, State, Stopped, Stopping},
     stop::{self, StopEnd, Way},
 };
 
@@ -67,6 +71,7 @@ pub(crate) struct Owner {
     /// Orders that are asked again when what is under way is over.
     waiting: VecDeque<Command>,
     removed: bool,
+    crashes: Crashes,
 }
 
 enum Event {
@@ -93,6 +98,7 @@ impl Owner {
             stoppers: Vec::new(),
             waiting: VecDeque::new(),
             removed: false,
+            crashes: Crashes::default(),
         }
     }
 
@@ -168,8 +174,9 @@ impl Owner {
     async fn begin(&mut self, command: Command) {
         match command {
             Command::Start { reply } => {
+                self.forget_crashes();
                 self.starters.push(reply);
-                self.begin_boot();
+                self.begin_boot(Vec::new());
             }
             Command::Stop { order, reply } => self.stop(order, reply),
             Command::Update { patch, reply } => {
@@ -240,7 +247,8 @@ impl Owner {
 
     // What takes time.
 
-    fn begin_boot(&mut self) {
+    /// `notices`: what the user should be told beside what comes up.
+    fn begin_boot(&mut self, notices: Vec<String>) {
         self.publish(State::Starting(Starting {
             since: now(),
             phases: Phases::pending(&self.parts.budgets, false),
@@ -250,7 +258,7 @@ impl Owner {
         }));
         let interrupt = CancellationToken::new();
         let (parts, settings) = (Arc::clone(&self.parts), self.file.settings.clone());
-        let boot = Boot::new(parts, settings, interrupt.clone(), Arc::clone(&self.out));
+        let boot = Boot::new(parts, settings, interrupt.clone(), Arc::clone(&self.out), notices);
         let future = async move { Outcome::Boot(boot.run().await) }.boxed();
         self.under_way = Some(Transition { future, interrupt });
     }
@@ -275,6 +283,7 @@ impl Owner {
     }
 
     fn stop(&mut self, order: StopOrder, reply: Reply<StopResult>) {
+        self.forget_crashes();
         let Some(held) = &self.held else {
             // A failure without a VM: seen, and so over.
             self.publish(State::Stopped(Stopped::default()));
@@ -324,8 +333,20 @@ impl Owner {
     async fn over(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Boot(BootEnd::Ready(booted)) => self.runs(*booted, true),
-            Outcome::Boot(BootEnd::Failed(failed)) => self.failed(*failed),
-            Outcome::Boot(BootEnd::Interrupted) => self.interrupted(Ended::StartInterrupted),
+            Outcome::Boot(BootEnd::Failed(failed)) => {
+                let crashed =
+                    failed.failure.kind == FailureKind::Ended && failed.leftover.is_none();
+                // Also when it is the start after a crash that crashes.
+                if crashed && self.out.borrow().crash.is_some() {
+                    self.crashed(failed.failure, failed.phases);
+                } else {
+                    self.failed(*failed);
+                }
+            }
+            Outcome::Boot(BootEnd::Interrupted) => {
+                self.forget_crashes();
+                self.interrupted(Ended::StartInterrupted);
+            }
             Outcome::Adopt(AdoptEnd::Adopted(booted)) => self.runs(*booted, false),
             Outcome::Adopt(AdoptEnd::Failed(failed)) => self.failed(*failed),
             Outcome::Adopt(AdoptEnd::Killed) => self.interrupted(Ended::StartInterrupted),
@@ -426,12 +447,41 @@ impl Owner {
                 self.publish(State::Stopped(Stopped { ended: Some(Ended::Killed) }));
             }
             VmExit::GuestPanicked | VmExit::Vanished => {
+                let ran = self.out.borrow().state.running().is_some();
                 let phases = self.out.borrow().state.phases().cloned();
+                let crashed = ran && exit == VmExit::GuestPanicked;
                 let mut failure = Trouble::Ended(exit).into_failure(self.parts.paths.name(), None);
                 failure.serial = Arc::clone(&self.parts).evidence().await;
-                self.publish_failure(failure, phases, None);
+                if crashed {
+                    self.crashed(failure, phases);
+                } else {
+                    self.publish_failure(failure, phases, None);
+                }
             }
         }
+    }
+
+    /// The guest crashed, and nothing is left of its VM: another is started, or, after too many,
+    /// none.
+    fn crashed(&mut self, mut failure: Failure, phases: Option<Phases>) {
+        if !self.crashes.note(Instant::now()) {
+            failure.cause = format!("{}; {}", failure.cause, Crashes::given_up());
+            let leftover = None;
+            return self.failed(BootFailed { failure, phases, leftover });
+        }
+        let machine = self.parts.paths.name();
+        let cause = &failure.cause;
+        tracing::error!(%machine, cause, serial = ?failure.serial, "crashed, and is started again");
+        let notice = format!("machine `{machine}` crashed and is started again: {cause}");
+        let crash = Crash { failure: Arc::new(failure), at: now() };
+        self.out.send_modify(|snapshot| snapshot.crash = Some(crash));
+        self.begin_boot(vec![notice]);
+    }
+
+    /// Somebody looks after it again.
+    fn forget_crashes(&mut self) {
+        self.crashes.forget();
+        self.out.send_if_modified(|snapshot| snapshot.crash.take().is_some());
     }
 
     fn publish_failure(

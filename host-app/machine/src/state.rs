@@ -9,7 +9,8 @@
 //!     |                                          | stop, kill
 //!     +------------------ Stopping <-------------+
 //! ```
-//! A guest that powers itself off goes from Running to Stopped.
+//! A guest that powers itself off goes from Running to Stopped; one that panics, from Running to
+//! Starting, unless it did so too often (`crash`).
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -164,6 +165,15 @@ impl State {
     }
 }
 
+/// A crash of the guest that was answered with a start.
+#[derive(Debug, Clone)]
+pub struct Crash {
+    /// What happened, with the end of the serial log.
+    pub failure: Arc<Failure>,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A machine at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
@@ -177,6 +187,8 @@ pub struct Snapshot {
     pub driver: &'static str,
     /// Where its files are.
     pub directory: PathBuf,
+    /// Why it was started again by itself; until somebody starts or stops it.
+    pub crash: Option<Crash>,
     /// It does not exist any more.
     pub removed: bool,
 }

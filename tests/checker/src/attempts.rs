@@ -35,15 +35,28 @@ const ATTEMPTS: &[Attempt] = &[
         )
     }),
     ("raw block device", || {
-        let path = "/tmp/.checker-vda";
-        let _ = fs::remove_file(path);
-        errno(mknod(path, SFlag::S_IFBLK, Mode::S_IRUSR, makedev(254, 0)))?;
-        let opened = io(fs::File::open(path).map(drop));
-        let _ = fs::remove_file(path);
-        opened
+        // proc(5): major, minor, blocks, name of each disk of the machine.
+        let table = fs::read_to_string("/proc/partitions").map_err(|error| error.to_string())?;
+        let disks = table.lines().filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        });
+        let tried: Vec<_> =
+            disks.map(|(major, minor)| device(SFlag::S_IFBLK, major, minor)).collect();
+        tried.into_iter().find(Result::is_ok).unwrap_or_else(|| Err("none opened".into()))
     }),
+    ("/dev/mem", || device(SFlag::S_IFCHR, 1, 1)),
+    ("/dev/port", || device(SFlag::S_IFCHR, 1, 4)),
+    ("/dev/kmsg", || device(SFlag::S_IFCHR, 1, 11)),
+    ("/dev/fuse", || device(SFlag::S_IFCHR, 10, 229)),
     ("read /proc/kcore", || readable("/proc/kcore")),
     ("read /proc/keys", || readable("/proc/keys")),
+    ("read /proc/timer_list", || readable("/proc/timer_list")),
+    ("write /proc/irq/default_smp_affinity", || writable("/proc/irq/default_smp_affinity")),
+    ("write /proc/sys/vm/drop_caches", || writable("/proc/sys/vm/drop_caches")),
+    ("write /proc/sys/kernel/modprobe", || writable("/proc/sys/kernel/modprobe")),
+    ("write /sys/kernel/uevent_helper", || writable("/sys/kernel/uevent_helper")),
+    ("write cgroup.procs", || writable("/sys/fs/cgroup/cgroup.procs")),
     ("write /proc/sysrq-trigger", || writable("/proc/sysrq-trigger")),
     ("write /proc/sys/kernel/core_pattern", || writable("/proc/sys/kernel/core_pattern")),
     ("write /sys/kernel/mm/transparent_hugepage/enabled", || {
@@ -82,6 +95,16 @@ pub(crate) fn all() -> BTreeMap<&'static str, String> {
             (*name, ended)
         })
         .collect()
+}
+
+/// Makes a device node and opens it.
+fn device(kind: SFlag, major: u64, minor: u64) -> Result<(), String> {
+    let path = "/tmp/.checker-device";
+    let _ = fs::remove_file(path);
+    errno(mknod(path, kind, Mode::S_IRUSR, makedev(major, minor)))?;
+    let opened = io(fs::File::open(path).map(drop));
+    let _ = fs::remove_file(path);
+    opened
 }
 
 fn holds_sys_boot() -> bool {

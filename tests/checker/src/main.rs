@@ -6,6 +6,11 @@
 //! ```text
 //! linkspan-checker                    the report
 //! linkspan-checker attempts           which forbidden things could be done
+//! linkspan-checker netfilter          how many objects the packet filter has
+//! linkspan-checker crash-pid-1        make the machine's first process crash (--pid host, --privileged)
+//! linkspan-checker kill-inits SECONDS kill every linkspan-init as it appears (the same)
+//! linkspan-checker overwrite-runtime SECONDS  write to /proc/PID/exe of a linkspan-init
+//! linkspan-checker ask-vsock CID PORT  begin HTTP/2 there; print how that ended
 //! linkspan-checker eat-memory MIB     touch that much memory, then exit 0
 //! linkspan-checker fork N             start N children that sleep; print how many there were
 //! linkspan-checker emit BYTES         write that many patterned bytes to standard output
@@ -20,10 +25,13 @@
 //!                                     time small files and a big one in a folder that it makes
 //! ```
 
+mod attacks;
 mod attempts;
+mod netfilter;
 mod report;
 mod timing;
 mod tools;
+mod vsock;
 
 use std::process::ExitCode;
 
@@ -33,6 +41,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         [] => print(&report::Report::take()),
         ["attempts"] => print(&attempts::all()),
+        ["netfilter"] => netfilter::count().and_then(|found| print(&found)),
         [tool, rest @ ..] => tools::run(tool, rest),
     };
     match result {

@@ -15,11 +15,17 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::timing;
+use crate::{attacks, timing, vsock};
 
 /// Runs the tool of that name.
 pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
     match (tool, args) {
+        ("crash-pid-1", []) => attacks::crash_pid_1(),
+        ("kill-inits", [seconds]) => attacks::kill_inits(Duration::from_secs(number(seconds)?)),
+        ("overwrite-runtime", [seconds]) => {
+            attacks::overwrite_runtime(Duration::from_secs(number(seconds)?))
+        }
+        ("ask-vsock", [cid, port]) => vsock::ask(number(cid)?, number(port)?),
         ("eat-memory", [mib]) => eat_memory(number(mib)?),
         ("fork", [count]) => fork(number(count)?),
         ("emit", [bytes]) => emit(number(bytes)?),

@@ -13,6 +13,7 @@ mod pause;
 mod ports;
 mod records;
 mod streams;
+mod walks;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

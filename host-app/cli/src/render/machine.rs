@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use linkspan_proto::host::v1::{Machine, MachineState, PhaseState, PhaseStatus};
+use linkspan_proto::v1::ErrorInfo;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -115,6 +116,8 @@ pub(crate) struct View {
     phases: Vec<PhaseView>,
     usage: Option<UsageView>,
     failure: Option<FailureView>,
+    last_crash: Option<FailureView>,
+    last_crash_at: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -193,11 +196,19 @@ impl From<&Machine> for View {
                 uptime_us: usage.uptime_us,
                 containers_running: usage.containers_running,
             }),
-            failure: machine.failure.as_ref().map(|failure| FailureView {
-                message: failure.message.clone(),
-                hint: failure.hint.clone(),
-                evidence: failure.evidence.clone(),
-            }),
+            failure: machine.failure.as_ref().map(FailureView::from),
+            last_crash: machine.last_crash.as_ref().map(FailureView::from),
+            last_crash_at: human::rfc3339(machine.last_crash_unix_nanos),
+        }
+    }
+}
+
+impl From<&ErrorInfo> for FailureView {
+    fn from(failure: &ErrorInfo) -> Self {
+        Self {
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+            evidence: failure.evidence.clone(),
         }
     }
 }
@@ -226,6 +237,10 @@ pub(crate) fn describe(machine: &Machine, now: Timestamp) -> String {
     if let Some(failure) = &machine.failure {
         fact("failure", failure.message.clone());
         fact("hint", failure.hint.clone());
+    }
+    if let Some(crash) = &machine.last_crash {
+        let ago = human::duration(human::since(machine.last_crash_unix_nanos, now));
+        fact("crashed", format!("{ago} ago, and was started again: {}", crash.message));
     }
     fact(
         "settings",

@@ -91,6 +91,7 @@ async fn a_vm_that_was_still_booting_is_adopted() {
             machine.snapshot().settings,
             tokio_util::sync::CancellationToken::new(),
             Arc::new(tokio::sync::watch::Sender::new(machine.snapshot())),
+            Vec::new(),
         )
         .run(),
     );

@@ -3,6 +3,7 @@
 
 mod adopt;
 mod boot_failures;
+mod crash;
 mod life;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

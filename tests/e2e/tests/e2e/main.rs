@@ -1,6 +1,9 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod calls;
+mod crash;
+mod exhaustion;
 mod faults;
 mod files;
 mod image;
@@ -12,8 +15,10 @@ mod machine;
 mod oci;
 mod ports;
 mod run;
+mod security;
 mod shares;
 mod sharing;
+mod soak;
 mod system;
 mod terminal;
 mod volumes;
@@ -45,6 +50,8 @@ fn main() -> ExitCode {
     for (room, tests) in [
         ("run", run::TESTS),
         ("isolation", isolation::TESTS),
+        ("security", security::TESTS),
+        ("exhaustion", exhaustion::TESTS),
         ("limits", limits::TESTS),
         ("sharing", sharing::TESTS),
         ("life", life::TESTS),
@@ -77,6 +84,9 @@ fn main() -> ExitCode {
         ("ports", ports::OWN),
         ("shares", shares::OWN),
         ("faults", faults::TESTS),
+        ("crash", crash::OWN),
+        ("exhaustion", exhaustion::OWN),
+        ("soak", soak::OWN),
     ] {
         for &(name, test) in tests {
             let turn = Arc::clone(&turn);

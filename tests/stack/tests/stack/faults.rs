@@ -49,7 +49,7 @@ async fn a_phase_that_fails_in_the_guest_is_told_with_cause_hint_and_console() {
 }
 
 #[tokio::test]
-async fn a_guest_that_dies_fails_its_calls_and_the_next_call_boots_again() {
+async fn a_vm_that_is_killed_fails_its_calls_and_the_next_call_boots_again() {
     bounded(async {
         let (stack, client) = Stack::with_busybox().await;
         let session = running(&client, "box", &["sleep", "600"]).await;
@@ -60,7 +60,7 @@ async fn a_guest_that_dies_fails_its_calls_and_the_next_call_boots_again() {
             ended = &mut waiting => panic!("it runs: {ended:?}"),
             names = names(&client) => assert_eq!(names, ["box"]),
         }
-        stack.driver.end_all(&VmExit::GuestPanicked);
+        stack.driver.end_all(&VmExit::Vanished);
         let lost = session.outcome().await.expect_err("the guest is gone");
         assert_eq!(lost.code, ErrorCode::Unavailable, "{lost:?}");
         assert!(lost.message.contains("agent") && lost.hint.is_some(), "{lost:?}");
@@ -77,13 +77,32 @@ async fn a_guest_that_dies_fails_its_calls_and_the_next_call_boots_again() {
 }
 
 #[tokio::test]
-async fn a_dead_machine_says_how_it_died() {
+async fn a_guest_that_panics_is_booted_again_unasked_and_the_crash_is_told() {
     bounded(async {
         let (stack, client) = Stack::with_busybox().await;
         stack.driver.end_all(&VmExit::GuestPanicked);
+        let machine = loop {
+            let machine = stack.until(&client, MachineState::Running).await;
+            if machine.last_crash.is_some() {
+                break machine;
+            }
+        };
+        let crash = machine.last_crash.expect("asked");
+        assert!(crash.message.contains("panicked"), "{crash:?}");
+        assert_ne!(machine.last_crash_unix_nanos, 0);
+        assert_eq!(stack.driver.starts().len(), 2);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dead_machine_says_how_it_died() {
+    bounded(async {
+        let (stack, client) = Stack::with_busybox().await;
+        stack.driver.end_all(&VmExit::Vanished);
         let machine = stack.until(&client, MachineState::Failed).await;
         let told = machine.failure.expect("a failed machine has a failure");
-        assert!(told.message.contains("panicked"), "{told:?}");
+        assert!(told.message.contains("crashed or was killed"), "{told:?}");
     })
     .await;
 }

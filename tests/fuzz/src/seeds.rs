@@ -1,0 +1,191 @@
+//! Valid inputs.
+
+use std::io::Write as _;
+
+use linkspan_proto::preface::{Kind, Preface};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, TYPE};
+
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (path, bytes) in files {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, path, *bytes).expect("a tar in memory");
+    }
+    tar.into_inner().expect("a tar in memory")
+}
+
+/// Every kind of entry that a layer has.
+fn layer() -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, path: &str, link: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o755);
+        if link.is_empty() {
+            tar.append_data(&mut header, path, bytes).expect("a tar in memory");
+        } else {
+            tar.append_link(&mut header, path, link).expect("a tar in memory");
+        }
+    };
+    add(tar::EntryType::Directory, "etc/", "", b"");
+    add(tar::EntryType::Regular, "etc/passwd", "", b"root:x:0:0:root:/root:/bin/sh\n");
+    add(tar::EntryType::Symlink, "etc/mtab", "/proc/mounts", b"");
+    add(tar::EntryType::Link, "etc/again", "etc/passwd", b"");
+    add(tar::EntryType::Fifo, "etc/fifo", "", b"");
+    add(tar::EntryType::Regular, "etc/.wh.gone", "", b"");
+    add(tar::EntryType::Regular, "opaque/.wh..wh..opq", "", b"");
+    let long = "long/".repeat(40) + "name";
+    tar.append_pax_extensions([
+        ("path", long.as_bytes()),
+        ("mtime", b"1.5"),
+        ("SCHILY.xattr.user.key", b"value"),
+    ])
+    .expect("a tar in memory");
+    let mut header = tar::Header::new_ustar();
+    header.set_size(4);
+    tar.append_data(&mut header, "short", &b"long"[..]).expect("a tar in memory");
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    tar.append_data(&mut header, "gnu/".repeat(40) + "name", &b"gnu"[..]).expect("a tar in memory");
+    tar.into_inner().expect("a tar in memory")
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("in memory");
+    encoder.finish().expect("in memory")
+}
+
+pub(crate) fn plain_archives() -> Vec<Vec<u8>> {
+    vec![layer(), tar(&[("a", b"1"), ("b/c", b"2")]), Vec::new()]
+}
+
+pub(crate) fn layers() -> Vec<Vec<u8>> {
+    let mut all = plain_archives();
+    all.push(gzip(&layer()));
+    all.push(zstd::encode_all(&layer()[..], 1).expect("in memory"));
+    all
+}
+
+fn config_of(layer: &[u8]) -> Vec<u8> {
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "created": "2024-01-02T03:04:05.678Z",
+        "config": {
+            "User": "app:apps", "Env": ["PATH=/bin", "A=b"], "Entrypoint": ["/bin/sh", "-c"],
+            "Cmd": ["true"], "WorkingDir": "/srv", "ExposedPorts": {"80/tcp": {}},
+            "Volumes": {"/data": {}}, "Labels": {"key": "value"}, "StopSignal": "SIGTERM",
+            "Healthcheck": {"Test": ["CMD", "true"], "Interval": 1_000_000_000, "Retries": 3}
+        },
+        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(layer))]},
+        "history": [{"created": "2024-01-02T03:04:05Z", "created_by": "ADD file"},
+                    {"created_by": "CMD", "empty_layer": true}]
+    });
+    config.to_string().into_bytes()
+}
+
+pub(crate) fn configs() -> Vec<Vec<u8>> {
+    vec![config_of(&layer()), b"{}".to_vec(), b"null".to_vec()]
+}
+
+/// What `docker save` writes, around a configuration that may be anything.
+pub(crate) fn image_with_config(config: &[u8]) -> Vec<u8> {
+    let manifest =
+        json!([{"Config": "config.json", "RepoTags": ["a/b:c"], "Layers": ["layer.tar"]}]);
+    let manifest = manifest.to_string().into_bytes();
+    tar(&[("manifest.json", &manifest), ("config.json", config), ("layer.tar", &layer())])
+}
+
+/// An OCI layout with one image.
+fn oci() -> Vec<u8> {
+    let layer = layer();
+    let packed = gzip(&layer);
+    let config = config_of(&layer);
+    let blob = |media: &str, bytes: &[u8]| {
+        json!({"mediaType": media, "digest": format!("sha256:{}", digest(bytes)),
+               "size": bytes.len()})
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": blob("application/vnd.oci.image.config.v1+json", &config),
+        "layers": [blob("application/vnd.oci.image.layer.v1.tar+gzip", &packed)]
+    });
+    let manifest = manifest.to_string().into_bytes();
+    let index = json!({
+        "schemaVersion": 2,
+        "manifests": [blob("application/vnd.oci.image.manifest.v1+json", &manifest)]
+    });
+    let path = |bytes: &[u8]| format!("blobs/sha256/{}", digest(bytes));
+    tar(&[
+        ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
+        ("index.json", index.to_string().as_bytes()),
+        (&path(&manifest), &manifest),
+        (&path(&config), &config),
+        (&path(&packed), &packed),
+    ])
+}
+
+pub(crate) fn images() -> Vec<Vec<u8>> {
+    let docker = image_with_config(&config_of(&layer()));
+    vec![oci(), gzip(&docker), docker]
+}
+
+pub(crate) fn references() -> Vec<Vec<u8>> {
+    let digest = format!("busybox@sha256:{}", "a".repeat(64));
+    ["busybox", "a/b:c", "registry.example:5000/x/y:1.2-3", "[::1]:80/a", "localhost/a", &digest]
+        .map(|text| text.as_bytes().to_vec())
+        .into()
+}
+
+pub(crate) fn profiles() -> Vec<Vec<u8>> {
+    let profile = json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "defaultErrnoRet": 1,
+        "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}],
+        "syscalls": [
+            {"names": ["read", "write", "exit_group"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["personality"], "action": "SCMP_ACT_ALLOW",
+             "args": [{"index": 0, "value": 8, "valueTwo": 255, "op": "SCMP_CMP_MASKED_EQ"}]},
+            {"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38,
+             "args": [{"index": 0, "value": 2_114_060_288, "op": "SCMP_CMP_GT"}],
+             "includes": {"caps": ["CAP_SYS_ADMIN"], "minKernel": "4.8"},
+             "excludes": {"arches": ["s390"]}}
+        ]
+    });
+    vec![profile.to_string().into_bytes(), br#"{"defaultAction":"SCMP_ACT_ALLOW"}"#.to_vec()]
+}
+
+pub(crate) fn questions() -> Vec<Vec<u8>> {
+    let question = |name: &str, kind: TYPE| {
+        let mut packet = Packet::new_query(7);
+        packet.questions.push(Question::new(
+            Name::new_unchecked(name).into_owned(),
+            QTYPE::TYPE(kind),
+            QCLASS::CLASS(CLASS::IN),
+            false,
+        ));
+        packet.build_bytes_vec().expect("in memory")
+    };
+    vec![
+        question("db", TYPE::A),
+        question("database.example.com", TYPE::AAAA),
+        question("1.0.0.10.in-addr.arpa", TYPE::PTR),
+        question("other", TYPE::MX),
+    ]
+}
+
+pub(crate) fn prefaces() -> Vec<Vec<u8>> {
+    [Kind::Upload, Kind::Download, Kind::Port]
+        .map(|kind| Preface { kind, id: [7; 16] }.encode().to_vec())
+        .into()
+}
