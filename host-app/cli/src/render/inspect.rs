@@ -151,6 +151,7 @@ struct HostConfig {
     annotations: BTreeMap<String, String>,
     devices: Vec<Device>,
     device_cgroup_rules: Option<Vec<String>>,
+    log_config: LogConfig,
     cpu_period: u64,
     cpu_quota: i64,
     blkio_weight: u32,
@@ -163,6 +164,13 @@ struct HostConfig {
     device_read_iops: Vec<DeviceRate>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
     device_write_iops: Vec<DeviceRate>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct LogConfig {
+    r#type: String,
+    config: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -461,6 +469,10 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         annotations: sorted(&asked.annotations),
         devices: asked.devices.iter().map(Device::from).collect(),
         device_cgroup_rules: some(&asked.device_cgroup_rules),
+        log_config: {
+            let log = asked.log_config.unwrap_or_default();
+            LogConfig { config: sorted(&log.options), r#type: log.driver }
+        },
         cpu_period: limits.cpu_period_us,
         cpu_quota: limits.cpu_quota_us,
         blkio_weight: limits.blkio_weight,
