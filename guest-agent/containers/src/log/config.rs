@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        type Options = [(&'static str, &'static str)];
+        let cases: &[(&str, &Options, &str)] = &[
             ("syslog", &[], "--log-driver syslog is not supported: logger: no log driver named"),
             ("none", &[("max-size", "1m")], "invalid logging opts for driver none"),
             ("", &[("max-sizes", "1m")], "unknown log opt 'max-sizes' for json-file log driver"),

@@ -8,6 +8,7 @@ mod isolation;
 mod life;
 mod lifecycle;
 mod limits;
+mod logs;
 mod machine;
 mod ports;
 mod run;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
+        ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("volumes", volumes::TESTS),
         ("ports", ports::TESTS),
