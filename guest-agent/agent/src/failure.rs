@@ -17,7 +17,7 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::Ambiguous { .. } | E::Invalid { .. } => ErrorCode::InvalidArgument,
         E::NameConflict { .. } => ErrorCode::NameConflict,
         E::WrongState { .. } => ErrorCode::WrongState,
-        E::Unsupported { .. } => ErrorCode::Unsupported,
+        E::Unsupported { .. } | E::NoLog => ErrorCode::Unsupported,
         E::Volume(error) => return of_volume(error),
         E::Image(ImageError::NotFound(_)) => ErrorCode::NotFound,
         E::Image(ImageError::Invalid { .. }) => ErrorCode::InvalidArgument,

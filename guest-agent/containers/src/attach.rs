@@ -12,7 +12,7 @@ use crate::{
     id::ContainerId,
     io::Channel,
     launch::StdioSpec,
-    log::{self, Reader, Record, Select},
+    log::{Batch, LogFiles, Position, Reader, Select},
     output::{Attached, Backlog, LogEnd},
     plan::{self, Permissions},
     session::{Event, OomBase, Session},
@@ -113,17 +113,16 @@ impl Containers {
             container.permit(Action::Attach)?;
         }
         let exits_before = container.status.borrow().exits;
-        let (output, backlog) = container.hub.attach(options.stdout, options.stderr);
+        let (output, backlog) = container.hub.attach(options.stdout, options.stderr, options.start);
         self.shared.tell(&container, "attach", []);
         if options.start {
             container.ask(|reply| Command::Start { size: options.size, reply }).await?;
         }
-        let replay = if options.logs {
-            let path = container.folder.log();
+        let replay = if options.logs
+            && let Some(files) = container.hub.log()
+        {
             let select = Select { stdout: options.stdout, stderr: options.stderr, ..Select::ALL };
-            let opened = path.clone();
-            let reader = blocking(move || Reader::open(&opened, select)).await;
-            let reader = reader.map_err(Error::file("read", path))?;
+            let reader = open_log(files, select, backlog.end).await?;
             let mut pending = backlog.partial.clone();
             pending.retain(|(channel, bytes)| {
                 let wanted = match channel {
@@ -184,15 +183,35 @@ impl Containers {
     /// Reads a container's log, and with `follow` waits for more until the container ends.
     ///
     /// # Errors
-    /// When the log cannot be read.
+    /// [`Error::NoLog`] where none is kept; when it cannot be read.
     pub async fn logs(&self, who: &str, select: Select, follow: bool) -> Result<LogStream, Error> {
         let container = self.find(who)?;
-        let path = container.folder.log();
+        let files = Arc::clone(container.hub.log().ok_or(Error::NoLog)?);
         let log_end = container.hub.log_end();
-        let reader = blocking(move || Reader::open(&path, select)).await;
-        let reader = reader.map_err(Error::file("read", container.folder.log()))?;
-        Ok(LogStream { container, reader: Some(reader), log_end, follow })
+        let end = log_end.borrow().at;
+        let reader = open_log(&files, select, end).await?;
+        Ok(LogStream { files, reader: Some(reader), log_end, follow })
     }
+}
+
+async fn open_log(files: &Arc<LogFiles>, select: Select, end: Position) -> Result<Reader, Error> {
+    let opened = Arc::clone(files);
+    let reader = blocking(move || Reader::open(opened, select, end)).await;
+    reader.map_err(Error::file("read", files.path()))
+}
+
+async fn read_log(
+    files: &LogFiles,
+    mut reader: Reader,
+    end: Position,
+    count: usize,
+) -> Result<(Reader, Batch), Error> {
+    let (reader, batch) = blocking(move || {
+        let batch = reader.next(end, count);
+        (reader, batch)
+    })
+    .await;
+    Ok((reader, batch.map_err(Error::file("read", files.path()))?))
 }
 
 /// One more process in a container, valid as it is, with its events.
@@ -295,15 +314,11 @@ impl Attachment {
 
     async fn replayed(&mut self) -> Result<Option<Event>, Error> {
         let Some(replay) = &mut self.replay else { return Ok(None) };
-        if let Some(mut reader) = replay.reader.take() {
-            let end = replay.backlog.length;
-            let (reader, records) = blocking(move || {
-                let records = reader.next(end, 1);
-                (reader, records)
-            })
-            .await;
-            let records = records.map_err(Error::file("read", self.container.folder.log()))?;
-            if let Some(record) = records.into_iter().next() {
+        if let Some(reader) = replay.reader.take()
+            && let Some(files) = self.container.hub.log()
+        {
+            let (reader, batch) = read_log(files, reader, replay.backlog.end, 1).await?;
+            if let Some(record) = batch.records.into_iter().next() {
                 replay.reader = Some(reader);
                 return Ok(Some(Event::Output(record.channel, record.line)));
             }
@@ -393,7 +408,7 @@ impl AttachedInput {
 
 /// Records of a log, in batches.
 pub struct LogStream {
-    container: Arc<Container>,
+    files: Arc<LogFiles>,
     reader: Option<Reader>,
     log_end: watch::Receiver<LogEnd>,
     follow: bool,
@@ -404,20 +419,15 @@ impl LogStream {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Error> {
+    pub async fn next(&mut self) -> Result<Option<Batch>, Error> {
         loop {
-            let Some(mut reader) = self.reader.take() else { return Ok(None) };
+            let Some(reader) = self.reader.take() else { return Ok(None) };
             let end = *self.log_end.borrow_and_update();
-            let (reader, records) = blocking(move || {
-                let records: std::io::Result<Vec<log::Record>> = reader.next(end.length, BATCH);
-                (reader, records)
-            })
-            .await;
-            let records = records.map_err(Error::file("read", self.container.folder.log()))?;
-            let over = reader.is_over() || reader.position() >= end.length && !end.open;
-            if !records.is_empty() {
+            let (reader, batch) = read_log(&self.files, reader, end.at, BATCH).await?;
+            let over = reader.is_over() || reader.position() >= end.at && !end.open;
+            if batch != Batch::default() {
                 self.reader = Some(reader);
-                return Ok(Some(records));
+                return Ok(Some(batch));
             }
             if !self.follow || over || !self.more().await {
                 return Ok(None);

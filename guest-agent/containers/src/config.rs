@@ -12,6 +12,7 @@ use crate::{
     health::Healthcheck,
     id::ContainerId,
     launch::ImageView,
+    log::LogConfig,
     mounts::{MountConfig, MountPoint},
     network::NetworkConfig,
     ports::{Port, PortConfig},
@@ -111,6 +112,8 @@ pub struct Config {
     pub devices: Vec<DeviceMapping>,
     /// `TYPE MAJOR:MINOR ACCESS`.
     pub device_cgroup_rules: Vec<String>,
+    /// What is kept of its output.
+    pub log: LogConfig,
 }
 
 /// One `--device`: a device, or a folder of devices.

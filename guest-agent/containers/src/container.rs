@@ -36,6 +36,7 @@ use crate::{
     io::Streams,
     launch::{ExitCode, Launched, OomWatch, StdioSpec, Target, TraceStep},
     limits,
+    log::LogFiles,
     mounts::{self, MountPoint},
     namespaces, network,
     output::Hub,
@@ -198,7 +199,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         ports: Arc::from([]),
     });
     let folder = Folder::of(&shared.root, &record);
-    let hub = Arc::new(Hub::new(&folder.log()));
+    let hub = Arc::new(Hub::new(log_files(&folder, &record), folder.path().into()));
     let container = Arc::new(Container {
         id: record.id.clone(),
         record: Mutex::new(Arc::new(record)),
@@ -225,6 +226,18 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
     };
     tokio::spawn(task.live());
     container
+}
+
+/// None: nothing is kept.
+fn log_files(folder: &Folder, record: &Record) -> Option<Arc<LogFiles>> {
+    let log = &record.config.log;
+    // Valid since it was made, unless somebody else wrote config.json.
+    let settings = log.settings().unwrap_or_else(|error| {
+        tracing::warn!(%error, container = record.id.short(), "nothing is logged");
+        None
+    })?;
+    let path = folder.log(log.driver())?;
+    Some(Arc::new(LogFiles::new(path, settings)))
 }
 
 enum Happening {
@@ -515,6 +528,9 @@ impl Task {
 /// Deletes the files of a container, and lets go of its volumes. Blocks.
 fn delete(container: &Container, shared: &Shared, anonymous_volumes: bool) -> Result<(), Error> {
     let _files = container.files.lock();
+    if let Some(log) = container.hub.log() {
+        log.close();
+    }
     container.folder.remove()?;
     let record = container.record();
     let anonymous: Vec<String> = if anonymous_volumes {
@@ -553,8 +569,11 @@ fn launch(
     let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes)?;
     plan.mounts = mounts::plan::merge(plan.mounts, own);
     let held = shared.volumes.hold(resolved.mounts.iter().filter_map(MountPoint::volume))?;
-    let log = container.folder.log();
-    container.hub.open(&log).map_err(Error::file("open", log))?;
+    let attributes = config.log.attributes(record.as_ref())?;
+    container
+        .hub
+        .open(attributes)
+        .map_err(Error::file("open the log in", container.folder.path()))?;
     let stdio = StdioSpec { stdin: config.open_stdin, output: true };
     let joins = namespaces::find(container, shared)?;
     let _files = container.files.lock();

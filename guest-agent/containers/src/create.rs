@@ -43,8 +43,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Its folder on the data disk.
     pub folder: PathBuf,
-    /// Its log.
-    pub log_path: PathBuf,
+    /// Its log as Docker shows it: only the driver `json-file` has a file that others may read.
+    pub log_path: Option<PathBuf>,
     /// Relative to the cgroup2 mount.
     pub cgroup: PathBuf,
     /// Bits by capability number.
@@ -206,7 +206,7 @@ impl Containers {
             networks: network::names(container, &endpoints),
             status: container.status.borrow().clone(),
             folder: container.folder.path().into(),
-            log_path: container.folder.log(),
+            log_path: record.config.log.shown_path(&container.folder),
             cgroup: container.cgroup(),
             capabilities,
             endpoints,

@@ -112,8 +112,11 @@ pub enum Error {
         /// The budget.
         seconds: u64,
     },
-    /// A client did not read what it asked for.
-    #[error("output was not read for {0} s, so the connection to it was given up")]
+    /// Its driver keeps no log. The words are Docker's, which clients look for.
+    #[error("configured logging driver does not support reading")]
+    NoLog,
+    /// A client did not read what it asked for, and so many MiB of it waited already.
+    #[error("{0} MiB of output were not read in time, so the connection to it was given up")]
     SlowReader(u64),
     /// A system call on a running process.
     #[error("cannot {action} container `{name}`: {source}")]

@@ -1,12 +1,17 @@
 //! The standard streams of one container: one writer of the log, any number of attached clients.
 //!
-//! The log comes first. A client that does not read holds its container up, as a pipe would: no
-//! byte of a normal `run` is lost. One that has not read for [`PATIENCE`] with a full queue is
-//! given up, and the container goes on without it.
+//! The log comes first, and waits for nobody. What a client has not read yet waits in its own
+//! [`queue`]. When that is full, a client that only watches (`attach`) is given up. The one that
+//! runs the container in the foreground is its pipe: it holds the container up for as long as it
+//! reads at all, so that no byte of a normal `run` is lost; when it has read nothing for
+//! [`PATIENCE`], it is given up too, and the container goes on without it.
+
+mod queue;
 
 use std::{
     io,
-    path::Path,
+    path::PathBuf,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,28 +22,25 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     time::timeout,
 };
 
+use self::queue::{End, Put, Queue};
 use crate::{
     Error,
+    container::blocking,
     io::{Channel, Output, Terminal},
-    log,
+    log::{self, LogFiles, Position},
 };
 
-/// How long a client may leave its queue full.
+/// How long the client in the foreground may leave its queue full without reading anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What is queued for one client at most, in bytes (in the semaphore's units of [`UNIT`]).
-const QUEUE: usize = 1 << 20;
-const UNIT: usize = 1 << 10;
 
 /// How far the log has been written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LogEnd {
-    /// Bytes in the file.
-    pub(crate) length: u64,
+    pub(crate) at: Position,
     /// Whether more may come without another start.
     pub(crate) open: bool,
 }
@@ -46,6 +48,9 @@ pub(crate) struct LogEnd {
 /// The streams of one container over all its runs.
 #[derive(Debug)]
 pub(crate) struct Hub {
+    /// None: nothing is kept.
+    log: Option<Arc<LogFiles>>,
+    folder: PathBuf,
     shared: Mutex<Shared>,
     log_end: watch::Sender<LogEnd>,
     /// Standard input of the current run.
@@ -63,25 +68,25 @@ struct Shared {
 struct Client {
     stdout: bool,
     stderr: bool,
-    queue: mpsc::UnboundedSender<(Channel, Bytes)>,
-    /// Room in the queue. Apart from the queue, so that what is left in a pipe when its process
-    /// has ended (at most the pipe's size) can be queued without waiting.
-    room: Arc<Semaphore>,
-    too_slow: Arc<AtomicBool>,
+    /// It runs the container in the foreground.
+    holds: bool,
+    queue: Arc<Queue>,
 }
 
-/// What an attached client reads.
+/// What an attached client reads. Dropping it is leaving.
 #[derive(Debug)]
-pub(crate) struct Attached {
-    queue: mpsc::UnboundedReceiver<(Channel, Bytes)>,
-    room: Arc<Semaphore>,
-    too_slow: Arc<AtomicBool>,
+pub(crate) struct Attached(Arc<Queue>);
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
 }
 
 impl Attached {
     /// Nothing more is wanted: reads to the end of what is queued.
     pub(crate) fn finish(&mut self) {
-        self.queue.close();
+        self.0.end(End::Complete);
     }
 
     /// The next chunk; None when the run is over and everything has been read.
@@ -89,15 +94,10 @@ impl Attached {
     /// # Errors
     /// [`Error::SlowReader`] when this client was given up.
     pub(crate) async fn next(&mut self) -> Result<Option<(Channel, Bytes)>, Error> {
-        match self.queue.recv().await {
-            Some((channel, bytes)) => {
-                self.room.add_permits(units(bytes.len()));
-                Ok(Some((channel, bytes)))
-            }
-            None if self.too_slow.load(Ordering::Acquire) => {
-                Err(Error::SlowReader(PATIENCE.as_secs()))
-            }
-            None => Ok(None),
+        match self.0.take().await {
+            Ok(chunk) => Ok(Some(chunk)),
+            Err(End::Complete) => Ok(None),
+            Err(End::TooSlow) => Err(Error::SlowReader(queue::SPILL >> 20)),
         }
     }
 }
@@ -105,30 +105,38 @@ impl Attached {
 /// What the log holds at the moment of attaching, so that replay and live output meet exactly.
 #[derive(Debug, Clone)]
 pub(crate) struct Backlog {
-    /// Bytes of the log file to replay.
-    pub(crate) length: u64,
+    /// Where the log's replay ends.
+    pub(crate) end: Position,
     /// Output whose line has not ended and that is therefore not in the file.
     pub(crate) partial: Vec<(Channel, Bytes)>,
 }
 
 impl Hub {
-    pub(crate) fn new(log: &Path) -> Self {
-        // No file yet: nothing was logged.
-        let length = log.metadata().map_or(0, |metadata| metadata.len());
+    /// `folder`: the container's own.
+    pub(crate) fn new(log: Option<Arc<LogFiles>>, folder: PathBuf) -> Self {
+        let at = log.as_ref().map(|log| log.end()).unwrap_or_default();
         Self {
+            log,
+            folder,
             shared: Mutex::default(),
-            log_end: watch::Sender::new(LogEnd { length, open: false }),
+            log_end: watch::Sender::new(LogEnd { at, open: false }),
             stdin: Mutex::default(),
             terminal: Mutex::default(),
         }
     }
 
-    /// A run begins: opens the log.
-    pub(crate) fn open(&self, log: &Path) -> io::Result<()> {
-        let writer = log::Writer::open(log)?;
-        self.log_end.send_replace(LogEnd { length: writer.length(), open: true });
+    /// A run begins: opens the log. `attributes` are put beside each record.
+    pub(crate) fn open(&self, attributes: log::Attributes) -> io::Result<()> {
+        let Some(files) = &self.log else { return Ok(()) };
+        let writer = log::Writer::open(Arc::clone(files), attributes)?;
+        self.log_end.send_replace(LogEnd { at: writer.end(), open: true });
         self.shared.lock().log = Some(writer);
         Ok(())
+    }
+
+    /// The log's files; None: nothing is kept.
+    pub(crate) fn log(&self) -> Option<&Arc<LogFiles>> {
+        self.log.as_ref()
     }
 
     /// The process runs: connects its input and terminal.
@@ -141,22 +149,17 @@ impl Hub {
     pub(crate) fn close(&self) {
         self.connect(None, None);
         let mut shared = self.shared.lock();
-        shared.clients.clear();
+        for client in shared.clients.drain(..) {
+            client.queue.end(End::Complete);
+        }
         shared.log = None;
         self.log_end.send_modify(|end| end.open = false);
     }
 
-    pub(crate) fn attach(&self, stdout: bool, stderr: bool) -> (Attached, Backlog) {
-        let (queue, receiver) = mpsc::unbounded_channel();
-        let room = Arc::new(Semaphore::new(QUEUE / UNIT));
-        let too_slow = Arc::new(AtomicBool::new(false));
-        let client = Client {
-            stdout,
-            stderr,
-            queue,
-            room: Arc::clone(&room),
-            too_slow: Arc::clone(&too_slow),
-        };
+    /// Connects a client; `holds`: it runs the container in the foreground.
+    pub(crate) fn attach(&self, stdout: bool, stderr: bool, holds: bool) -> (Attached, Backlog) {
+        let queue = Queue::new(&self.folder);
+        let client = Client { stdout, stderr, holds, queue: Arc::clone(&queue) };
         let mut shared = self.shared.lock();
         shared.clients.push(Arc::new(client));
         let partial = |channel| {
@@ -164,10 +167,10 @@ impl Hub {
             (channel, Bytes::copy_from_slice(bytes))
         };
         let backlog = Backlog {
-            length: self.log_end.borrow().length,
+            end: self.log_end.borrow().at,
             partial: [Channel::Stdout, Channel::Stderr].map(partial).into(),
         };
-        (Attached { queue: receiver, room, too_slow }, backlog)
+        (Attached(queue), backlog)
     }
 
     pub(crate) fn log_end(&self) -> watch::Receiver<LogEnd> {
@@ -193,8 +196,8 @@ impl Hub {
         let mut written = Ok(());
         if let Some(log) = &mut shared.log {
             written = log.write(channel, bytes);
-            let length = log.length();
-            self.log_end.send_modify(|end| end.length = length);
+            let at = log.end();
+            self.log_end.send_modify(|end| end.at = at);
         }
         let wants = |client: &&Arc<Client>| match channel {
             Channel::Stdout => client.stdout,
@@ -207,8 +210,8 @@ impl Hub {
         let mut shared = self.shared.lock();
         let Some(log) = &mut shared.log else { return Ok(()) };
         let result = log.finish(channel);
-        let length = log.length();
-        self.log_end.send_modify(|end| end.length = length);
+        let at = log.end();
+        self.log_end.send_modify(|end| end.at = at);
         result
     }
 
@@ -256,7 +259,7 @@ impl Hub {
             tracing::warn!(%error, "a container's log cannot be written");
         }
         for client in clients {
-            if !client.send(channel, bytes.clone(), ended.clone()).await {
+            if !client.send(channel, &bytes, ended.clone()).await {
                 self.drop_client(&client);
             }
         }
@@ -266,27 +269,31 @@ impl Hub {
 
 impl Client {
     /// False: this client is gone, or is given up.
-    async fn send(&self, channel: Channel, bytes: Bytes, mut ended: watch::Receiver<bool>) -> bool {
-        let units = u32::try_from(units(bytes.len())).unwrap_or(u32::MAX);
-        let room = timeout(PATIENCE, async {
-            tokio::select! {
-                biased;
-                permit = self.room.acquire_many(units) => {
-                    // Given back by the reader, see `Attached::next`.
-                    if let Ok(permit) = permit { permit.forget(); }
-                }
-                _ = ended.wait_for(|over| *over) => {}
-                () = self.queue.closed() => {}
+    async fn send(
+        self: &Arc<Self>,
+        channel: Channel,
+        bytes: &Bytes,
+        mut ended: watch::Receiver<bool>,
+    ) -> bool {
+        loop {
+            let mut emptied = pin!(self.queue.emptied());
+            emptied.as_mut().enable();
+            let last = *ended.borrow();
+            let (client, copy) = (Arc::clone(self), bytes.clone());
+            match blocking(move || client.queue.put(channel, &copy, last)).await {
+                Put::Queued => return true,
+                Put::Gone => return false,
+                Put::Full => {}
             }
-        });
-        if room.await.is_err() {
-            self.too_slow.store(true, Ordering::Release);
-            return false;
+            let reads = self.holds
+                && tokio::select! {
+                    read = timeout(PATIENCE, emptied) => read.is_ok(),
+                    _ = ended.wait_for(|over| *over) => true,
+                };
+            if !reads {
+                self.queue.end(End::TooSlow);
+                return false;
+            }
         }
-        self.queue.send((channel, bytes)).is_ok()
     }
-}
-
-fn units(bytes: usize) -> usize {
-    bytes.div_ceil(UNIT)
 }

@@ -4,7 +4,8 @@
 //! containers/<id>/config.json    written last when made: a folder without it is a leftover; replaced
 //!                                by rename and update
 //!                 state.json     replaced at each change of state; not there with auto_remove
-//!                 <id>-json.log  Docker's json-file
+//!                 <id>-json.log  Docker's json-file, <id>-json.log.1 and on: rotated away
+//!                 local.log      the log of the driver `local`, local.log.1.gz and on
 //!                 upper/ work/   overlayfs
 //!                 hosts hostname resolv.conf   bind-mounted into the container
 //! ```
@@ -25,6 +26,7 @@ use crate::{
     Error,
     config::{Config, Resolved},
     id::ContainerId,
+    log,
     state::{Exit, State},
 };
 
@@ -101,10 +103,14 @@ impl Folder {
         &self.path
     }
 
-    /// Docker's name for the log.
+    /// The log of a driver: Docker's name for `json-file`'s; None where nothing is kept.
     #[must_use]
-    pub fn log(&self) -> PathBuf {
-        self.path.join(format!("{}-json.log", self.id))
+    pub fn log(&self, driver: &str) -> Option<PathBuf> {
+        match driver {
+            log::config::NONE => None,
+            log::config::LOCAL => Some(self.path.join("local.log")),
+            _ => Some(self.path.join(format!("{}-json.log", self.id))),
+        }
     }
 
     /// Makes the folder and what is in it.

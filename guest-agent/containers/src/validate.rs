@@ -51,6 +51,7 @@ pub fn config(config: &Config, capacity: Capacity) -> Result<(), Error> {
     ports::validate(config)?;
     namespaces::validate(config)?;
     devices::validate(config)?;
+    config.log.validate()?;
     mounts::check::check(config)?;
     hostname("--hostname", &config.hostname)?;
     hostname("--domainname", &config.domainname)?;

@@ -4,8 +4,8 @@ use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, stream};
 use linkspan_containers::{
-    AttachOptions, Attachment, Error, PruneFilters, WaitCondition, filter::Filters, io::Channel,
-    log::Select, signal::Signal,
+    AttachOptions, Attachment, Error, PruneFilters, WaitCondition, filter::Filters, log::Select,
+    signal::Signal,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -14,7 +14,7 @@ use linkspan_proto::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Guest, convert,
+    Guest, convert, logs,
     stdio::{self, Abort, Output},
 };
 use crate::failure::of_container;
@@ -239,30 +239,13 @@ impl ContainerService for Face {
             until: convert::bound(request.until_unix_nanos).map_err(refuse)?,
             tail: request.tail,
         };
-        let log = self
-            .0
-            .containers
-            .logs(&request.container, select, request.follow)
-            .await
-            .map_err(refuse)?;
-        Ok(Response::new(Box::pin(stream::unfold(Some(log), |log| async {
+        let (container, details) = (request.container, request.details);
+        let log = self.0.containers.logs(&container, select, request.follow);
+        let log = log.await.map_err(refuse)?;
+        Ok(Response::new(Box::pin(stream::unfold(Some(log), move |log| async move {
             let mut log = log?;
             match log.next().await {
-                Ok(Some(records)) => {
-                    let records = records
-                        .into_iter()
-                        .map(|record| wire::LogRecord {
-                            unix_nanos: convert::nanos(record.time),
-                            stream: match record.channel {
-                                Channel::Stdout => wire::LogStream::Stdout,
-                                Channel::Stderr => wire::LogStream::Stderr,
-                            }
-                            .into(),
-                            line: record.line,
-                        })
-                        .collect();
-                    Some((Ok(wire::ContainerLogsResponse { records }), Some(log)))
-                }
+                Ok(Some(batch)) => Some((Ok(logs::batch(batch, details)), Some(log))),
                 Ok(None) => None,
                 Err(error) => Some((Err(refuse(error)), None)),
             }

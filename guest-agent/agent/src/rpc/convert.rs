@@ -14,7 +14,7 @@ use linkspan_containers::{
 };
 use linkspan_proto::{error::Failure, v1 as wire};
 
-use super::{Guest, mounts, networks, ports};
+use super::{Guest, logs, mounts, networks, ports};
 use crate::failure;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
@@ -227,6 +227,7 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
             })
             .collect(),
         device_cgroup_rules: config.device_cgroup_rules,
+        log: logs::config(config.log_config.unwrap_or_default()),
     })
 }
 
@@ -324,6 +325,7 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
             })
             .collect(),
         device_cgroup_rules: config.device_cgroup_rules.clone(),
+        log_config: Some(logs::config_to_wire(&config.log)),
     }
 }
 
@@ -395,7 +397,7 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
                 .or_else(|| exit.map(|exit| exit.error.clone()))
                 .unwrap_or_default(),
         },
-        log_path: container.log_path.display().to_string(),
+        log_path: logs::path(container.log_path.as_deref()),
         hostname: resolved.hostname.clone(),
         working_dir: resolved.working_dir.display().to_string(),
         env: resolved.env.clone(),

@@ -6,6 +6,7 @@ mod convert;
 mod events;
 mod files;
 mod images;
+mod logs;
 mod mounts;
 mod networks;
 pub(crate) mod ports;

@@ -155,8 +155,8 @@ async fn started(containers: &Containers, name: &str, config: Config) {
 /// Waits until the log contains `text`: what the process does first is done then.
 async fn logged(containers: &Containers, name: &str, text: &str) {
     let mut log = containers.logs(name, Select::ALL, true).await.unwrap();
-    while let Some(records) = within(log.next()).await.unwrap() {
-        if records.iter().any(|record| record.line.starts_with(text.as_bytes())) {
+    while let Some(batch) = within(log.next()).await.unwrap() {
+        if batch.records.iter().any(|record| record.line.starts_with(text.as_bytes())) {
             return;
         }
     }
@@ -166,8 +166,8 @@ async fn logged(containers: &Containers, name: &str, text: &str) {
 async fn log_text(containers: &Containers, name: &str, select: Select) -> String {
     let mut log = containers.logs(name, select, false).await.unwrap();
     let mut text = String::new();
-    while let Some(records) = within(log.next()).await.unwrap() {
-        for record in records {
+    while let Some(batch) = within(log.next()).await.unwrap() {
+        for record in batch.records {
             text += std::str::from_utf8(&record.line).unwrap();
         }
     }

@@ -10,7 +10,9 @@ use linkspan_proto::v1::{
 };
 
 use super::health::HealthFlags;
-use super::{env, isolation, mount, network::NetworkFlags, publish::PortFlags, restart, size};
+use super::{
+    env, isolation, log::LogFlags, mount, network::NetworkFlags, publish::PortFlags, restart, size,
+};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
@@ -218,6 +220,8 @@ pub(crate) struct ContainerFlags {
     network: NetworkFlags,
     #[command(flatten)]
     ports: PortFlags,
+    #[command(flatten)]
+    log: LogFlags,
     /// What follows its end: no, on-failure[:N], always or unless-stopped
     #[arg(long, value_name = "POLICY", value_parser = restart::policy, help_heading = PROCESS)]
     restart: Option<RestartPolicy>,
@@ -381,6 +385,7 @@ impl ContainerFlags {
             annotations: env::labels(&[] as &[PathBuf], &self.annotation)?,
             devices: self.device.clone(),
             device_cgroup_rules: self.device_cgroup_rule.clone(),
+            log_config: self.log.config()?,
         })
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod container;
 pub(crate) mod env;
 pub(crate) mod health;
 pub(crate) mod isolation;
+pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod network;
 pub(crate) mod publish;

@@ -19,7 +19,6 @@ const NEW: &[&str] = &["run", "create"];
 const UPDATE: &[&str] = &["update"];
 
 const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
-const LOGGING: &str = "logs are always kept as Docker's json-file";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
 const CHECKPOINTS: &str = "checkpoints are not supported";
 
@@ -35,8 +34,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "memory-swappiness", None, "cgroup v2 has no swappiness"),
     switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
     value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
-    value(NEW, "log-driver", None, LOGGING),
-    value(NEW, "log-opt", None, LOGGING),
     switch(NEW, "disable-content-trust", None, "content trust is not supported"),
     value(NEW, "platform", None, PLATFORMS),
     value(NEW, "runtime", None, "there is one runtime, our own"),
@@ -45,7 +42,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     switch(&["rm"], "link", Some('l'), LINKS),
-    switch(&["logs"], "details", None, LOGGING),
     value(&["start"], "checkpoint", None, CHECKPOINTS),
     value(&["start"], "checkpoint-dir", None, CHECKPOINTS),
     switch(&["images"], "tree", None, "images of several platforms are not supported yet"),

@@ -28,6 +28,9 @@ pub(crate) struct Logs {
     /// Begin each line with its time
     #[arg(short, long)]
     timestamps: bool,
+    /// Show what the log's options `labels`, `env` and `tag` put beside each line
+    #[arg(long)]
+    details: bool,
     /// Its name or id
     container: String,
 }
@@ -58,7 +61,9 @@ impl Logs {
             since_unix_nanos: self.since.unwrap_or(0),
             until_unix_nanos: self.until.unwrap_or(0),
             tail: self.tail.0,
+            details: self.details,
         };
+        let prefix = Prefix { timestamps: self.timestamps, details: self.details };
         let mut answers = client.containers(context.machine()).logs(request).await?.into_inner();
         let output = Output::standard()?;
         loop {
@@ -76,7 +81,13 @@ impl Logs {
             }) else {
                 break;
             };
-            for (target, chunk) in chunks(&answer.records, self.timestamps) {
+            if answer.lost_files > 0 {
+                eprintln!(
+                    "linkspan: {} full files of the log were rotated away before they were read",
+                    answer.lost_files
+                );
+            }
+            for (target, chunk) in chunks(&answer.records, prefix) {
                 if !output.write(target, chunk.into()).await {
                     break;
                 }
@@ -87,8 +98,15 @@ impl Logs {
     }
 }
 
+/// What stands before each line.
+#[derive(Debug, Clone, Copy, Default)]
+struct Prefix {
+    timestamps: bool,
+    details: bool,
+}
+
 /// Records in their order, neighbours of the same stream together.
-fn chunks(records: &[LogRecord], timestamps: bool) -> Vec<(Target, Vec<u8>)> {
+fn chunks(records: &[LogRecord], prefix: Prefix) -> Vec<(Target, Vec<u8>)> {
     let mut out: Vec<(Target, Vec<u8>)> = Vec::new();
     for record in records {
         let target = match record.stream() {
@@ -99,11 +117,38 @@ fn chunks(records: &[LogRecord], timestamps: bool) -> Vec<(Target, Vec<u8>)> {
             out.push((target, Vec::new()));
         }
         if let Some((_, chunk)) = out.last_mut() {
-            if timestamps {
+            if prefix.timestamps {
                 chunk.extend_from_slice(human::rfc3339_nanos(record.unix_nanos).as_bytes());
                 chunk.push(b' ');
             }
+            if prefix.details {
+                chunk.extend_from_slice(details(record).as_bytes());
+                chunk.push(b' ');
+            }
             chunk.extend_from_slice(&record.line);
+        }
+    }
+    out
+}
+
+/// `key=value` by key, with commas between, each as a form would encode it: Docker's `--details`.
+fn details(record: &LogRecord) -> String {
+    let sorted: std::collections::BTreeMap<_, _> = record.attributes.iter().collect();
+    let pairs: Vec<String> =
+        sorted.iter().map(|(key, value)| format!("{}={}", escaped(key), escaped(value))).collect();
+    pairs.join(",")
+}
+
+/// application/x-www-form-urlencoded, as Go's url.QueryEscape.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(byte.into());
+            }
+            b' ' => out.push('+'),
+            _ => out += &format!("%{byte:02X}"),
         }
     }
     out
@@ -119,6 +164,7 @@ mod tests {
             unix_nanos: 1_500_000_000,
             stream: stream.into(),
             line: line.to_vec().into(),
+            attributes: Default::default(),
         };
         let records = [
             record(LogStream::Stdout, b"a\n"),
@@ -127,7 +173,7 @@ mod tests {
             record(LogStream::Stdout, b"no end"),
         ];
         assert_eq!(
-            chunks(&records, false),
+            chunks(&records, Prefix::default()),
             [
                 (Target::Stdout, b"a\n\xff\n".to_vec()),
                 (Target::Stderr, b"e\n".to_vec()),
@@ -135,8 +181,16 @@ mod tests {
             ]
         );
         assert_eq!(
-            chunks(&records[..1], true),
+            chunks(&records[..1], Prefix { timestamps: true, details: false }),
             [(Target::Stdout, b"1970-01-01T00:00:01.500000000Z a\n".to_vec())]
+        );
+        let mut tagged = records[..1].to_vec();
+        tagged[0].attributes = [("tag", "a b/é"), ("one", "1")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+        assert_eq!(
+            chunks(&tagged, Prefix { timestamps: false, details: true }),
+            [(Target::Stdout, b"one=1,tag=a+b%2F%C3%A9 a\n".to_vec())]
         );
         assert_eq!(lines("all"), Ok(Lines(None)));
         assert_eq!(lines("3"), Ok(Lines(Some(3))));

@@ -153,6 +153,7 @@ struct HostConfig {
     annotations: BTreeMap<String, String>,
     devices: Vec<Device>,
     device_cgroup_rules: Option<Vec<String>>,
+    log_config: LogConfig,
     cpu_period: u64,
     cpu_quota: i64,
     blkio_weight: u32,
@@ -167,6 +168,13 @@ struct HostConfig {
     device_write_iops: Vec<DeviceRate>,
     #[serde(flatten)]
     more: container_more::HostConfig,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct LogConfig {
+    r#type: String,
+    config: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -476,6 +484,10 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         annotations: sorted(&asked.annotations),
         devices: asked.devices.iter().map(Device::from).collect(),
         device_cgroup_rules: some(&asked.device_cgroup_rules),
+        log_config: {
+            let log = asked.log_config.unwrap_or_default();
+            LogConfig { config: sorted(&log.options), r#type: log.driver }
+        },
         cpu_period: limits.cpu_period_us,
         cpu_quota: limits.cpu_quota_us,
         blkio_weight: limits.blkio_weight,

@@ -503,11 +503,12 @@ impl ContainerService for Fake {
             unix_nanos: 1,
             stream: stream.into(),
             line: line.into(),
+            ..LogRecord::default()
         };
         let records =
             vec![record(LogStream::Stdout, b"one\n"), record(LogStream::Stderr, b"two\n")];
         let (send, receive) = mpsc::channel(1);
-        let _ = send.try_send(Ok(ContainerLogsResponse { records }));
+        let _ = send.try_send(Ok(ContainerLogsResponse { records, lost_files: 0 }));
         Ok(Response::new(ReceiverStream::new(receive)))
     }
     async fn stop(

@@ -158,6 +158,25 @@ pub(crate) const TESTS: &[Shared] = &[
             (Some("run"), Some("exec"))
         );
         assert_eq!((seen["cwd"].as_str(), seen["uid"].as_u64()), (Some("/tmp"), Some(1000)));
+        let file = host.home().join("exec.env");
+        std::fs::write(&file, "# a comment\nONE=1\nTWO=two words\n").unwrap();
+        let seen = host
+            .run(&[
+                "exec",
+                "--env-file",
+                &file.to_string_lossy(),
+                "--privileged",
+                &name,
+                "/checker",
+            ])
+            .ok()
+            .json();
+        assert_eq!(
+            (seen["env"]["ONE"].as_str(), seen["env"]["TWO"].as_str()),
+            (Some("1"), Some("two words"))
+        );
+        let plain = host.run(&["exec", &name, "/checker"]).ok().json();
+        assert_ne!(seen["capabilities"], plain["capabilities"], "--privileged");
         let echoed = host.run_with_stdin(&["exec", "-i", &name, "cat"], b"through exec").ok();
         assert_eq!(echoed.out, b"through exec");
         let _ = host.run(&["exec", "-d", &name, "sh", "-c", "echo done > /tmp/mark"]).ok();

@@ -11,6 +11,7 @@ mod isolation;
 mod life;
 mod lifecycle;
 mod limits;
+mod logs;
 mod machine;
 mod oci;
 mod ports;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
+        ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
         ("volumes", volumes::TESTS),

@@ -145,6 +145,45 @@ pub(crate) const TESTS: &[Shared] = &[
         assert_eq!(screen.end(), 0);
         let _ = host.run(&["rm", "-f", &name]).ok();
     }),
+    ("an_exec_follows_its_terminals_size_and_is_left_with_keys_of_ones_own", |host| {
+        let name = unique("keys");
+        let _ = host.run(&["run", "-d", "--name", &name, "busybox", "sleep", "300"]).ok();
+        let args = ["exec", "-it", "--detach-keys", "ctrl-a,d", &name, "sh"];
+        let mut screen = Screen::open(host, &args);
+        screen.expect("/ # ");
+        screen.press(b"stty size\r");
+        screen.expect("31 97");
+        resize(&screen.keys, Winsize { ws_row: 44, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 });
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(screen.child.id()).unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGWINCH).unwrap();
+        assert!(wait_until(SOON, || {
+            screen.press(b"stty size\r");
+            std::thread::sleep(Duration::from_millis(300));
+            screen.text().contains("44 120")
+        }));
+        // The default keys are the shell's now: the line before, which ^U takes away.
+        screen.press(&[16, 17, 21]);
+        screen.press(b"echo still-$((3+4))\r");
+        screen.expect("still-7");
+        screen.press(b"\x01d");
+        assert_eq!(screen.end(), 0);
+        assert!(screen.is_restored());
+        let _ = host.run(&["rm", "-f", &name]).ok();
+    }),
+    ("a_started_container_is_left_with_keys_of_ones_own", |host| {
+        let name = unique("keys");
+        let _ = host.run(&["create", "-it", "--name", &name, "busybox"]).ok();
+        let mut screen = Screen::open(host, &["start", "-ai", "--detach-keys", "ctrl-x", &name]);
+        screen.expect("/ # ");
+        screen.press(&[0x18]);
+        assert_eq!(screen.end(), 0);
+        let mut again = Screen::open(host, &["attach", "--detach-keys", "ctrl-x", &name]);
+        again.press(b"echo back-$((2+2))\r");
+        again.expect("back-4");
+        again.press(b"exit 3\r");
+        assert_eq!(again.end(), 3);
+        let _ = host.run(&["rm", &name]).ok();
+    }),
     ("a_terminal_cannot_be_asked_for_without_one", |host| {
         host.run(&["run", "--rm", "-it", "busybox"]).fails(125, &["the input device is not a TTY"]);
     }),
