@@ -69,7 +69,7 @@ async fn pausing_is_seen_and_refuses_what_cannot_be() {
         let mut stats = calls.stats(request).await.expect("it samples").into_inner();
         for _ in 0..2 {
             let sample = stats.message().await.expect("it goes on").expect("a sample");
-            assert_eq!(sample.containers[0].usage.expect("it runs").pids, 1);
+            assert_eq!(sample.containers[0].usage.as_ref().expect("it runs").pids, 1);
         }
     })
     .await;
