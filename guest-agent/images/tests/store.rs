@@ -184,6 +184,55 @@ fn containers_keep_their_image_as_docker_does() {
 }
 
 #[test]
+fn a_shared_layer_is_counted_once_and_reclaimable_when_nobody_needs_it() {
+    let fixture = Fixture::new();
+    let layer = |length: usize| Tar::new().file("f", vec![b'x'; length]).build();
+    let (base, one, two) = (layer(1000), layer(200), layer(30));
+    let one = Made::new(&[base.clone(), one]);
+    let two = Made::new(&[base, two]);
+    fixture.load(&docker(&[(&["one:1"], &one), (&["two:1"], &two)])).unwrap();
+    let usage = |used: Option<ImageId>| {
+        fixture.store.disk_usage(|id| Some(*id) == used, |_| false).unwrap()
+    };
+    let idle = usage(None);
+    assert_eq!((idle.layers_bytes, idle.reclaimable_bytes), (1230, 1230));
+    assert!(idle.images.iter().all(|(_, shared)| *shared == 1000), "{idle:?}");
+    assert_eq!(usage(Some(one.id())).reclaimable_bytes, 30, "the base is needed");
+    // The last image's layers are its own again.
+    remove(&fixture.store, "two:1", GENTLY).unwrap();
+    assert_eq!(usage(None).images[0].1, 0);
+    let layers: Vec<String> =
+        fixture.store.resolve("one:1").unwrap().diff_ids.iter().map(ToString::to_string).collect();
+    assert_eq!(fixture.store.layers_bytes(&layers), 1200);
+    // A container that stands on a layer keeps it, with or without its image.
+    let kept = fixture.store.disk_usage(|_| false, |_| true).unwrap();
+    assert_eq!(kept.reclaimable_bytes, 0);
+}
+
+#[test]
+fn pruning_removes_what_has_no_name_and_with_all_what_has_no_container() {
+    let fixture = Fixture::new();
+    let (named, used, nameless) = (image("named"), image("used"), image("nameless"));
+    fixture.load(&docker(&[(&["a:1", "b:1"], &named), (&["used:1"], &used)])).unwrap();
+    fixture.load(&docker(&[(&[], &nameless)])).unwrap();
+    let used_id = used.id();
+    let users = move |id: &ImageId| match *id == used_id {
+        true => vec![ContainerUse { name: "idle".into(), running: false }],
+        false => Vec::new(),
+    };
+    let prune = |all| fixture.store.prune(all, |_| true, &users, |_| false).unwrap();
+    let refused = fixture.store.prune(true, |_| false, &users, |_| false).unwrap();
+    assert_eq!(refused, Removed::default(), "no image is wanted");
+    let pruned = prune(false);
+    assert_eq!((pruned.deleted[0].clone(), pruned.freed_bytes), (nameless.id().to_string(), 8));
+    let pruned = prune(true);
+    assert_eq!(pruned.untagged, ["a:1", "b:1"]);
+    assert_eq!(pruned.images[0].id, named.id());
+    let left = fixture.store.list(&everything()).unwrap();
+    assert_eq!(left.iter().map(|image| image.id).collect::<Vec<_>>(), [used.id()]);
+}
+
+#[test]
 fn layers_of_containers_survive_a_restart_and_go_when_collected() {
     let fixture = Fixture::new();
     let made = busybox();

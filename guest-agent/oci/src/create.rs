@@ -20,7 +20,7 @@ use crate::config::{self, Config, JoinedPaths};
 use crate::destroy::{destroy, run_poststop};
 use crate::error::Error;
 use crate::log::Log;
-use crate::state::{Folder, Record, Store, began, replace};
+use crate::state::{Folder, Record, Store, began, check_id, replace};
 
 /// The first number that is out of the way of those that have a meaning.
 const PRESERVED_FROM: i32 = 64;
@@ -51,6 +51,8 @@ pub(crate) fn create(store: &Store, args: &Create, log: &Log) -> Result<Started,
     // meaning for init; and whatever is opened here takes the lowest free number.
     close_on_exec_from(3).map_err(Error::kernel("mark descriptors"))?;
     let preserved = preserve(args.preserve_fds)?;
+    // It is in paths from here on.
+    check_id(&args.id)?;
     let folder = args.bundle.canonicalize().map_err(Error::file("open", &args.bundle))?;
     let cgroups = cgroup_mount()?;
     let mut config = config::load(&folder, &args.id, &cgroups)?;

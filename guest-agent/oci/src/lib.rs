@@ -6,9 +6,10 @@
 //! itself: that is the runtime's, the same that Linkspan's own containers have.
 //!
 //! It is a mode of `linkspan-init` and not of `linkspan-agent`: the program that becomes the
-//! container is then already at hand and open, and starting it costs as little as the program is
-//! small (a sixth of the agent, and at a fixed address). What it adds to the program lies in
-//! pages that an order of the agent's never touches.
+//! container is then already at hand and open, and an execve(2) of the agent takes half as long
+//! again. The price is its size: with `oci-spec` (and the `regex` that it brings) it grows from 1.5
+//! to 4.2 MB, in pages that an order of the agent's never touches; its own execve takes 0.04 ms
+//! longer (0.50 to 0.54, natively).
 //!
 //! ```text
 //! create   folder ROOT/ID, cgroup, process: namespaces, mounts, hooks; it waits on start.sock
