@@ -220,8 +220,8 @@ fn pruning_removes_what_has_no_name_and_with_all_what_has_no_container() {
         true => vec![ContainerUse { name: "idle".into(), running: false }],
         false => Vec::new(),
     };
-    let prune = |all| fixture.store.prune(all, |_| true, &users, |_| false).unwrap();
-    let refused = fixture.store.prune(true, |_| false, &users, |_| false).unwrap();
+    let prune = |all| fixture.store.prune(all, |_| true, users, |_| false).unwrap();
+    let refused = fixture.store.prune(true, |_| false, users, |_| false).unwrap();
     assert_eq!(refused, Removed::default(), "no image is wanted");
     let pruned = prune(false);
     assert_eq!((pruned.deleted[0].clone(), pruned.freed_bytes), (nameless.id().to_string(), 8));
