@@ -14,11 +14,13 @@
 //! linkspan-checker signal NUMBER      send that signal to itself
 //! linkspan-checker udp-echo PORT      send every datagram that comes to a port back
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
+//! linkspan-checker watch PATH...      print what inotify tells of these paths
 //! ```
 
 mod attempts;
 mod report;
 mod tools;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         [] => print(&report::Report::take()),
         ["attempts"] => print(&attempts::all()),
+        ["watch", paths @ ..] => watch::watch(paths),
         [tool, rest @ ..] => tools::run(tool, rest),
     };
     match result {

@@ -1,6 +1,7 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod changes;
 mod faults;
 mod files;
 mod image;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         ("volumes", volumes::TESTS),
         ("ports", ports::TESTS),
         ("shares", shares::SHARED),
+        ("changes", changes::TESTS),
         ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
