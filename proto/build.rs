@@ -10,6 +10,7 @@ const FILES: &[&str] = &[
     "linkspan/v1/error.proto",
     "linkspan/v1/event.proto",
     "linkspan/v1/files.proto",
+    "linkspan/v1/folder.proto",
     "linkspan/v1/image.proto",
     "linkspan/v1/mount.proto",
     "linkspan/v1/network.proto",

@@ -11,6 +11,7 @@ pub mod beacon;
 pub mod boot;
 pub mod console;
 pub mod failure;
+pub mod folders;
 pub mod launcher;
 pub mod names;
 pub mod networks;

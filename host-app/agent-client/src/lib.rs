@@ -24,13 +24,16 @@ pub use hello::OFFERED_FEATURES;
 
 use linkspan_proto::v1::{
     agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-    image_service_client::ImageServiceClient, port_service_client::PortServiceClient,
+    folder_service_client::FolderServiceClient, image_service_client::ImageServiceClient,
+    port_service_client::PortServiceClient,
 };
 
 /// `linkspan.v1.AgentService` of one agent.
 pub type AgentCalls = AgentServiceClient<AgentChannel>;
 /// `linkspan.v1.ContainerService` of one agent.
 pub type ContainerCalls = ContainerServiceClient<AgentChannel>;
+/// `linkspan.v1.FolderService` of one agent.
+pub type FolderCalls = FolderServiceClient<AgentChannel>;
 /// `linkspan.v1.ImageService` of one agent.
 pub type ImageCalls = ImageServiceClient<AgentChannel>;
 /// `linkspan.v1.PortService` of one agent.
@@ -56,6 +59,12 @@ impl AgentChannel {
     #[must_use]
     pub fn ports(&self) -> PortCalls {
         PortServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// The call by which the agent hears of changes in shared folders.
+    #[must_use]
+    pub fn folders(&self) -> FolderCalls {
+        FolderServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Calls on images.

@@ -23,6 +23,9 @@ pub(crate) struct FsDevice {
     /// The guest can change nothing.
     #[arg(long)]
     read_only: bool,
+    /// The socket to make for a daemon that wants to hear of changes.
+    #[arg(long, value_name = "FILE")]
+    changes: PathBuf,
 }
 
 impl FsDevice {
@@ -32,6 +35,7 @@ impl FsDevice {
             socket: self.socket.clone(),
             share: self.share.clone(),
             read_only: self.read_only,
+            changes: self.changes.clone(),
         })?;
         Ok(())
     }

@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 use crate::{
     agent_log::AgentLog,
     companion, failure,
+    folders::FolderWatch,
     guest::AgentGuest,
     ports::{Guest, Publisher},
 };
@@ -236,7 +237,8 @@ impl Fleet {
         let guest = Guest { fleet: fleet.clone(), machine: name.clone() };
         let ports = Arc::new(Ports::new(Arc::new(guest)));
         known.ports.insert(name.clone(), ports.clone());
-        companion::run(fleet, machine, Publisher { machine: name, ports });
+        companion::run(fleet.clone(), machine, Publisher { machine: name, ports });
+        companion::run(fleet, machine, FolderWatch::of(machine));
     }
 
     /// The published ports of every machine.

@@ -11,6 +11,7 @@ mod companion;
 mod engine;
 mod failure;
 mod fleet;
+mod folders;
 mod guest;
 mod host;
 mod host_engine;

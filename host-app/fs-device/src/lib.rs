@@ -6,12 +6,19 @@
 //! id of the guest becomes this user's, because no other can be had: what a container's root makes
 //! is the user's own, and a `chown` succeeds without effect.
 //!
+//! Changes that the host's programs make in it are told to the guest, which has no other way to hear
+//! of them: a daemon that connects to a second socket passes them on.
+//!
 //! Deliberately absent: migration, the DAX window, other hypervisors' folders.
 //!
 //! Source of the rules: virtio 1.2, section 5.11, "File System Device".
 
 #[cfg(target_os = "linux")]
+mod changes;
+#[cfg(target_os = "linux")]
 mod process;
+#[cfg(target_os = "linux")]
+mod watched;
 
 use std::{io, path::PathBuf};
 
@@ -24,6 +31,8 @@ pub struct Options {
     pub share: PathBuf,
     /// The guest can change nothing.
     pub read_only: bool,
+    /// The socket where a daemon hears of changes that the host's programs make: made here.
+    pub changes: PathBuf,
 }
 
 /// Why the device did not run, or ended before its QEMU.
@@ -75,7 +84,7 @@ pub enum Error {
 /// Serves one QEMU until it disconnects. Blocking; call it before any thread is started.
 ///
 /// Changes this process for good: its umask becomes 0 (the guest applies its own), its limit of
-/// open files is raised, and root keeps only the capabilities that files need. Removes the socket
+/// open files is raised, and root keeps only the capabilities that files need. Removes the sockets
 /// at the end.
 ///
 /// # Errors

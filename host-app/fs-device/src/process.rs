@@ -5,6 +5,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixListener},
     path::Path,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -26,7 +27,11 @@ use virtiofsd::{
 };
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
-use crate::{Error, Options};
+use crate::{
+    Error, Options,
+    changes::{Changes, watcher::Watcher},
+    watched::Watched,
+};
 
 /// How long QEMU may take to connect. It does so while it starts; when nobody comes, whoever
 /// started us is gone.
@@ -41,17 +46,28 @@ const OWN_FILES: u64 = 609;
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     end_with_a_panic();
     let config = config(options)?;
-    let _removed = Socket(&options.socket);
-    let listener = bind(&options.socket)
-        .map_err(|source| Error::Bind { path: options.socket.clone(), source })?;
+    let _removed = (Socket(&options.socket), Socket(&options.changes));
+    let bind =
+        |path: &Path| bind(path).map_err(|source| Error::Bind { path: path.to_owned(), source });
+    let daemons = bind(&options.changes)?;
+    let listener = bind(&options.socket)?;
     // After the socket was made; the guest's kernel has applied the umask of its processes.
     umask(Mode::empty());
     drop_capabilities()?;
     let unusable = |source| Error::Share { path: options.share.clone(), source };
+    let changes = Arc::<Changes>::default();
+    let watcher = Watcher::new(changes.clone(), &options.share).map_err(unusable)?;
+    let watch = move || watcher.run(&daemons);
+    thread::Builder::new()
+        .name("changes".into())
+        .spawn(watch)
+        .map_err(|error| Error::Start { why: error.to_string() })?;
     if options.read_only {
-        serve(PassthroughFsRo::new(config).map_err(unusable)?, listener)
+        let files = PassthroughFsRo::new(config).map_err(unusable)?;
+        serve(Watched::new(files, changes), listener)
     } else {
-        serve(PassthroughFs::new(config).map_err(unusable)?, listener)
+        let files = PassthroughFs::new(config).map_err(unusable)?;
+        serve(Watched::new(files, changes), listener)
     }
 }
 
@@ -182,8 +198,9 @@ mod tests {
         std::fs::write(&file, b"").expect("a file");
         for share in [file, folder.path().join("gone")] {
             let socket = folder.path().join("socket");
+            let changes = folder.path().join("changes");
             let options =
-                Options { socket: socket.clone(), share: share.clone(), read_only: false };
+                Options { socket: socket.clone(), share: share.clone(), read_only: false, changes };
             let error = config(&options).map(drop).expect_err("nothing to share");
             assert!(error.to_string().contains(&share.display().to_string()), "{error}");
             assert!(!socket.exists());

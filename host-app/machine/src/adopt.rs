@@ -91,6 +91,7 @@ pub(crate) async fn run(
             .map_or_else(|| progress.tracker.phases().clone(), |record| record.phases.clone()),
         guest,
         socket,
+        folder_changes: vm.folder_changes(),
         settings: record.as_ref().map_or(settings, |record| record.settings.clone()),
         kernel: record.map_or_else(String::new, |record| record.kernel),
         adopted: true,

@@ -440,6 +440,7 @@ impl Boot {
             phases: self.progress.tracker.phases().clone(),
             guest,
             socket: attempt.socket,
+            folder_changes: attempt.vm.folder_changes(),
             settings: self.settings,
             kernel: kernel.name,
             adopted: false,

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use linkspan_transport::GuestSocket;
 use serde::{Deserialize, Serialize};
 
-use crate::share::SharedFolder;
+use crate::share::{FolderChanges, SharedFolder};
 
 /// Everything a driver needs to start one VM. All paths are absolute.
 #[derive(Debug, Clone)]
@@ -190,6 +190,12 @@ pub trait Vm: Send + Sync + 'static {
 
     /// What it runs with.
     fn accelerator(&self) -> AcceleratorVerdict;
+
+    /// Where its shared folders tell of changes that programs of the host make. None, where the
+    /// driver's cannot: watchers in containers do not hear of them then.
+    fn folder_changes(&self) -> Vec<FolderChanges> {
+        Vec::new()
+    }
 
     /// Resolves when the VM has ended, however it ended. May be called by several at once.
     async fn wait(&self) -> VmExit;

@@ -40,6 +40,16 @@ pub struct SharedFolder {
     pub read_only: bool,
 }
 
+/// Where a shared folder of a VM tells of changes that programs of the host make in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FolderChanges {
+    /// The share.
+    pub tag: String,
+    /// A local socket for one daemon. It takes `linkspan.v1.FolderOrder`s and gives `FolderReport`s,
+    /// each after its length as 32 bits in network order.
+    pub socket: PathBuf,
+}
+
 impl Share {
     /// What every machine has, unless it is told otherwise: the user's home folder and the system's
     /// temporary folder. Those that are not there are left out.

@@ -20,7 +20,7 @@ use linkspan_transport::GuestSocket;
 
 use crate::{
     driver::AcceleratorVerdict, failure::Failure, guest::GuestInfo, phase::Phases,
-    policy::StateKind, settings::Settings,
+    policy::StateKind, settings::Settings, share::FolderChanges,
 };
 
 /// What a machine is doing.
@@ -86,6 +86,8 @@ pub struct Running {
     pub guest: GuestInfo,
     /// How to reach it.
     pub socket: GuestSocket,
+    /// Where its shared folders tell of changes.
+    pub folder_changes: Vec<FolderChanges>,
     /// What it was started with.
     pub settings: Settings,
     /// Name (or path) of the kernel that was booted.

@@ -23,6 +23,7 @@
 //!                                     time an OCI runtime's create, start, wait, delete
 //! linkspan-checker time-files FOLDER COUNT MIB
 //!                                     time small files and a big one in a folder that it makes
+//! linkspan-checker watch PATH...      print what inotify tells of these paths
 //! ```
 
 mod attacks;
@@ -32,6 +33,7 @@ mod report;
 mod timing;
 mod tools;
 mod vsock;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         [] => print(&report::Report::take()),
         ["attempts"] => print(&attempts::all()),
         ["netfilter"] => netfilter::count().and_then(|found| print(&found)),
+        ["watch", paths @ ..] => watch::watch(paths),
         [tool, rest @ ..] => tools::run(tool, rest),
     };
     match result {

@@ -10,7 +10,7 @@ mod disk;
 mod modules;
 pub mod network;
 mod root;
-mod shares;
+pub(crate) mod shares;
 pub mod template;
 pub mod timeline;
 

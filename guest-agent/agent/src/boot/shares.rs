@@ -10,6 +10,10 @@ use nix::mount::MsFlags;
 
 use super::{BootError, cmdline::Cmdline};
 
+/// Where a read-only share is mounted once more, so that the host's changes can be repeated in it
+/// ([`crate::folders`]): its device carries out none. Not for containers.
+pub(crate) const REPEATED: &str = "repeated";
+
 /// Mounts every share at `folder/TAG`. One that cannot be mounted is logged and has no folder
 /// there, so that a container which wants it is refused: the rest of the machine does not need it.
 pub(super) fn mount(
@@ -18,15 +22,28 @@ pub(super) fn mount(
     folder: &Path,
 ) -> Result<(), BootError> {
     for (tag, read_only) in &cmdline.shares {
-        let target = folder.join(tag);
-        fs::create_dir_all(&target).map_err(BootError::file("create", &target))?;
         // Device nodes of the host are not the machine's.
         let mut flags = MsFlags::MS_NODEV;
-        flags.set(MsFlags::MS_RDONLY, *read_only);
-        if let Err(errno) = kernel.mount(tag, &target, "virtiofs", flags, "") {
-            tracing::error!(tag, reason = errno.desc(), "cannot mount a folder of the host");
-            fs::remove_dir(&target).map_err(BootError::file("remove", &target))?;
+        if *read_only {
+            // First: the flags of the first mount are those of the file system.
+            mount_one(kernel, tag, &folder.with_file_name(REPEATED).join(tag), flags)?;
+            flags |= MsFlags::MS_RDONLY;
         }
+        mount_one(kernel, tag, &folder.join(tag), flags)?;
+    }
+    Ok(())
+}
+
+fn mount_one(
+    kernel: &dyn BootCalls,
+    tag: &str,
+    target: &Path,
+    flags: MsFlags,
+) -> Result<(), BootError> {
+    fs::create_dir_all(target).map_err(BootError::file("create", target))?;
+    if let Err(errno) = kernel.mount(tag, target, "virtiofs", flags, "") {
+        tracing::error!(tag, reason = errno.desc(), "cannot mount a folder of the host");
+        fs::remove_dir(target).map_err(BootError::file("remove", target))?;
     }
     Ok(())
 }
@@ -41,13 +58,16 @@ mod tests {
         let place = tempfile::tempdir().expect("a folder");
         let cmdline = Cmdline::parse("linkspan.shares=gone,there:ro");
         let kernel = Recording::default();
-        mount(&kernel, &cmdline, place.path()).expect("both");
-        assert_eq!(kernel.calls().len(), 2);
-        assert!(place.path().join("there").is_dir());
+        mount(&kernel, &cmdline, &place.path().join("shares")).expect("both");
+        assert_eq!(kernel.calls().len(), 3, "the read-only one twice");
+        assert!(place.path().join("shares/there").is_dir());
+        assert!(place.path().join(REPEATED).join("there").is_dir());
         let kernel = Recording::default();
         kernel.fail("mount", Errno::EINVAL);
         let other = tempfile::tempdir().expect("a folder");
-        mount(&kernel, &cmdline, other.path()).expect("it goes on");
-        assert_eq!(fs::read_dir(other.path()).expect("readable").count(), 0);
+        mount(&kernel, &cmdline, &other.path().join("shares")).expect("it goes on");
+        for folder in ["shares", REPEATED] {
+            assert_eq!(fs::read_dir(other.path().join(folder)).expect("readable").count(), 0);
+        }
     }
 }

@@ -5,6 +5,7 @@ mod containers;
 mod convert;
 mod events;
 mod files;
+mod folders;
 mod images;
 mod logs;
 mod mounts;
@@ -24,16 +25,17 @@ use linkspan_proto::{
     v1::{
         agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
         event_service_server::EventServiceServer, file_service_server::FileServiceServer,
-        image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
-        port_service_server::PortServiceServer, system_service_server::SystemServiceServer,
-        volume_service_server::VolumeServiceServer,
+        folder_service_server::FolderServiceServer, image_service_server::ImageServiceServer,
+        network_service_server::NetworkServiceServer, port_service_server::PortServiceServer,
+        system_service_server::SystemServiceServer, volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
 use tonic::{Status, service::Routes};
 
 use crate::{
-    boot::timeline::Timeline, console::Journal, ports::Ports, power::Power, streams::Streams,
+    boot::timeline::Timeline, console::Journal, folders::Folders, ports::Ports, power::Power,
+    streams::Streams,
 };
 
 /// A message may carry an inspect result or a batch of log lines; archives do not travel so.
@@ -56,6 +58,8 @@ pub struct Guest {
     pub launcher: Arc<dyn Launcher>,
     /// Published ports.
     pub ports: Ports,
+    /// Shared folders that are watched.
+    pub folders: Folders,
     /// Byte streams.
     pub streams: Streams,
     /// How this boot went.
@@ -109,6 +113,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             FileServiceServer::new(files::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            FolderServiceServer::new(folders::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

@@ -60,7 +60,9 @@ pub(crate) async fn folder(
     files: &Files,
 ) -> Result<Process, DriverError> {
     let socket: PathBuf = files.folder_socket(number);
+    let changes = files.folder_changes(number);
     let mut arguments: Vec<OsString> = vec!["--socket".into(), socket.clone().into()];
+    arguments.extend(["--changes".into(), changes.clone().into()]);
     arguments.extend(["--share".into(), share.path.clone().into()]);
     if share.read_only {
         arguments.push("--read-only".into());
@@ -70,7 +72,7 @@ pub(crate) async fn folder(
         share.path.display()
     );
     let log = files.folder_log(number);
-    start(Device { program, arguments, sockets: &[&socket], log: &log, hint }).await
+    start(Device { program, arguments, sockets: &[&socket, &changes], log: &log, hint }).await
 }
 
 async fn start(device: Device<'_>) -> Result<Process, DriverError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use linkspan_machine::{
     driver::{AcceleratorVerdict, DriverError},
-    share::MAX_SHARES,
+    share::{FolderChanges, MAX_SHARES},
 };
 use linkspan_state::{Document, StateError};
 use linkspan_transport::GuestSocket;
@@ -21,6 +21,9 @@ pub(crate) struct Record {
     /// The shared folders' processes.
     #[serde(default)]
     pub(crate) folder_processes: Vec<Process>,
+    /// Where they tell of changes.
+    #[serde(default)]
+    pub(crate) folder_changes: Vec<FolderChanges>,
     pub(crate) socket: Socket,
     pub(crate) accelerator: AcceleratorVerdict,
 }
@@ -89,6 +92,11 @@ impl Files {
         self.record.with_file_name(format!("fs{number}.sock"))
     }
 
+    /// Where the shared folder of this number tells of changes.
+    pub(crate) fn folder_changes(&self, number: usize) -> PathBuf {
+        self.record.with_file_name(format!("fs{number}-changes.sock"))
+    }
+
     pub(crate) fn folder_log(&self, number: usize) -> PathBuf {
         self.record.with_file_name(format!("fs{number}.log"))
     }
@@ -108,8 +116,10 @@ impl Files {
     /// Removes what a VM that has ended leaves behind, except its logs.
     pub(crate) fn remove_leftovers(&self) -> Result<(), DriverError> {
         for number in 0..MAX_SHARES {
-            let socket = self.folder_socket(number);
-            linkspan_state::remove_file(&socket).map_err(|error| self.error("remove", error))?;
+            for socket in [self.folder_socket(number), self.folder_changes(number)] {
+                linkspan_state::remove_file(&socket)
+                    .map_err(|error| self.error("remove", error))?;
+            }
         }
         // The record last: as long as it is there, somebody will try again.
         for file in

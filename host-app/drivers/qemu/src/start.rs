@@ -6,7 +6,10 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use linkspan_machine::driver::{AcceleratorVerdict, DriverError, VmSpec};
+use linkspan_machine::{
+    driver::{AcceleratorVerdict, DriverError, VmSpec},
+    share::FolderChanges,
+};
 use tokio::process::{Child, Command};
 
 use crate::{
@@ -66,15 +69,17 @@ async fn start_all(
             (Some(process), Socket::Hybrid { path: files.guest_socket.clone() })
         }
     };
-    let mut folder_processes = Vec::new();
+    let (mut folder_processes, mut folder_changes) = (Vec::new(), Vec::new());
     for (number, share) in spec.shares.iter().enumerate() {
         let process = device::folder(folder, share, number, files).await?;
         started.push(process.clone());
         folder_processes.push(process);
+        let socket = files.folder_changes(number);
+        folder_changes.push(FolderChanges { tag: share.tag.clone(), socket });
     }
     let qemu = start_qemu(spec, verdict, qemu, files, &socket).await?;
     let accelerator = verdict.clone();
-    Ok(Record { qemu, vsock_process, folder_processes, socket, accelerator })
+    Ok(Record { qemu, vsock_process, folder_processes, folder_changes, socket, accelerator })
 }
 
 /// Everything runs: note it down for the next daemon, then watch.

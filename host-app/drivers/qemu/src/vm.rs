@@ -12,7 +12,10 @@
 use std::{io, time::Duration};
 
 use async_trait::async_trait;
-use linkspan_machine::driver::{AcceleratorVerdict, DriverError, Vm, VmExit};
+use linkspan_machine::{
+    driver::{AcceleratorVerdict, DriverError, Vm, VmExit},
+    share::FolderChanges,
+};
 use linkspan_transport::GuestSocket;
 use tokio::sync::{mpsc, watch};
 
@@ -58,6 +61,10 @@ impl Vm for QemuVm {
 
     fn pid(&self) -> u32 {
         self.record.qemu.pid
+    }
+
+    fn folder_changes(&self) -> Vec<FolderChanges> {
+        self.record.folder_changes.clone()
     }
 
     fn accelerator(&self) -> AcceleratorVerdict {

@@ -2,6 +2,7 @@
 //! machines of their own.
 
 mod calls;
+mod changes;
 mod crash;
 mod exhaustion;
 mod faults;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         ("volumes", volumes::TESTS),
         ("ports", ports::TESTS),
         ("shares", shares::SHARED),
+        ("changes", changes::TESTS),
         ("files", files::TESTS),
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),

@@ -13,6 +13,7 @@ use futures::{Stream, stream};
 use linkspan_agent::{
     boot::{BootError, timeline::Timeline},
     console::Journal,
+    folders::Folders,
     ports::Ports,
     power::PowerOff,
     rpc::{Guest, Shell, ShellSpec},
@@ -220,6 +221,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         ports,
         shell: Arc::new(NoShell),
         launcher,
+        folders: Folders::default(),
         streams: Streams::default(),
         timeline: timeline.clone(),
         journal: Journal::default(),
