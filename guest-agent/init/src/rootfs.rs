@@ -1,12 +1,17 @@
 //! The root file system: layers become one tree, the tree becomes `/`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
-use linkspan_runtime::plan::Rootfs;
-use linkspan_sys::mount::{Attributes, FsContext, MsFlags, pivot_to_working_directory};
+use linkspan_runtime::plan::{HostIds, Rootfs};
+use linkspan_sys::caps;
+use linkspan_sys::mount::{
+    Attributes, FsContext, MsFlags, attach_at, clone_tree, pivot_to_working_directory,
+    set_id_mapping,
+};
 use nix::mount::mount;
-use nix::unistd::{chdir, fchdir, symlinkat};
+use nix::unistd::{Gid, Uid, chdir, fchdir, setfsgid, setfsuid, symlinkat};
 
 use crate::report::{About as _, Fault};
 
@@ -18,10 +23,53 @@ const LONGEST_OPTIONS: usize = 4095;
 /// It is mounted over its own work folder: a folder that surely exists, that nobody needs to
 /// see, and that hides nothing else. overlayfs holds on to the folder beneath by itself.
 pub(crate) fn mount_overlay(rootfs: &Rootfs) -> Result<(), Fault> {
-    // Nothing that is mounted from here on shall show up in the VM.
+    make_private()?;
+    mount_layers(rootfs)
+}
+
+/// The same with mapped ids: who `root` is in the VM owns what root of the container does. To be
+/// called when mounts are private.
+///
+/// overlayfs itself cannot map ids, but its layers can be on mounts that do (Linux 5.19). It works
+/// on them with the credentials of whoever mounts it, and makes files that nobody sees (in its work
+/// folder, and whiteouts): so for that moment this process has file system ids that are mapped.
+pub(crate) fn mount_mapped_overlay(
+    rootfs: &Rootfs,
+    namespace: &OwnedFd,
+    root: HostIds,
+) -> Result<(), Fault> {
+    // Upper and work folder have to be on the same mount.
+    let own = rootfs.upper.parent().filter(|parent| rootfs.work.starts_with(parent));
+    let own = own.ok_or_else(|| {
+        Fault::new(format!("`{}` is not beside its work folder", rootfs.upper.display()))
+    })?;
+    for folder in rootfs.lower.iter().map(PathBuf::as_path).chain([own]) {
+        let cover = || {
+            let tree = clone_tree(folder, false)?;
+            set_id_mapping(&tree, namespace, false)?;
+            attach_at(tree, folder)
+        };
+        cover().about(|| format!("cannot map ids of `{}`", folder.display()))?;
+    }
+    let whole = caps::get()?;
+    setfsgid(Gid::from_raw(root.gid));
+    setfsuid(Uid::from_raw(root.uid));
+    // Leaving user 0 has taken those that concern files.
+    caps::set(whole)?;
+    let mounted = mount_layers(rootfs);
+    setfsuid(Uid::from_raw(0));
+    setfsgid(Gid::from_raw(0));
+    mounted
+}
+
+/// Nothing that is mounted from here on shall show up in the VM.
+pub(crate) fn make_private() -> Result<(), Fault> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
-        .about(|| "cannot make mounts private".to_owned())?;
+        .about(|| "cannot make mounts private".to_owned())
+}
+
+fn mount_layers(rootfs: &Rootfs) -> Result<(), Fault> {
     let options = match plain_options(rootfs) {
         Some(options) => options,
         None => linked_options(rootfs)?,

@@ -14,13 +14,16 @@ use nix::unistd::sethostname;
 use crate::exec::{Side, enter_pid_namespace};
 use crate::paths::{Root, sysctl};
 use crate::report::{About as _, Fault, Report};
-use crate::{cwd, devices, mounts, process, rootfs, terminal};
+use crate::{cwd, devices, mounts, process, rootfs, terminal, userns};
 
 /// Becomes the container's first process. Returns when something is in the way, and, Ok, when the
 /// first process is another one, made in the pid namespace that is joined.
 pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     // Modes of what is made here are meant as they are written.
     umask(Mode::empty());
+    if let Some(ids) = &plan.user_namespace {
+        return userns::run(report, plan, ids);
+    }
     if let Some(target) = take_inherited(TARGET_FD)
         && enter_pid_namespace(report, &target)? == Side::Messenger
     {
@@ -30,14 +33,9 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
         // Not at clone3: the root of a cgroup namespace is the cgroup of whoever makes it.
         report.step(Step::Unshare, || Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?))?;
     }
-    if let Some(namespace) = take_inherited(NETWORK_FD) {
-        report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))?;
-    }
-    let ipc = take_inherited(IPC_FD);
-    report.step(Step::JoinOthers, || join_others(ipc.as_ref()))?;
-    if plan.namespaces.network {
-        report.step(Step::Loopback, || Ok(interface_up("lo")?))?;
-    }
+    join_network(report)?;
+    let ipc = join_others(report)?;
+    loopback(report, plan)?;
     // Layers and bind sources are paths in the VM. From the pivot on, none of those is left and
     // every path is the container's: so no path of the container is ever resolved in the VM.
     // Before the overlay, which lies over a folder of the VM.
@@ -45,12 +43,33 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
         report.step(Step::Sources, || mounts::open_sources(&plan.mounts, ipc.as_ref()))?;
     report.step(Step::Overlay, || rootfs::mount_overlay(&plan.rootfs))?;
     report.step(Step::Pivot, rootfs::pivot)?;
+    inside(report, plan, sources, Devices::Nodes)
+}
+
+/// How device nodes come about.
+pub(crate) enum Devices {
+    /// They are made.
+    Nodes,
+    /// A user namespace must not make any: these, of the plan's in their order, are mounted.
+    Mounted(Vec<OwnedFd>),
+}
+
+/// What follows once the root is the container's.
+pub(crate) fn inside(
+    report: &mut Report,
+    plan: &Plan,
+    sources: Vec<Option<OwnedFd>>,
+    nodes: Devices,
+) -> Result<(), Failure> {
     let root = report.step(Step::Mounts, || {
         let root = Root::open()?;
         mounts::mount_all(&root, &plan.mounts, sources)?;
         Ok(root)
     })?;
-    report.step(Step::Devices, || devices::make_all(&root, &plan.devices))?;
+    report.step(Step::Devices, || match nodes {
+        Devices::Nodes => devices::make_all(&root, &plan.devices),
+        Devices::Mounted(mounts) => devices::mount_all(&root, &plan.devices, mounts),
+    })?;
     let terminal = match plan.process.terminal {
         None => None,
         Some(size) => Some(report.step(Step::Terminal, || {
@@ -81,7 +100,29 @@ pub(crate) fn run(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
     process::become_it(report, &plan.process, terminal)
 }
 
-fn join_others(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
+/// Joins another container's network namespace, if there is one to join.
+pub(crate) fn join_network(report: &mut Report) -> Result<(), Failure> {
+    let Some(namespace) = take_inherited(NETWORK_FD) else { return Ok(()) };
+    report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))
+}
+
+/// Joins other containers' IPC and UTS namespaces; the pidfd of the first one's, whose shared
+/// memory is joined too.
+pub(crate) fn join_others(report: &mut Report) -> Result<Option<OwnedFd>, Failure> {
+    let ipc = take_inherited(IPC_FD);
+    report.step(Step::JoinOthers, || join(ipc.as_ref()))?;
+    Ok(ipc)
+}
+
+/// Brings the loopback interface of a new network namespace up.
+pub(crate) fn loopback(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
+    if plan.namespaces.network {
+        report.step(Step::Loopback, || Ok(interface_up("lo")?))?;
+    }
+    Ok(())
+}
+
+fn join(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
     if let Some(target) = ipc {
         setns(target, CloneFlags::CLONE_NEWIPC).about(|| "IPC".to_owned())?;
     }

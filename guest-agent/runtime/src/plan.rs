@@ -26,6 +26,8 @@ pub struct Plan {
     pub domainname: String,
     /// Which namespaces are new. What is not listed is shared with the VM.
     pub namespaces: Namespaces,
+    /// Its ids are mapped, in a user namespace that owns the new ones. None: it has the VM's.
+    pub user_namespace: Option<UserNamespace>,
     /// The cgroup, relative to the cgroup2 mount, such as `linkspan/containers/4f1c...`.
     pub cgroup: PathBuf,
     /// Limits written to that cgroup before the process is born in it.
@@ -69,6 +71,8 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// `linkspan-init` stays, passes signals on and reaps; the program is its child.
     pub init: bool,
+    /// Who its container's root is in the VM, when ids are mapped: [`UserNamespace::root`].
+    pub mapped_root: Option<HostIds>,
 }
 
 /// A user as the image or the command line names it.
@@ -242,6 +246,57 @@ pub struct Namespaces {
     pub cgroup: bool,
 }
 
+/// Mappings of a user namespace (config-linux.md, "User namespace mappings").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Of user ids. Id 0 has to be among them.
+    pub uid_mappings: Vec<IdMapping>,
+    /// Of group ids. Id 0 has to be among them.
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+impl UserNamespace {
+    /// Who its root is outside.
+    #[must_use]
+    pub fn root(&self) -> HostIds {
+        self.outside(0, 0)
+    }
+
+    /// Who a user and group are outside; what is not mapped stays as it is.
+    #[must_use]
+    pub fn outside(&self, uid: u32, gid: u32) -> HostIds {
+        HostIds { uid: outside(&self.uid_mappings, uid), gid: outside(&self.gid_mappings, gid) }
+    }
+}
+
+fn outside(mappings: &[IdMapping], id: u32) -> u32 {
+    let host = |mapping: &IdMapping| {
+        let offset = id.checked_sub(mapping.container_id)?;
+        (offset < mapping.size).then(|| mapping.host_id.checked_add(offset))?
+    };
+    mappings.iter().find_map(host).unwrap_or(id)
+}
+
+/// A range of ids, as OCI and the kernel have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// The first one inside.
+    pub container_id: u32,
+    /// The one that it is outside.
+    pub host_id: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// A user and a group of a container as the VM knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostIds {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -255,6 +310,10 @@ pub struct Device {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
+    /// Owner, as the container sees it.
+    pub uid: u32,
+    /// The same.
+    pub gid: u32,
 }
 
 /// cgroup v2 limits (Documentation/admin-guide/cgroup-v2.rst). None: the file is not written.

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! start:  [PtyMaster + fd]  Ready  end of file (it has executed)
-//!         in another's pid namespace: as exec
+//!         in another's pid namespace, or with mapped ids: as exec
 //! look:   Root + fd  Ready  (stays until the socket closes)
 //! exec:   Process + pidfd, answered by one byte, "go"
 //!         and, from the new process:  [PtyMaster + fd]  Ready  (waits for "go")  end of file
@@ -38,6 +38,10 @@ pub const NETWORK_FD: i32 = 6;
 pub const IPC_FD: i32 = 7;
 /// start: a pidfd of the container whose UTS namespace is joined, if any.
 pub const UTS_FD: i32 = 8;
+
+/// start: a pidfd of the container whose user namespace is joined, because it owns another
+/// namespace that is joined, if any.
+pub const USER_FD: i32 = 9;
 
 /// The longest message. Arguments and environment together are limited to 2 MiB by the kernel
 /// (a quarter of the usual stack limit), so twice that is more than any plan that could run.
@@ -168,6 +172,8 @@ steps! {
     Order = "order", "receive the plan";
     /// setns(2) into a running container.
     Join = "join", "join the container";
+    /// Mappings of ids, and what needs the VM's root before they hold.
+    UserNamespace = "user_namespace", "set up the user namespace";
     /// The cgroup namespace.
     Unshare = "unshare", "create namespaces";
     /// setns(2) into another container's network namespace.
@@ -368,6 +374,7 @@ mod tests {
                 seccomp,
                 oom_score_adj,
                 init: no_new_privileges,
+                mapped_root: None,
             }
         }
     }
@@ -408,6 +415,7 @@ mod tests {
                     network: true,
                     cgroup: false,
                 },
+                user_namespace: None,
                 cgroup: "linkspan/containers/x".into(),
                 resources: Resources { memory_max, ..Resources::default() },
                 devices: vec![Device {
@@ -416,6 +424,8 @@ mod tests {
                     major: 1,
                     minor: 3,
                     mode: 0o666,
+                    uid: 0,
+                    gid: 5,
                 }],
                 device_rules: Vec::new(),
                 all_devices: readonly,

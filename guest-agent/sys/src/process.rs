@@ -159,6 +159,18 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
         .map(drop)
 }
 
+/// Raises the hard limit to `hard` if it is lower; the soft one stays. Needs CAP_SYS_RESOURCE in
+/// the first user namespace.
+pub fn raise_hard_limit(resource: u32, hard: u64) -> Result<()> {
+    let mut present = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit, which lives on this frame.
+    check_int(unsafe { libc::getrlimit(resource, &raw mut present) })?;
+    if present.rlim_max >= hard {
+        return Ok(());
+    }
+    set_rlimit(resource, present.rlim_cur, hard)
+}
+
 /// A read-only copy of `content` in memory that can be executed and that nobody can change: not
 /// even root of a container that gets hold of it through /proc/PID/exe.
 pub fn sealed_program(name: &std::ffi::CStr, content: &[u8]) -> std::io::Result<OwnedFd> {

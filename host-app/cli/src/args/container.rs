@@ -200,8 +200,9 @@ pub(crate) struct ContainerFlags {
     /// Whether it sees cgroups from its own on (private) or all of them (host)
     #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
     cgroupns: Option<String>,
-    /// User ids are never remapped: only `host`, which says so
-    #[arg(long, value_name = "MODE", value_parser = ["host"], help_heading = NAMESPACES)]
+    /// `host`: its user ids are the machine's, even when the machine maps those of containers
+    /// (`machine set --userns default`)
+    #[arg(long, value_name = "MODE", value_parser = ["", "host"], help_heading = NAMESPACES)]
     userns: Option<String>,
     /// Set a kernel parameter of its namespaces
     #[arg(long, value_name = "NAME=VALUE", value_parser = isolation::sysctl,
@@ -378,6 +379,7 @@ impl ContainerFlags {
             ipc_mode: self.ipc.clone().unwrap_or_default(),
             uts_mode: self.uts.clone().unwrap_or_default(),
             cgroupns_mode: self.cgroupns.clone().unwrap_or_default(),
+            userns_mode: self.userns.clone().unwrap_or_default(),
             annotations: env::labels(&[] as &[PathBuf], &self.annotation)?,
             devices: self.device.clone(),
             device_cgroup_rules: self.device_cgroup_rule.clone(),
