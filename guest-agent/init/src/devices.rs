@@ -80,7 +80,8 @@ pub(crate) fn mounts_of(
     let mut mounts = Vec::with_capacity(devices.len());
     for (index, device) in devices.iter().enumerate() {
         let name = PathBuf::from(index.to_string());
-        let owner = ids.outside(device.uid, device.gid);
+        // Who is not mapped owns nothing that its root could give.
+        let owner = ids.outside(device.uid, device.gid).unwrap_or_else(|| ids.root());
         let kind = if device.block { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
         let mode = Mode::from_bits_truncate(device.mode);
         let number = makedev(device.major.into(), device.minor.into());

@@ -259,22 +259,35 @@ impl UserNamespace {
     /// Who its root is outside.
     #[must_use]
     pub fn root(&self) -> HostIds {
-        self.outside(0, 0)
+        // The kernel refuses whatever follows when it is nobody.
+        self.outside(0, 0).unwrap_or(HostIds { uid: 0, gid: 0 })
     }
 
-    /// Who a user and group are outside; what is not mapped stays as it is.
+    /// Who a user and a group are outside; None: nobody.
     #[must_use]
-    pub fn outside(&self, uid: u32, gid: u32) -> HostIds {
-        HostIds { uid: outside(&self.uid_mappings, uid), gid: outside(&self.gid_mappings, gid) }
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<HostIds> {
+        let (uid, gid) = (outside(&self.uid_mappings, uid)?, outside(&self.gid_mappings, gid)?);
+        Some(HostIds { uid, gid })
+    }
+
+    /// Who a user and a group of the VM are inside; None: nobody.
+    #[must_use]
+    pub fn inside(&self, ids: HostIds) -> Option<(u32, u32)> {
+        Some((inside(&self.uid_mappings, ids.uid)?, inside(&self.gid_mappings, ids.gid)?))
     }
 }
 
-fn outside(mappings: &[IdMapping], id: u32) -> u32 {
-    let host = |mapping: &IdMapping| {
-        let offset = id.checked_sub(mapping.container_id)?;
-        (offset < mapping.size).then(|| mapping.host_id.checked_add(offset))?
-    };
-    mappings.iter().find_map(host).unwrap_or(id)
+fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|mapping| moved(id, mapping.container_id, mapping.host_id, mapping))
+}
+
+fn inside(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|mapping| moved(id, mapping.host_id, mapping.container_id, mapping))
+}
+
+fn moved(id: u32, from: u32, to: u32, mapping: &IdMapping) -> Option<u32> {
+    let offset = id.checked_sub(from).filter(|offset| *offset < mapping.size)?;
+    to.checked_add(offset)
 }
 
 /// A range of ids, as OCI and the kernel have it.
@@ -372,5 +385,27 @@ impl IoMax {
     #[must_use]
     pub fn none(disk: DiskNumber) -> Self {
         Self { disk, read_bytes: None, written_bytes: None, reads: None, writes: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_mapped_both_ways_within_their_ranges() {
+        let of = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        let ids = UserNamespace {
+            uid_mappings: vec![of(0, 100_000, 1000), of(2000, 7, 1)],
+            gid_mappings: vec![of(0, 200_000, 3000)],
+        };
+        assert_eq!(ids.root(), HostIds { uid: 100_000, gid: 200_000 });
+        assert_eq!(ids.outside(999, 2999), Some(HostIds { uid: 100_999, gid: 202_999 }));
+        assert_eq!(ids.outside(2000, 0), Some(HostIds { uid: 7, gid: 200_000 }));
+        for (uid, gid) in [(1000, 0), (0, 3000), (u32::MAX, 0)] {
+            assert_eq!(ids.outside(uid, gid), None, "{uid}:{gid}");
+        }
+        assert_eq!(ids.inside(HostIds { uid: 7, gid: 200_001 }), Some((2000, 1)));
+        assert_eq!(ids.inside(HostIds { uid: 0, gid: 200_000 }), None);
     }
 }

@@ -136,6 +136,27 @@ pub fn set_uid(uid: u32) -> Result<()> {
     nix::unistd::setresuid(Uid::from_raw(uid), Uid::from_raw(uid), Uid::from_raw(uid))
 }
 
+/// Does something on a thread of its own whose new files belong to `uid` and `gid` (setfsuid(2)),
+/// and that keeps every capability of the caller.
+///
+/// # Panics
+/// When `work` does.
+pub fn as_file_owner<T: Send>(uid: u32, gid: u32, work: impl FnOnce() -> T + Send) -> Result<T> {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+    let as_them = || {
+        let whole = crate::caps::get()?;
+        setfsgid(Gid::from_raw(gid));
+        setfsuid(Uid::from_raw(uid));
+        // Leaving user 0 has taken those that concern files.
+        crate::caps::set(whole)?;
+        Ok(work())
+    };
+    std::thread::scope(|scope| match scope.spawn(as_them).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 /// setdomainname(2).
 pub fn set_domain_name(name: &str) -> Result<()> {
     // SAFETY: the pointer and the length describe the bytes of one live string.
