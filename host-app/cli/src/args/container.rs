@@ -10,7 +10,9 @@ use linkspan_proto::v1::{
 };
 
 use super::health::HealthFlags;
-use super::{env, isolation, mount, network::NetworkFlags, publish::PortFlags, restart, size};
+use super::{
+    env, isolation, mount, network::NetworkFlags, platform, publish::PortFlags, restart, size,
+};
 use crate::error::Error;
 
 const PROCESS: &str = "Process";
@@ -211,6 +213,10 @@ pub(crate) struct ContainerFlags {
     /// The isolation technology: only `default`; the others are of Windows
     #[arg(long, value_name = "NAME", value_parser = ["default"], help_heading = NAMESPACES)]
     isolation: Option<String>,
+    /// The platform of the image: only the machine's own
+    #[arg(long, value_name = "PLATFORM", value_parser = platform::own_platform,
+        help_heading = IDENTITY)]
+    platform: Option<String>,
     /// An OCI annotation, kept and shown by inspect
     #[arg(long, value_name = "KEY=VALUE", help_heading = IDENTITY)]
     annotation: Vec<String>,

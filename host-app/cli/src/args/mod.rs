@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod isolation;
 pub(crate) mod mount;
 pub(crate) mod network;
+pub(crate) mod platform;
 pub(crate) mod publish;
 pub(crate) mod refused;
 pub(crate) mod restart;

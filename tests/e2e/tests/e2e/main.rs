@@ -14,6 +14,7 @@ mod run;
 mod shares;
 mod sharing;
 mod terminal;
+mod userns;
 mod volumes;
 mod vsock;
 
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::OWN),
         ("ports", ports::OWN),
         ("shares", shares::OWN),
+        ("userns", userns::OWN),
         ("faults", faults::TESTS),
     ] {
         for &(name, test) in tests {
