@@ -15,8 +15,8 @@
 //! Then it enters the user namespace, makes the others and forks the second one, which waits until
 //! the agent has prepared the network, and goes on as any container's first process does.
 //!
-//! Where a file system cannot map ids (virtiofs, so shared folders of the host), ids of files are
-//! the VM's: those that are not in the mapped range are shown as the overflow id, 65534.
+//! Where a file system cannot map ids (virtiofs before Linux 6.12, so shared folders of the host),
+//! ids of files are the VM's: those not in the mapped range are shown as the overflow id, 65534.
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
