@@ -158,11 +158,13 @@ impl Launcher for GuestLauncher {
             None => Ok(None),
         };
         let (pid, ipc, uts) = (fd(&joins.pid)?, fd(&joins.ipc)?, fd(&joins.uts)?);
+        let user = fd(&joins.user)?;
         let shared = Shared {
             network,
             pid: pid.as_ref().map(|fd| fd.as_fd()),
             ipc: ipc.as_ref().map(|fd| fd.as_fd()),
             uts: uts.as_ref().map(|fd| fd.as_fd()),
+            user: user.as_ref().map(|fd| fd.as_fd()),
         };
         let started = self.runtime.start(plan, theirs, shared, true).map_err(in_words)?;
         self.launched(started, &plan.cgroup, ours)

@@ -2,13 +2,13 @@
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
-use linkspan_containers::{Containers, Setup, limits::Capacity, volumes::Volumes};
+use linkspan_containers::{Containers, Setup, limits::Capacity, userns, volumes::Volumes};
 use linkspan_images::{Digest, Store};
 use linkspan_sys::boot::{BootCalls, Kernel, PowerAction};
 
 use crate::{
     beacon,
-    boot::{self, BootError, CGROUP_ROOT, DATA, timeline::Timeline},
+    boot::{self, BootError, CGROUP_ROOT, DATA, cmdline::Cmdline, timeline::Timeline},
     console::{self, Journal},
     folders::Folders,
     launcher::GuestLauncher,
@@ -36,7 +36,8 @@ pub fn main() {
         Ok(cmdline) => {
             let journal = console::start(&cmdline.log);
             report(&timeline);
-            (journal, boot::late(kernel.as_ref(), &timeline, &cmdline))
+            let booted = boot::late(kernel.as_ref(), &timeline, &cmdline);
+            (journal, booted.map(|()| cmdline))
         }
         Err(error) => {
             let journal = console::start("info");
@@ -44,7 +45,8 @@ pub fn main() {
             (journal, Err(error))
         }
     };
-    if let Err(error) = booted.and_then(|()| run(&kernel, &timeline, journal)) {
+    let ended = booted.and_then(|cmdline| run(&kernel, &timeline, journal, &cmdline));
+    if let Err(error) = ended {
         give_up(kernel.as_ref(), &timeline, &error);
     }
 }
@@ -64,15 +66,21 @@ fn give_up(kernel: &dyn BootCalls, timeline: &Timeline, error: &BootError) {
     power::end(kernel, PowerAction::PowerOff);
 }
 
-fn run(kernel: &Arc<Kernel>, timeline: &Timeline, journal: Journal) -> Result<(), BootError> {
+fn run(
+    kernel: &Arc<Kernel>,
+    timeline: &Timeline,
+    journal: Journal,
+    cmdline: &Cmdline,
+) -> Result<(), BootError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         // A thread of an idle pool costs memory and its start costs time; there are few processors.
         .worker_threads(thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4)))
         .build()
         .map_err(BootError::file("start", "the agent's runtime"))?;
-    let (listeners, guest) = timeline
-        .phase("serve", || runtime.block_on(async { prepare(kernel, timeline, journal) }))?;
+    let (listeners, guest) = timeline.phase("serve", || {
+        runtime.block_on(async { prepare(kernel, timeline, journal, cmdline) })
+    })?;
     timeline.phase("ready", || Ok(()))?;
     timeline.end();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -86,6 +94,7 @@ fn prepare(
     kernel: &Arc<Kernel>,
     timeline: &Timeline,
     journal: Journal,
+    cmdline: &Cmdline,
 ) -> Result<(Listeners, Guest), BootError> {
     let reaper = Reaper::start().map_err(BootError::file("start", "the reaper"))?;
     let launcher =
@@ -113,6 +122,7 @@ fn prepare(
         networks: networks.clone(),
         ports: Arc::new(ports.clone()),
         capacity: capacity(),
+        user_namespace: cmdline.map_ids.then(userns::range),
         on_removed: None,
     })
     .map_err(|error| BootError::file("open", &root)(std::io::Error::other(error)))?;

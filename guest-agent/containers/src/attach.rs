@@ -249,7 +249,8 @@ fn launch_exec(
     let own = &record.config;
     let permissions = Permissions::of_exec(own, config)?;
     let seccomp = shared.seccomp(own, &permissions)?;
-    let process = plan::exec(own, &record.resolved, config, seccomp)?;
+    let ids = shared.user_namespace(own);
+    let process = plan::exec(own, &record.resolved, config, seccomp, ids)?;
     let Some(target) = container.target.lock().clone() else {
         return Err(Error::WrongState {
             action: Action::Exec.verb(),

@@ -106,6 +106,8 @@ pub struct Config {
     pub uts_mode: String,
     /// `--cgroupns`: empty, `private`, `host`.
     pub cgroupns_mode: String,
+    /// `--userns`: empty, or `host`: its ids are not mapped, whatever the machine's setting.
+    pub userns_mode: String,
     /// Kept and shown.
     pub annotations: BTreeMap<String, String>,
     /// Devices of the VM.

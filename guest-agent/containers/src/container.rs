@@ -45,6 +45,7 @@ use crate::{
     restart::Backoff,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record, Saved},
+    userns,
     volumes::Held,
 };
 
@@ -550,6 +551,8 @@ fn launch(
 ) -> Result<(Launched, Held), Error> {
     let record = container.record();
     let (config, resolved) = (&record.config, &record.resolved);
+    // Again: the setting may be another than when it was made.
+    userns::validate(config, shared.user_namespace.as_ref())?;
     let permissions = Permissions::of(config)?;
     let cgroup = container.cgroup();
     let (mut nodes, device_rules) = devices::resolve(config)?;
@@ -563,6 +566,7 @@ fn launch(
         device_rules,
         disk_limits: limits::disk_limits(&config.limits, devices::disk)?,
         seccomp: shared.seccomp(config, &permissions)?,
+        user_namespace: shared.user_namespace(config).cloned(),
         size,
     };
     let mut plan = plan::build(config, resolved, around)?;

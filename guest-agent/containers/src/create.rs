@@ -17,7 +17,7 @@ use crate::{
     plan::Permissions,
     state::State,
     store::{Folder, Record},
-    validate,
+    userns, validate,
 };
 
 /// How often a made-up name may be taken before numbers are appended.
@@ -64,6 +64,7 @@ impl Containers {
     /// Names the option that is wrong, the image that is missing, or the owner of the name.
     pub async fn create(&self, name: &str, config: Config) -> Result<Created, Error> {
         validate::config(&config, self.shared.capacity)?;
+        userns::validate(&config, self.shared.user_namespace.as_ref())?;
         if !name.is_empty() {
             // Early: the image need not be there for the name to be wrong.
             names::validate(name)?;

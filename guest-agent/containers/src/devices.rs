@@ -140,7 +140,9 @@ pub(crate) fn node(path: PathBuf, metadata: &fs::Metadata) -> Option<Device> {
     }
     let (major, minor) = numbers(metadata.rdev());
     let mode = metadata.mode() & 0o777;
-    Some(Device { path, block: kind.is_block_device(), major, minor, mode })
+    // As Docker does it: the node is the machine's in all but its place.
+    let (uid, gid) = (metadata.uid(), metadata.gid());
+    Some(Device { path, block: kind.is_block_device(), major, minor, mode, uid, gid })
 }
 
 /// The encoding of glibc's gnu_dev_major and gnu_dev_minor.

@@ -18,9 +18,10 @@ use std::{
 };
 
 pub use linkspan_files::changes::{Change, Kind as ChangeKind};
-use linkspan_files::{Archive, Folder, Leaf, Node, changes::changes};
+use linkspan_files::{Archive, Folder, Leaf, Node, archive::Owners, changes::changes};
 use linkspan_images::{CommitOptions, Healthcheck as ImageHealth, Limits, copy_in};
-use linkspan_runtime::plan::Look;
+use linkspan_runtime::plan::{HostIds, Look, UserNamespace};
+use linkspan_sys::process::as_file_owner;
 use nix::{fcntl::OFlag, sys::stat::Mode};
 
 use crate::{
@@ -73,7 +74,7 @@ impl Containers {
         follow: bool,
     ) -> Result<Option<PathStat>, Error> {
         let path = path.to_owned();
-        self.with_root(who, move |root| {
+        self.with_root(who, move |root, _| {
             let root = tree(root)?;
             let found = root.find(Path::new(&path), follow || asserts_folder(&path))?;
             found.map(|node| describe(&path, &node)).transpose()
@@ -93,7 +94,7 @@ impl Containers {
     ) -> Result<(), Error> {
         let container = who.to_owned();
         self.tell_path(who, "archive-path", &what.path)?;
-        self.with_root(who, move |root| {
+        self.with_root(who, move |root, ids| {
             let folder_wanted = asserts_folder(&what.path);
             let path = Path::new(&what.path);
             let node = tree(root)?
@@ -102,7 +103,7 @@ impl Containers {
             if matches!(node, Node::Leaf(_)) && (folder_wanted || what.name.is_empty()) {
                 return Err(Error::NotAFolder(path.to_owned()));
             }
-            let mut archive = Archive::new(out);
+            let mut archive = Archive::new(out).with_owners(ids.cloned().map(shown_owners));
             archive.add(Path::new(&what.name), &node)?;
             archive.finish()?.flush().map_err(linkspan_files::Error::Write)?;
             Ok(())
@@ -124,7 +125,7 @@ impl Containers {
     ) -> Result<(), Error> {
         self.tell_path(who, "extract-to-dir", path)?;
         let (container, path) = (who.to_owned(), PathBuf::from(path));
-        self.with_root(who, move |root| {
+        self.with_root(who, move |root, ids| {
             let folder = match tree(root)?.find(&path, true)? {
                 None => return Err(Error::NoSuchPath { container, path }),
                 Some(Node::Leaf(_)) => return Err(Error::NotAFolder(path)),
@@ -132,7 +133,18 @@ impl Containers {
                 Some(Node::Folder(folder)) => folder.path().to_owned(),
             };
             let root = root.try_clone_to_owned().map_err(Error::file("open", "/"))?;
-            Ok(copy_in(archive, reopen(root)?, &folder, keep_owner, &Limits::default())?)
+            let (root, limits) = (reopen(root)?, Limits::default());
+            let Some(ids) = ids else {
+                return Ok(copy_in(archive, root, &folder, keep_owner, None, &limits)?);
+            };
+            let owner = ids.root();
+            let ids = ids.clone();
+            let map = move |uid, gid| ids.outside(uid, gid).map(|ids| (ids.uid, ids.gid));
+            // The machine's root is nobody there, and can make no file.
+            let copied = as_file_owner(owner.uid, owner.gid, || {
+                copy_in(archive, root, &folder, keep_owner, Some(&map), &limits)
+            });
+            Ok(copied.map_err(|errno| Error::file("write", &folder)(errno.into()))??)
         })
         .await
     }
@@ -237,11 +249,12 @@ impl Containers {
         self.shared.tell(&container, "commit", details);
     }
 
-    /// Gives `work` the root of a container as its processes see it.
+    /// Gives `work` the root of a container as its processes see it, and how ids are mapped
+    /// there: not in one that does not run, which is mounted without a mapping.
     async fn with_root<T: Send + 'static>(
         &self,
         who: &str,
-        work: impl FnOnce(BorrowedFd<'_>) -> Result<T, Error> + Send + 'static,
+        work: impl FnOnce(BorrowedFd<'_>, Option<&UserNamespace>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
         blocking(move || {
@@ -251,14 +264,14 @@ impl Containers {
                 let opened = shared.launcher.root_of(&target);
                 let root = opened.map_err(Error::file("open the root of", container.name()))?;
                 drop(stopped);
-                return work(root.as_fd());
+                return work(root.as_fd(), shared.user_namespace(&container.record().config));
             }
             let record = container.record();
             let names = record.resolved.mounts.iter().filter_map(MountPoint::volume);
             let _held = shared.volumes.hold(names)?;
             let mounted =
                 shared.launcher.look(&look(&container, &shared)?).map_err(Error::Launch)?;
-            work(mounted.root())
+            work(mounted.root(), None)
         })
         .await
     }
@@ -320,6 +333,12 @@ fn look(container: &Container, shared: &Shared) -> Result<Look, Error> {
         rootfs: plan::rootfs(&record.config, &record.resolved, folder),
         mounts: mounts::plan::merge(plan::engine_files(folder), own),
     })
+}
+
+/// Owners as the container has them, of files whose owners are who those are outside. Who is not
+/// mapped (on a shared folder of the host) stays who it is.
+fn shown_owners(ids: UserNamespace) -> Owners {
+    Box::new(move |uid, gid| ids.inside(HostIds { uid, gid }).unwrap_or((uid, gid)))
 }
 
 fn tree(root: BorrowedFd<'_>) -> Result<Folder, Error> {

@@ -88,6 +88,8 @@ pub struct Joins {
     pub ipc: Option<Target>,
     /// Host and domain name.
     pub uts: Option<Target>,
+    /// Mapped ids: whoever owns what else is joined.
+    pub user: Option<Target>,
 }
 
 /// A process that has just been started.

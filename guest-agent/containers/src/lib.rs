@@ -43,6 +43,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod top;
+pub mod userns;
 pub mod validate;
 pub mod volumes;
 
@@ -53,6 +54,7 @@ use std::{
     time::Duration,
 };
 
+use linkspan_runtime::plan::UserNamespace;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
@@ -100,6 +102,7 @@ pub(crate) struct Shared {
     pub(crate) networks: Arc<dyn Networks>,
     pub(crate) ports: Arc<dyn ports::Broker>,
     pub(crate) capacity: Capacity,
+    pub(crate) user_namespace: Option<UserNamespace>,
     pub(crate) volumes: Arc<Volumes>,
     table: Mutex<Table>,
     /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
@@ -144,11 +147,18 @@ pub struct Setup {
     pub ports: Arc<dyn ports::Broker>,
     /// What the VM has.
     pub capacity: Capacity,
+    /// The machine's setting: ids are mapped so. None: they are the machine's.
+    pub user_namespace: Option<UserNamespace>,
     /// Called after each removal, on a task.
     pub on_removed: Option<OnRemoved>,
 }
 
 impl Shared {
+    /// The mapping of a container's ids, if they are mapped.
+    pub(crate) fn user_namespace(&self, config: &Config) -> Option<&UserNamespace> {
+        userns::of(config, self.user_namespace.as_ref())
+    }
+
     /// Takes a container out of the table; its name is free.
     pub(crate) fn forget(&self, id: &ContainerId) {
         let mut table = self.table.lock();
@@ -226,6 +236,7 @@ impl Containers {
             networks: setup.networks,
             ports: setup.ports,
             capacity: setup.capacity,
+            user_namespace: setup.user_namespace,
             volumes: setup.volumes,
             table: Mutex::default(),
             filters: Mutex::default(),

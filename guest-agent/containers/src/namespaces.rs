@@ -12,6 +12,7 @@ use crate::{
     container::Container,
     launch::{Joins, Target},
     network::{self, Mode},
+    userns,
 };
 
 /// Where shared memory is (shm_overview(7)).
@@ -181,11 +182,20 @@ pub(crate) fn find(container: &Container, shared: &Arc<Shared>) -> Result<Joins,
         Whose::Container(who) => target(container, shared, who, action).map(Some),
         Whose::Own | Whose::Host => Ok(None),
     };
-    Ok(Joins {
+    let mut joins = Joins {
         pid: join(modes.pid, "join the processes of")?,
         ipc: join(modes.ipc, "join the IPC namespace of")?,
         uts: join(modes.uts, "join the host name of")?,
-    })
+        user: None,
+    };
+    if shared.user_namespace(&record.config).is_some() {
+        let network = match record.config.network.mode() {
+            Mode::Container(who) => Some(target(container, shared, &who, "join the network of")?),
+            Mode::Own | Mode::Host => None,
+        };
+        joins.user = userns::joined(network.as_ref(), &joins)?;
+    }
+    Ok(joins)
 }
 
 fn target(
@@ -198,6 +208,13 @@ fn target(
     let other = all.find(who)?;
     let target = network::joinable(container, &other, action)?;
     let config = &other.record().config;
+    let own = container.record();
+    if shared.user_namespace(&own.config).is_some() && shared.user_namespace(config).is_none() {
+        let why = "its user ids are the machine's, and these would be mapped: both need the same \
+                   --userns"
+            .into();
+        return Err(Error::WrongState { action, name: other.name(), why });
+    }
     let joins_ipc = action.contains("IPC");
     // As in Docker: shared memory is private unless it was made to be shared.
     if joins_ipc && Modes::of(config)?.ipc.is_own() && config.ipc_mode != "shareable" {

@@ -9,7 +9,7 @@ use linkspan_runtime::{
     devices::DeviceRule,
     plan::{
         Bind, CapabilitySets, Device, Mount, MountKind, Plan, Process, Resources, Rlimit, Rootfs,
-        TerminalSize, UserSpec,
+        TerminalSize, UserNamespace, UserSpec,
     },
 };
 
@@ -38,6 +38,8 @@ pub struct Surroundings {
     pub disk_limits: Resources,
     /// The compiled system call filter; only used where one is wanted.
     pub seccomp: Vec<u64>,
+    /// How ids are mapped, if they are.
+    pub user_namespace: Option<UserNamespace>,
     /// The terminal's size, when there is one.
     pub size: Option<(u16, u16)>,
 }
@@ -110,6 +112,7 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
             seccomp: if permissions.seccomp { around.seccomp } else { Vec::new() },
             oom_score_adj: config.oom_score_adj,
             init: config.init,
+            mapped_root: around.user_namespace.as_ref().map(UserNamespace::root),
         },
         mounts: mounts(config, folder),
         rootfs: rootfs(config, resolved, folder),
@@ -131,7 +134,8 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
         } else {
             defaults::readonly_paths()
         },
-        sysctls: sysctls(config),
+        sysctls: sysctls(config, around.user_namespace.as_ref()),
+        user_namespace: around.user_namespace,
     };
     namespaces::change_shared_memory(config, &mut plan)?;
     Ok(plan)
@@ -146,6 +150,7 @@ pub fn exec(
     resolved: &Resolved,
     exec: &ExecConfig,
     seccomp: Vec<u64>,
+    ids: Option<&UserNamespace>,
 ) -> Result<Process, Error> {
     let permissions = Permissions::of_exec(config, exec)?;
     let mut env = resolved.env.clone();
@@ -170,6 +175,7 @@ pub fn exec(
         seccomp: if permissions.seccomp { seccomp } else { Vec::new() },
         oom_score_adj: config.oom_score_adj,
         init: false,
+        mapped_root: ids.map(UserNamespace::root),
     })
 }
 
@@ -223,8 +229,8 @@ fn mounts(config: &Config, folder: &Path) -> Vec<Mount> {
 }
 
 /// The defaults and what was asked for, which comes later and wins.
-fn sysctls(config: &Config) -> Vec<(String, String)> {
-    let mut list = defaults::sysctls();
+fn sysctls(config: &Config, ids: Option<&UserNamespace>) -> Vec<(String, String)> {
+    let mut list = defaults::sysctls(ids);
     list.retain(|(name, _)| !config.sysctls.contains_key(name));
     list.extend(config.sysctls.iter().map(|(name, value)| (name.clone(), value.clone())));
     list
@@ -291,8 +297,15 @@ mod tests {
             ..ImageView::default()
         };
         let resolved = Resolved::new(&ContainerId::generate(), config, &image).unwrap();
-        let vda =
-            Device { path: "/dev/vda".into(), block: true, major: 254, minor: 0, mode: 0o600 };
+        let vda = Device {
+            path: "/dev/vda".into(),
+            block: true,
+            major: 254,
+            minor: 0,
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+        };
         let around = Surroundings {
             cgroup: "linkspan/containers/x".into(),
             folder: "/var/lib/linkspan/containers/x".into(),
@@ -300,6 +313,7 @@ mod tests {
             device_rules: Vec::new(),
             disk_limits: Resources::default(),
             seccomp: vec![1, 2],
+            user_namespace: None,
             size: None,
         };
         build(config, &resolved, around).unwrap()
@@ -393,12 +407,12 @@ mod tests {
         let image = ImageView { command: vec!["true".into()], ..ImageView::default() };
         let resolved = Resolved::new(&ContainerId::generate(), &config, &image).unwrap();
         let asked = ExecConfig { args: vec!["id".into()], ..ExecConfig::default() };
-        let process = exec(&config, &resolved, &asked, vec![7]).unwrap();
+        let process = exec(&config, &resolved, &asked, vec![7], None).unwrap();
         assert_eq!(process.user.user, "web");
         assert_eq!(process.env, resolved.env);
         assert_eq!(process.seccomp, [7]);
         let asked = ExecConfig { user: "0".into(), privileged: true, ..asked };
-        let process = exec(&config, &resolved, &asked, vec![7]).unwrap();
+        let process = exec(&config, &resolved, &asked, vec![7], None).unwrap();
         assert_eq!((process.user.user.as_str(), process.seccomp.len()), ("0", 0));
         assert_eq!(process.capabilities.effective, capabilities::ALL);
     }

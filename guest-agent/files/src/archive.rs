@@ -30,12 +30,24 @@ pub struct Archive<W: Write> {
     builder: Builder<W>,
     /// Files with several names: the first of them.
     links: HashMap<(u64, u64), PathBuf>,
+    /// Whose a file is in the archive; None: as it is on the disk.
+    owners: Option<Owners>,
 }
+
+/// From the owner and group of a file to those in the archive.
+pub type Owners = Box<dyn Fn(u32, u32) -> (u32, u32)>;
 
 impl<W: Write> Archive<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { builder: Builder::new(out), links: HashMap::new() }
+        Self { builder: Builder::new(out), links: HashMap::new(), owners: None }
+    }
+
+    /// Writes other owners than the files have.
+    #[must_use]
+    pub fn with_owners(mut self, owners: Option<Owners>) -> Self {
+        self.owners = owners;
+        self
     }
 
     /// Adds something under a name, a folder with all that is in it. An empty name: what is in
@@ -112,7 +124,7 @@ impl<W: Write> Archive<W> {
         if name.as_os_str().is_empty() {
             return Ok(());
         }
-        let mut header = header(&folder.stat()?, EntryType::Directory);
+        let mut header = self.header(&folder.stat()?, EntryType::Directory);
         let mut records = xattrs(folder.top()?, folder.path())?;
         let mut text = name.as_os_str().as_bytes().to_vec();
         text.push(b'/');
@@ -127,7 +139,7 @@ impl<W: Write> Archive<W> {
         if stat.st_nlink > 1 && leaf.kind() != FileType::Symlink {
             let key = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.links.get(&key) {
-                let mut header = header(stat, EntryType::Link);
+                let mut header = self.header(stat, EntryType::Link);
                 set_link(&mut header, first.as_os_str(), &mut records);
                 set_name(&mut header, text, &mut records);
                 return self.write(header, &records, io::empty());
@@ -143,7 +155,7 @@ impl<W: Write> Archive<W> {
             // A socket is its listener's.
             _ => return Ok(()),
         };
-        let mut header = header(stat, kind);
+        let mut header = self.header(stat, kind);
         if kind == EntryType::Symlink {
             set_link(&mut header, &leaf.target()?, &mut records);
         } else {
@@ -162,12 +174,26 @@ impl<W: Write> Archive<W> {
         // Of what was opened: the name may stand for another file by now.
         let stat = rustix::fs::fstat(&file).map_err(Error::io("look at", leaf.path()))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let mut header = header(&stat, EntryType::Regular);
+        let mut header = self.header(&stat, EntryType::Regular);
         header.set_size(size);
         let mut records = xattrs(&file, leaf.path())?;
         set_name(&mut header, name, &mut records);
         // A file that shrinks meanwhile is filled up with zeros, as GNU tar does it.
         self.write(header, &records, file.chain(io::repeat(0)).take(size))
+    }
+
+    fn header(&self, stat: &Stat, kind: EntryType) -> Header {
+        let own = (stat.st_uid, stat.st_gid);
+        let (uid, gid) = self.owners.as_ref().map_or(own, |owners| owners(own.0, own.1));
+        let mut header = Header::new_ustar();
+        header.set_entry_type(kind);
+        header.set_mode(stat.st_mode & 0o7777);
+        header.set_uid(uid.into());
+        header.set_gid(gid.into());
+        header.set_size(0);
+        // The format has no time before 1970.
+        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+        header
     }
 
     fn empty_file(&mut self, name: &Path) -> Result<()> {
@@ -189,18 +215,6 @@ impl<W: Write> Archive<W> {
         header.set_cksum();
         self.builder.append(&header, content).map_err(Error::Write)
     }
-}
-
-fn header(stat: &Stat, kind: EntryType) -> Header {
-    let mut header = Header::new_ustar();
-    header.set_entry_type(kind);
-    header.set_mode(stat.st_mode & 0o7777);
-    header.set_uid(stat.st_uid.into());
-    header.set_gid(stat.st_gid.into());
-    header.set_size(0);
-    // The format has no time before 1970.
-    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
-    header
 }
 
 fn set_name(header: &mut Header, name: &[u8], records: &mut Vec<(String, Vec<u8>)>) {
@@ -234,7 +248,7 @@ fn xattrs(of: impl AsFd, path: &Path) -> Result<Vec<(String, Vec<u8>)>> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
     fn names(bytes: &[u8]) -> Vec<String> {
         let mut archive = tar::Archive::new(bytes);
@@ -269,6 +283,23 @@ mod tests {
         archive.add(Path::new(""), &tree).unwrap();
         let listed = names(&archive.finish().unwrap());
         assert_eq!(listed.iter().filter(|name| !name.starts_with('x')).count(), 2, "{listed:?}");
+    }
+
+    #[test]
+    fn owners_are_written_as_they_are_mapped() {
+        let work = tempfile::tempdir().unwrap();
+        fs::write(work.path().join("file"), "x").unwrap();
+        let own = fs::metadata(work.path()).unwrap();
+        let tree = Node::Folder(Folder::of_layers(&[work.path()]).unwrap());
+        let owners: Owners = Box::new(|uid, gid| (uid + 7, gid + 8));
+        let mut archive = Archive::new(Vec::new()).with_owners(Some(owners));
+        archive.add(Path::new("top"), &tree).unwrap();
+        let bytes = archive.finish().unwrap();
+        for entry in tar::Archive::new(&bytes[..]).entries().unwrap() {
+            let header = entry.unwrap().header().clone();
+            let expected = (u64::from(own.uid()) + 7, u64::from(own.gid()) + 8);
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), expected);
+        }
     }
 
     #[test]

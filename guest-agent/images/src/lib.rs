@@ -54,4 +54,4 @@ pub use store::{
     ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options,
     Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
 };
-pub use unpack::{Limits, copy_in};
+pub use unpack::{Limits, MapIds, copy_in};

@@ -31,7 +31,7 @@ fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
 
 fn copy(root: &Path, folder: &str, bytes: &[u8]) -> Result<(), Error> {
     let root = OwnedFd::from(File::open(root).unwrap());
-    copy_in(bytes, root, Path::new(folder), true, &Limits::default())
+    copy_in(bytes, root, Path::new(folder), true, None, &Limits::default())
 }
 
 use tar::EntryType as T;
@@ -101,4 +101,27 @@ fn what_is_no_archive_is_said_to_be_none() {
     let root = tempfile::tempdir().unwrap();
     let refused = copy(root.path(), "/", &[7; 2048]).unwrap_err();
     assert!(matches!(refused, Error::Corrupt { .. }), "{refused}");
+}
+
+#[test]
+fn owners_are_those_that_the_containers_are_outside_and_others_are_refused() {
+    if !is_root() {
+        println!("skipped: giving files away needs root");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let bytes = archive(&[("file", T::Regular, "x")]);
+    let put = |keep, map: &linkspan_images::MapIds| {
+        let open = OwnedFd::from(File::open(root.path()).unwrap());
+        copy_in(&bytes[..], open, Path::new("/"), keep, Some(map), &Limits::default())
+    };
+    put(false, &|uid, gid| Some((uid + 100_000, gid + 200_000))).unwrap();
+    let file = fs::metadata(root.path().join("file")).unwrap();
+    assert_eq!((file.uid(), file.gid()), (100_000, 200_000));
+    let refused = put(true, &|_, _| None).unwrap_err().to_string();
+    assert!(refused.contains("cannot be mapped"), "{refused}");
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").unwrap().uid() == 0
 }

@@ -4,9 +4,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use linkspan_runtime::bundle::{Node, NodeKind};
-use linkspan_runtime::plan::Device;
+use linkspan_runtime::plan::{Device, UserNamespace};
 use linkspan_sys::Errno;
-use nix::fcntl::AtFlags;
+use linkspan_sys::mount::{Attributes, FsContext, MntFlags, attach, attach_at, clone_tree_of};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::mount::umount2;
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
 
@@ -41,14 +43,80 @@ pub(crate) fn make_all(root: &Root, devices: &[Device]) -> Result<(), Fault> {
         let kind = if device.block { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
         let mode = Mode::from_bits_truncate(device.mode);
         let number = makedev(device.major.into(), device.minor.into());
-        unless_there(mknodat(folder, name, kind, mode, number)).about(subject)?;
+        match mknodat(folder, name, kind, mode, number) {
+            Err(Errno::EEXIST) => {}
+            made => {
+                made.and_then(|()| give(folder, name, device.uid, device.gid)).about(subject)?
+            }
+        }
     }
     let dev = match last {
         Some((path, folder)) if path == Path::new("/dev") => folder,
         _ => root.folder(Path::new("/dev")).about(|| "`/dev`".to_owned())?,
     };
+    make_links(&dev)
+}
+
+/// Who makes a node is root, and so is nearly every owner.
+fn give(folder: &OwnedFd, name: &Path, uid: u32, gid: u32) -> Result<(), Errno> {
+    if (uid, gid) == (0, 0) {
+        return Ok(());
+    }
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    fchownat(folder, name, uid, gid, AtFlags::AT_SYMLINK_NOFOLLOW)
+}
+
+/// Nodes for a container in a user namespace, which must not make any: mounts of them, attached
+/// nowhere yet. `place`: a folder that nobody looks into for the moment.
+pub(crate) fn mounts_of(
+    devices: &[Device],
+    place: &Path,
+    ids: &UserNamespace,
+) -> Result<Vec<OwnedFd>, Fault> {
+    // Before Linux 6.15 only what is attached somewhere can be copied.
+    let folder = FsContext::open("tmpfs")
+        .and_then(|context| context.mount(Attributes::NONE))
+        .and_then(|folder| attach_at(&folder, place).map(|()| folder))
+        .about(|| "a folder for devices".to_owned())?;
+    let mut mounts = Vec::with_capacity(devices.len());
+    for (index, device) in devices.iter().enumerate() {
+        let name = PathBuf::from(index.to_string());
+        // Who is not mapped owns nothing that its root could give.
+        let owner = ids.outside(device.uid, device.gid).unwrap_or_else(|| ids.root());
+        let kind = if device.block { SFlag::S_IFBLK } else { SFlag::S_IFCHR };
+        let mode = Mode::from_bits_truncate(device.mode);
+        let number = makedev(device.major.into(), device.minor.into());
+        let make = || {
+            mknodat(&folder, &name, kind, mode, number)?;
+            give(&folder, &name, owner.uid, owner.gid)?;
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            clone_tree_of(openat(&folder, &name, flags, Mode::empty())?, false)
+        };
+        mounts.push(make().about(|| format!("`{}`", device.path.display()))?);
+    }
+    umount2(place, MntFlags::MNT_DETACH).about(|| "a folder for devices".to_owned())?;
+    Ok(mounts)
+}
+
+/// As [`make_all`], with the mounts of [`mounts_of`].
+pub(crate) fn mount_all(
+    root: &Root,
+    devices: &[Device],
+    mounts: Vec<OwnedFd>,
+) -> Result<(), Fault> {
+    for (device, mount) in devices.iter().zip(mounts) {
+        let put = || match root.place(&device.path) {
+            Err(Errno::ENOENT) => attach(mount, root.file(&device.path)?),
+            other => other.map(drop),
+        };
+        put().about(|| format!("`{}`", device.path.display()))?;
+    }
+    make_links(&root.folder(Path::new("/dev")).about(|| "`/dev`".to_owned())?)
+}
+
+fn make_links(dev: &OwnedFd) -> Result<(), Fault> {
     for (target, name) in LINKS {
-        unless_there(symlinkat(target, &dev, name)).about(|| format!("`/dev/{name}`"))?;
+        unless_there(symlinkat(target, dev, name)).about(|| format!("`/dev/{name}`"))?;
     }
     Ok(())
 }

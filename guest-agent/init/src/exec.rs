@@ -16,7 +16,7 @@ use nix::sched::CloneFlags;
 
 use crate::paths::Root;
 use crate::report::{Fault, Report};
-use crate::{cwd, process, terminal};
+use crate::{cwd, process, terminal, userns};
 
 /// Becomes the process, or returns once it has told the agent of the one that will.
 pub(crate) fn run(report: &mut Report, process: Process) -> Result<(), Failure> {
@@ -24,14 +24,19 @@ pub(crate) fn run(report: &mut Report, process: Process) -> Result<(), Failure> 
     if enter_pid_namespace(report, &target)? == Side::Messenger {
         return Ok(());
     }
+    process::prepare_outside(report, &process)?;
     let root = report.step(Step::Join, || {
-        let rest = CloneFlags::CLONE_NEWNS
+        let mut rest = CloneFlags::CLONE_NEWNS
             | CloneFlags::CLONE_NEWUTS
             | CloneFlags::CLONE_NEWIPC
             | CloneFlags::CLONE_NEWNET
             | CloneFlags::CLONE_NEWCGROUP;
         // Namespaces that the container shares with the VM are joined again, which is nothing.
+        rest.set(CloneFlags::CLONE_NEWUSER, process.mapped_root.is_some());
         setns(&target, rest)?;
+        if process.mapped_root.is_some() {
+            userns::become_root()?;
+        }
         Ok(Root::open()?)
     })?;
     let terminal = match process.terminal {

@@ -26,6 +26,7 @@ mod rootfs;
 mod start;
 mod terminal;
 mod user;
+mod userns;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

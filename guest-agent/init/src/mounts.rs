@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use linkspan_runtime::plan::{Bind, Detailed, Mount, MountKind, Propagation, PropagationKind};
 use linkspan_sys::mount::{
     Attributes, FsContext, MsFlags, attach, change_attributes, clone_tree, clone_tree_of,
-    open_in_root, set_attributes, set_propagation,
+    open_in_root, set_attributes, set_id_mapping, set_propagation,
 };
 use linkspan_sys::process::setns;
 use linkspan_sys::{Errno, Result as SysResult};
@@ -40,6 +40,60 @@ fn source_of(kind: &MountKind, ipc: Option<&OwnedFd>) -> Result<Option<OwnedFd>,
         }
         MountKind::Detailed(detailed) => source_of(&detailed.kind, ipc),
     }
+}
+
+/// Lays the mappings of a user namespace on bind sources, so that a file of the disk's user N is
+/// user N's in the container. What cannot map ids keeps the VM's.
+pub(crate) fn map_ids(
+    mounts: &[Mount],
+    sources: &[Option<OwnedFd>],
+    namespace: &OwnedFd,
+) -> Result<(), Fault> {
+    for (mount, source) in mounts.iter().zip(sources) {
+        let (MountKind::Bind(bind), Some(tree)) = (&mount.kind, source) else { continue };
+        let mapped = match set_id_mapping(tree, namespace, bind.recursive) {
+            // One below cannot; this one may.
+            Err(Errno::EINVAL) if bind.recursive => set_id_mapping(tree, namespace, false),
+            other => other,
+        };
+        match mapped {
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno).about(|| format!("`{}`", whole(bind).display())),
+        }
+    }
+    Ok(())
+}
+
+/// Mounts, attached nowhere yet, of what a user namespace may only mount while it sees another
+/// one of it: the process file system and sysfs.
+pub(crate) fn open_revealing(
+    mounts: &[Mount],
+    sources: &mut [Option<OwnedFd>],
+) -> Result<(), Fault> {
+    for (mount, source) in mounts.iter().zip(sources) {
+        let MountKind::Fs { fstype, source: name, data } = &mount.kind else { continue };
+        if matches!(fstype.as_str(), "proc" | "sysfs") {
+            let made = new_mount(mount, fstype, name, data).about(|| subject(mount))?;
+            *source = Some(made);
+        }
+    }
+    Ok(())
+}
+
+/// A new instance of a file system, attached nowhere yet.
+fn new_mount(mount: &Mount, fstype: &str, source: &str, data: &str) -> SysResult<OwnedFd> {
+    let context = FsContext::open(fstype)?;
+    context.set("source", source)?;
+    set_options(&context, data)?;
+    context.mount(attributes(mount))
+}
+
+fn attributes(mount: &Mount) -> Attributes {
+    Attributes::READ_ONLY
+        .when(mount.readonly)
+        .and(Attributes::NO_SUID.when(mount.nosuid))
+        .and(Attributes::NO_DEV.when(mount.nodev))
+        .and(Attributes::NO_EXEC.when(mount.noexec))
 }
 
 /// A copy of what is mounted at /dev/shm in another container. It can only be made there; the
@@ -76,11 +130,7 @@ pub(crate) fn mount_all(
 }
 
 fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
-    let attributes = Attributes::READ_ONLY
-        .when(mount.readonly)
-        .and(Attributes::NO_SUID.when(mount.nosuid))
-        .and(Attributes::NO_DEV.when(mount.nodev))
-        .and(Attributes::NO_EXEC.when(mount.noexec));
+    let attributes = attributes(mount);
     match (&mount.kind, source) {
         (MountKind::JoinedSharedMemory, Some(tree)) => {
             if !attributes.is_empty() {
@@ -98,11 +148,9 @@ fn one(root: &Root, mount: &Mount, source: Option<OwnedFd>) -> SysResult<()> {
             attach_like(root, &mount.destination, tree)
         }
         (MountKind::Fs { fstype, source, data }, None) => {
-            let context = FsContext::open(fstype.as_str())?;
-            context.set("source", source.as_str())?;
-            set_options(&context, data)?;
-            attach(context.mount(attributes)?, root.folder(&mount.destination)?)
+            attach(new_mount(mount, fstype, source, data)?, root.folder(&mount.destination)?)
         }
+        (MountKind::Fs { .. }, Some(made)) => attach(made, root.folder(&mount.destination)?),
         (MountKind::Tmpfs { data }, None) => {
             let target = root.folder(&mount.destination)?;
             let context = FsContext::open("tmpfs")?;

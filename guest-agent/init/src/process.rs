@@ -8,7 +8,8 @@ use linkspan_runtime::plan::{CapabilitySets, Process};
 use linkspan_runtime::rlimits;
 use linkspan_runtime::wire::{Failure, Step};
 use linkspan_sys::process::{
-    CStrArray, close_on_exec_from, default_sigpipe, set_gid, set_groups, set_rlimit, set_uid,
+    CStrArray, close_on_exec_from, default_sigpipe, raise_hard_limit, set_gid, set_groups,
+    set_rlimit, set_uid,
 };
 use linkspan_sys::{Errno, caps, seccomp, tty};
 use nix::sys::stat::{Mode, fstat, umask};
@@ -20,6 +21,7 @@ use crate::reaper;
 use crate::report::{About as _, Fault, Report};
 use crate::terminal::Terminal;
 use crate::user::{self, User};
+use crate::userns::give_streams;
 
 /// Becomes the program; returns only when something is in the way.
 pub(crate) fn become_it(
@@ -29,11 +31,8 @@ pub(crate) fn become_it(
     waiting: Option<Waiting<'_>>,
 ) -> Result<(), Failure> {
     report.step(Step::Rlimits, || set_rlimits(process))?;
-    if let Some(score) = process.oom_score_adj {
-        report.step(Step::OomScore, || {
-            std::fs::write("/proc/self/oom_score_adj", score.to_string())
-                .about(|| score.to_string())
-        })?;
+    if process.mapped_root.is_none() {
+        set_oom_score(report, process)?;
     }
     let ids = waiting.as_ref().map(|waiting| &waiting.bundle.ids);
     let user = report.step(Step::User, || match ids {
@@ -87,11 +86,35 @@ pub(crate) fn become_it(
     report.step(Step::Execute, || Err(program::execute(process, &arguments, &environment)))
 }
 
+/// With mapped ids: what only the VM's root may do for the process, and is inherited from here on.
+pub(crate) fn prepare_outside(report: &mut Report, process: &Process) -> Result<(), Failure> {
+    let Some(root) = process.mapped_root else { return Ok(()) };
+    report.step(Step::Rlimits, || {
+        each_limit(process, |number, _, hard| raise_hard_limit(number, hard))
+    })?;
+    set_oom_score(report, process)?;
+    report.step(Step::Session, || give_streams(root))
+}
+
+fn set_oom_score(report: &mut Report, process: &Process) -> Result<(), Failure> {
+    let Some(score) = process.oom_score_adj else { return Ok(()) };
+    report.step(Step::OomScore, || {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string()).about(|| score.to_string())
+    })
+}
+
 fn set_rlimits(process: &Process) -> Result<(), Fault> {
+    each_limit(process, set_rlimit)
+}
+
+fn each_limit(
+    process: &Process,
+    set: impl Fn(u32, u64, u64) -> Result<(), Errno>,
+) -> Result<(), Fault> {
     for limit in &process.rlimits {
         let number = rlimits::number(&limit.kind)
             .ok_or_else(|| Fault::new(format!("there is no limit `{}`", limit.kind)))?;
-        set_rlimit(number, limit.soft, limit.hard)
+        set(number, limit.soft, limit.hard)
             .about(|| format!("`{}` to {}:{}", limit.kind, limit.soft, limit.hard))?;
     }
     Ok(())

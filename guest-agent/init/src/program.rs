@@ -118,6 +118,7 @@ mod tests {
             seccomp: Vec::new(),
             oom_score_adj: None,
             init: false,
+            mapped_root: None,
         };
         let arguments = CStrArray::new(vec![CString::new(name).unwrap()]);
         execute(&process, &arguments, &CStrArray::new(Vec::new()))

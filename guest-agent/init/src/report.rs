@@ -150,7 +150,8 @@ impl Report {
         ) {}
     }
 
-    fn wait_for_go(&mut self) {
+    /// Waits until the agent knows of this process, if it has yet to.
+    pub(crate) fn wait_for_go(&mut self) {
         if !std::mem::take(&mut self.awaits_go) {
             return;
         }

@@ -1,16 +1,18 @@
 //! The root file system: layers become one tree, the tree becomes `/`.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
 use linkspan_runtime::bundle::RootPropagation;
-use linkspan_runtime::plan::Rootfs;
+use linkspan_runtime::plan::{HostIds, Rootfs};
+use linkspan_sys::caps;
 use linkspan_sys::mount::{
     Attributes, FsContext, MsFlags, attach_at, clone_tree, pivot_to_working_directory,
-    set_propagation,
+    set_id_mapping, set_propagation,
 };
 use nix::mount::mount;
-use nix::unistd::{chdir, fchdir, symlinkat};
+use nix::unistd::{Gid, Uid, chdir, fchdir, setfsgid, setfsuid, symlinkat};
 
 use crate::paths::Root;
 use crate::report::{About as _, Fault};
@@ -26,12 +28,21 @@ pub(crate) fn enter(rootfs: &Rootfs, propagation: RootPropagation) -> Result<(),
         RootPropagation::Slave => MsFlags::MS_SLAVE,
         _ => MsFlags::MS_PRIVATE,
     };
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>)
-        .about(|| "cannot make mounts private".to_owned())?;
+    spread_all(kind)?;
     match &*rootfs.lower {
         [folder] if rootfs.upper.as_os_str().is_empty() => bind_folder(folder),
         _ => mount_overlay(rootfs),
     }
+}
+
+/// Nothing that is mounted from here on shall show up in the VM.
+pub(crate) fn make_private() -> Result<(), Fault> {
+    spread_all(MsFlags::MS_PRIVATE)
+}
+
+fn spread_all(kind: MsFlags) -> Result<(), Fault> {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>)
+        .about(|| "cannot make mounts private".to_owned())
 }
 
 /// pivot_root(2) wants a mount, so the folder is mounted over itself, with what lies below it.
@@ -69,6 +80,41 @@ fn mount_overlay(rootfs: &Rootfs) -> Result<(), Fault> {
             format!("{} layers, changes in `{}`", rootfs.lower.len(), rootfs.upper.display())
         })?;
     chdir(&rootfs.work).about(|| rootfs.work.display().to_string())
+}
+
+/// The same with mapped ids: who `root` is in the VM owns what root of the container does. To be
+/// called when mounts are private.
+///
+/// overlayfs itself cannot map ids, but its layers can be on mounts that do (Linux 5.19). It works
+/// on them with the credentials of whoever mounts it, and makes files that nobody sees (in its work
+/// folder, and whiteouts): so for that moment this process has file system ids that are mapped.
+pub(crate) fn mount_mapped_overlay(
+    rootfs: &Rootfs,
+    namespace: &OwnedFd,
+    root: HostIds,
+) -> Result<(), Fault> {
+    // Upper and work folder have to be on the same mount.
+    let own = rootfs.upper.parent().filter(|parent| rootfs.work.starts_with(parent));
+    let own = own.ok_or_else(|| {
+        Fault::new(format!("`{}` is not beside its work folder", rootfs.upper.display()))
+    })?;
+    for folder in rootfs.lower.iter().map(PathBuf::as_path).chain([own]) {
+        let cover = || {
+            let tree = clone_tree(folder, false)?;
+            set_id_mapping(&tree, namespace, false)?;
+            attach_at(tree, folder)
+        };
+        cover().about(|| format!("cannot map ids of `{}`", folder.display()))?;
+    }
+    let whole = caps::get()?;
+    setfsgid(Gid::from_raw(root.gid));
+    setfsuid(Uid::from_raw(root.uid));
+    // Leaving user 0 has taken those that concern files.
+    caps::set(whole)?;
+    let mounted = mount_overlay(rootfs);
+    setfsuid(Uid::from_raw(0));
+    setfsgid(Gid::from_raw(0));
+    mounted
 }
 
 /// The options with the paths as they are. None: too long, or a path has a character that is

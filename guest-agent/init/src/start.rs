@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use linkspan_runtime::bundle::{Bundle, HookStates, RootPropagation};
+use linkspan_runtime::bundle::{Bundle, RootPropagation};
 use linkspan_runtime::plan::Plan;
 use linkspan_runtime::wire::{
     CGROUP_NAMESPACE_FD, Failure, IPC_FD, InitMessage, NETWORK_FD, Step, TARGET_FD, UTS_FD,
@@ -18,7 +18,7 @@ use crate::bundle::Waiting;
 use crate::exec::{Side, enter_pid_namespace};
 use crate::paths::{Root, sysctl};
 use crate::report::{About as _, Fault, Report};
-use crate::{bundle, cwd, devices, mounts, process, rootfs, terminal};
+use crate::{bundle, cwd, devices, mounts, process, rootfs, terminal, userns};
 
 /// Becomes the container's first process. Returns when something is in the way, and, Ok, when the
 /// first process is another one, made in the pid namespace that is joined.
@@ -31,6 +31,9 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     // Modes of what is made here are meant as they are written.
     umask(Mode::empty());
+    if let Some(ids) = &plan.user_namespace {
+        return userns::run(report, plan, ids);
+    }
     if let Some(target) = take_inherited(TARGET_FD)
         && enter_pid_namespace(report, &target)? == Side::Messenger
     {
@@ -47,14 +50,9 @@ pub(crate) fn run(
             setns(&namespace, CloneFlags::CLONE_NEWCGROUP).about(|| "cgroup".to_owned())
         })?;
     }
-    if let Some(namespace) = take_inherited(NETWORK_FD) {
-        report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))?;
-    }
-    let ipc = take_inherited(IPC_FD);
-    report.step(Step::JoinOthers, || join_others(ipc.as_ref()))?;
-    if plan.namespaces.network {
-        report.step(Step::Loopback, || Ok(interface_up("lo")?))?;
-    }
+    join_network(report)?;
+    let ipc = join_others(report)?;
+    loopback(report, plan)?;
     // Layers and bind sources are paths in the VM. From the pivot on, none of those is left and
     // every path is the container's: so no path of the container is ever resolved in the VM.
     // Before the overlay, which lies over a folder of the VM.
@@ -62,56 +60,37 @@ pub(crate) fn run(
         report.step(Step::Sources, || mounts::open_sources(&plan.mounts, ipc.as_ref()))?;
     let propagation = bundle.map_or(RootPropagation::Private, |bundle| bundle.root_propagation);
     report.step(Step::Overlay, || rootfs::enter(&plan.rootfs, propagation))?;
-    let mut hook_states = HookStates::default();
-    let root = match bundle {
-        None => {
-            report.step(Step::Pivot, rootfs::pivot)?;
-            let root = report.step(Step::Mounts, || Ok(Root::open()?))?;
-            furnish(report, plan, &root, sources)?;
-            root
-        }
-        Some(bundle) => {
-            let root = report.step(Step::Mounts, || Ok(Root::ahead()?))?;
-            furnish(report, plan, &root, sources)?;
-            report.step(Step::Devices, || devices::make_nodes(&root, &bundle.nodes))?;
-            hook_states = bundle::before_pivot(report, bundle)?;
-            report.step(Step::Pivot, rootfs::pivot)?;
-            report.step(Step::Pivot, || rootfs::propagate(&root, propagation))?;
-            root
-        }
+    let Some(bundle) = bundle else {
+        report.step(Step::Pivot, rootfs::pivot)?;
+        return inside(report, plan, sources, Devices::Nodes);
     };
-    let terminal = match plan.process.terminal {
-        None => None,
-        Some(size) => Some(report.step(Step::Terminal, || {
-            let terminal = terminal::open(&root, size)?;
-            terminal::bind_console(&root, &terminal)?;
-            Ok(terminal)
-        })?),
-    };
-    let names = plan.namespaces.uts || bundle.is_some_and(|bundle| bundle.names_joined_uts);
-    if names {
-        report.step(Step::Hostname, || set_names(plan))?;
-    }
-    if !plan.sysctls.is_empty() {
-        // Before /proc/sys becomes read-only.
-        report.step(Step::Sysctls, || set_sysctls(&plan.sysctls))?;
-    }
-    // Before the root becomes read-only.
-    report.step(Step::WorkingDirectory, || cwd::enter_or_make(&root, &plan.process.cwd))?;
-    report.step(Step::Protect, || {
-        mounts::make_readonly(&root, &plan.readonly_paths)?;
-        mounts::mask(&root, &plan.masked_paths)?;
-        if plan.rootfs.readonly {
-            mounts::make_root_readonly(&root)?;
-        }
-        Ok(())
-    })?;
-    if let Some(terminal) = &terminal {
-        let sent = report.hand_over(&InitMessage::PtyMaster, terminal.master.as_fd());
-        report.step(Step::Terminal, || sent)?;
-    }
-    let bundle = bundle.map(|bundle| Waiting { bundle, states: hook_states });
-    process::become_it(report, &plan.process, terminal, bundle)
+    let root = report.step(Step::Mounts, || Ok(Root::ahead()?))?;
+    furnish(report, plan, &root, sources, Devices::Nodes)?;
+    report.step(Step::Devices, || devices::make_nodes(&root, &bundle.nodes))?;
+    let states = bundle::before_pivot(report, bundle)?;
+    report.step(Step::Pivot, rootfs::pivot)?;
+    report.step(Step::Pivot, || rootfs::propagate(&root, propagation))?;
+    finish(report, plan, &root, Some(Waiting { bundle, states }))
+}
+
+/// How device nodes come about.
+pub(crate) enum Devices {
+    /// They are made.
+    Nodes,
+    /// A user namespace must not make any: these, of the plan's in their order, are mounted.
+    Mounted(Vec<OwnedFd>),
+}
+
+/// What follows once the root is the container's.
+pub(crate) fn inside(
+    report: &mut Report,
+    plan: &Plan,
+    sources: Vec<Option<OwnedFd>>,
+    nodes: Devices,
+) -> Result<(), Failure> {
+    let root = report.step(Step::Mounts, || Ok(Root::open()?))?;
+    furnish(report, plan, &root, sources, nodes)?;
+    finish(report, plan, &root, None)
 }
 
 /// What the plan has in the root.
@@ -120,12 +99,79 @@ fn furnish(
     plan: &Plan,
     root: &Root,
     sources: Vec<Option<OwnedFd>>,
+    nodes: Devices,
 ) -> Result<(), Failure> {
     report.step(Step::Mounts, || mounts::mount_all(root, &plan.mounts, sources))?;
-    report.step(Step::Devices, || devices::make_all(root, &plan.devices))
+    report.step(Step::Devices, || match nodes {
+        Devices::Nodes => devices::make_all(root, &plan.devices),
+        Devices::Mounted(mounts) => devices::mount_all(root, &plan.devices, mounts),
+    })
 }
 
-fn join_others(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
+/// Everything after that, to the process itself.
+fn finish(
+    report: &mut Report,
+    plan: &Plan,
+    root: &Root,
+    bundle: Option<Waiting<'_>>,
+) -> Result<(), Failure> {
+    let terminal = match plan.process.terminal {
+        None => None,
+        Some(size) => Some(report.step(Step::Terminal, || {
+            let terminal = terminal::open(root, size)?;
+            terminal::bind_console(root, &terminal)?;
+            Ok(terminal)
+        })?),
+    };
+    let names = plan.namespaces.uts
+        || bundle.as_ref().is_some_and(|waiting| waiting.bundle.names_joined_uts);
+    if names {
+        report.step(Step::Hostname, || set_names(plan))?;
+    }
+    if !plan.sysctls.is_empty() {
+        // Before /proc/sys becomes read-only.
+        report.step(Step::Sysctls, || set_sysctls(&plan.sysctls))?;
+    }
+    // Before the root becomes read-only.
+    report.step(Step::WorkingDirectory, || cwd::enter_or_make(root, &plan.process.cwd))?;
+    report.step(Step::Protect, || {
+        mounts::make_readonly(root, &plan.readonly_paths)?;
+        mounts::mask(root, &plan.masked_paths)?;
+        if plan.rootfs.readonly {
+            mounts::make_root_readonly(root)?;
+        }
+        Ok(())
+    })?;
+    if let Some(terminal) = &terminal {
+        let sent = report.hand_over(&InitMessage::PtyMaster, terminal.master.as_fd());
+        report.step(Step::Terminal, || sent)?;
+    }
+    process::become_it(report, &plan.process, terminal, bundle)
+}
+
+/// Joins another container's network namespace, if there is one to join.
+pub(crate) fn join_network(report: &mut Report) -> Result<(), Failure> {
+    let Some(namespace) = take_inherited(NETWORK_FD) else { return Ok(()) };
+    report.step(Step::JoinNetwork, || Ok(setns(&namespace, CloneFlags::CLONE_NEWNET)?))
+}
+
+/// Joins other containers' IPC and UTS namespaces; the pidfd of the first one's, whose shared
+/// memory is joined too.
+pub(crate) fn join_others(report: &mut Report) -> Result<Option<OwnedFd>, Failure> {
+    let ipc = take_inherited(IPC_FD);
+    report.step(Step::JoinOthers, || join(ipc.as_ref()))?;
+    Ok(ipc)
+}
+
+/// Brings the loopback interface of a new network namespace up.
+pub(crate) fn loopback(report: &mut Report, plan: &Plan) -> Result<(), Failure> {
+    if plan.namespaces.network {
+        report.step(Step::Loopback, || Ok(interface_up("lo")?))?;
+    }
+    Ok(())
+}
+
+fn join(ipc: Option<&OwnedFd>) -> Result<(), Fault> {
     if let Some(target) = ipc {
         setns(target, CloneFlags::CLONE_NEWIPC).about(|| "IPC".to_owned())?;
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::plan::{Device, Mount, MountKind, Rlimit};
+use crate::plan::{Device, Mount, MountKind, Rlimit, UserNamespace};
 
 /// The size of /dev/shm when nobody asks for another, in bytes.
 pub const SHM_SIZE: u64 = 64 * 1024 * 1024;
@@ -83,6 +83,8 @@ pub fn devices() -> Vec<Device> {
         major,
         minor,
         mode: 0o666,
+        uid: 0,
+        gid: 0,
     })
     .collect()
 }
@@ -124,11 +126,17 @@ pub fn rlimits() -> Vec<Rlimit> {
 }
 
 /// Kernel parameters when nobody asks for others: unprivileged ports from 0 and ping without
-/// CAP_NET_RAW, as Docker sets them in a network namespace of the container's own.
+/// CAP_NET_RAW, as Docker sets them in a network namespace of the container's own. Groups that are
+/// not mapped cannot be named there.
 #[must_use]
-pub fn sysctls() -> Vec<(String, String)> {
+pub fn sysctls(ids: Option<&UserNamespace>) -> Vec<(String, String)> {
+    let mapped = |ids: &UserNamespace| {
+        let from_0 = ids.gid_mappings.iter().find(|mapping| mapping.container_id == 0);
+        from_0.map_or(0, |mapping| mapping.size.saturating_sub(1))
+    };
+    let last = ids.map_or(i32::MAX.cast_unsigned(), mapped);
     vec![
         ("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()),
-        ("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()),
+        ("net.ipv4.ping_group_range".to_owned(), format!("0 {last}")),
     ]
 }

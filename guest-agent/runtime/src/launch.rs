@@ -28,7 +28,7 @@ use crate::devices::{DeviceFilter, DeviceRule};
 use crate::plan::{Look, Namespaces, Plan, Process};
 use crate::wire::{
     CGROUP_FD, Channel, Failure, IPC_FD, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD, Step,
-    TARGET_FD, UTS_FD, WireError,
+    TARGET_FD, USER_FD, UTS_FD, WireError,
 };
 
 pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
@@ -187,11 +187,13 @@ pub struct Shared<'a> {
     pub ipc: Option<BorrowedFd<'a>>,
     /// Whose host name it has.
     pub uts: Option<BorrowedFd<'a>>,
+    /// Whose user namespace it has: with mapped ids, of a container of which another is joined.
+    pub user: Option<BorrowedFd<'a>>,
 }
 
 impl<'a> From<Network<'a>> for Shared<'a> {
     fn from(network: Network<'a>) -> Self {
-        Self { network, pid: None, ipc: None, uts: None }
+        Self { network, pid: None, ipc: None, uts: None, user: None }
     }
 }
 
@@ -250,24 +252,37 @@ impl<S: Spawner> Launcher<S> {
         if let Network::Join(namespace) = shared.network {
             fds.push((namespace, NETWORK_FD));
         }
-        for (target, number) in [(shared.ipc, IPC_FD), (shared.uts, UTS_FD)] {
+        let joined = [
+            (shared.ipc, IPC_FD),
+            (shared.uts, UTS_FD),
+            (shared.pid, TARGET_FD),
+            (shared.user, USER_FD),
+        ];
+        for (target, number) in joined {
             fds.extend(target.map(|target| (target, number)));
         }
-        // A process cannot be born in another's pid namespace: as in an exec, an errand joins it
-        // and makes the process, which is then born in the cgroup.
-        let (cgroup, role) = match shared.pid {
-            None => (Some(folder.as_fd()), Role::Process),
-            Some(target) => {
-                fds.extend([(target, TARGET_FD), (folder.as_fd(), CGROUP_FD)]);
-                (None, Role::Errand)
-            }
+        // A process cannot be born in another's pid namespace, nor in one that a user namespace
+        // owns which has yet to be made: as in an exec, an errand does what comes before and
+        // makes the process, which is then born in the cgroup.
+        let mapped = plan.user_namespace.is_some();
+        let errand = mapped || shared.pid.is_some();
+        let (cgroup, role) = if errand {
+            fds.push((folder.as_fd(), CGROUP_FD));
+            (None, Role::Errand)
+        } else {
+            (Some(folder.as_fd()), Role::Process)
         };
-        let spawned = self.spawn(&stdio, &fds, clone_flags(plan.namespaces), cgroup, role)?;
+        let flags = if mapped { CloneFlags::CLONE_NEWNS } else { clone_flags(plan.namespaces) };
+        let spawned = self.spawn(&stdio, &fds, flags, cgroup, role)?;
         // The end of file is what tells success: ours must be the only other end.
         drop((theirs, stdio));
         clock.done(Step::Spawn);
-        if let Network::Prepare(prepare) = shared.network {
-            if let Err(error) = prepare_network(&spawned, prepare) {
+        let prepare = match shared.network {
+            Network::Prepare(prepare) => Some(prepare),
+            Network::Plain | Network::Join(_) => None,
+        };
+        if let Some(prepare) = prepare.filter(|_| !mapped) {
+            if let Err(error) = prepare_network(spawned.pid, prepare) {
                 self.spawner.abandon(spawned);
                 return Err(error);
             }
@@ -276,10 +291,12 @@ impl<S: Spawner> Launcher<S> {
         let mut conversation = Conversation::new(ours, clock);
         let order = OrderRef::Start { plan, trace };
         let terminal = plan.process.terminal.is_some();
-        if shared.pid.is_some() {
-            return self.hold_errand(conversation, &order, terminal, spawned, &mut no_hooks);
+        if errand {
+            let prepare = prepare.filter(|_| mapped);
+            let hooks = &mut no_hooks;
+            return self.hold_errand(conversation, &order, terminal, spawned, prepare, hooks);
         }
-        match conversation.hold(&order, terminal, |_, _| {}, &mut no_hooks) {
+        match conversation.hold(&order, terminal, |_, _| Ok(()), &mut no_hooks) {
             Ok(()) => Ok(conversation.started(spawned)),
             Err(error) => {
                 self.spawner.abandon(spawned);
@@ -288,16 +305,21 @@ impl<S: Spawner> Launcher<S> {
         }
     }
 
-    /// Gives an order to an errand that makes the process that is wanted.
+    /// Gives an order to an errand that makes the process that is wanted. `prepare`: that one
+    /// has the network namespace, not the errand.
     fn hold_errand(
         &self,
         mut conversation: Conversation,
         order: &OrderRef<'_>,
         terminal: bool,
         errand: Spawned,
+        prepare: Option<&PrepareNetwork<'_>>,
         hooks: &mut RunHooks<'_>,
     ) -> Result<Started, LaunchError> {
-        let adopt = |pid, pidfd: BorrowedFd<'_>| self.spawner.adopt(pid, pidfd);
+        let adopt = |pid, pidfd: BorrowedFd<'_>| {
+            self.spawner.adopt(pid, pidfd);
+            prepare.map_or(Ok(()), |prepare| prepare_network(pid, prepare))
+        };
         let result = conversation.hold(order, terminal, adopt, hooks);
         match (result, conversation.process.take()) {
             (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
@@ -337,7 +359,7 @@ impl<S: Spawner> Launcher<S> {
         let conversation = Conversation::new(ours, clock);
         let order = OrderRef::Exec { process, trace };
         let terminal = process.terminal.is_some();
-        self.hold_errand(conversation, &order, terminal, errand, &mut no_hooks)
+        self.hold_errand(conversation, &order, terminal, errand, None, &mut no_hooks)
     }
 
     /// Mounts the files of a container that does not run, for as long as the answer lives.
@@ -406,9 +428,9 @@ impl<S: Spawner> Launcher<S> {
 }
 
 /// The new process waits for its order, so its namespace is there and nothing runs in it.
-fn prepare_network(spawned: &Spawned, prepare: &PrepareNetwork<'_>) -> Result<(), LaunchError> {
+fn prepare_network(pid: Pid, prepare: &PrepareNetwork<'_>) -> Result<(), LaunchError> {
     let failed = |detail: String| Failure { step: Step::Network, errno: 0, detail };
-    let path = format!("/proc/{}/ns/net", spawned.pid);
+    let path = format!("/proc/{pid}/ns/net");
     let namespace = File::open(&path).map_err(|error| failed(format!("`{path}`: {error}")))?;
     prepare(namespace.as_fd()).map_err(|why| failed(why).into())
 }
@@ -502,7 +524,7 @@ impl Conversation {
         &mut self,
         order: &OrderRef<'_>,
         terminal: bool,
-        adopt: impl Fn(Pid, BorrowedFd<'_>),
+        adopt: impl Fn(Pid, BorrowedFd<'_>) -> Result<(), LaunchError>,
         hooks: &mut RunHooks<'_>,
     ) -> Result<(), LaunchError> {
         match self.channel.send(order, None) {
@@ -524,8 +546,8 @@ impl Conversation {
                 InitMessage::Process { pid } => {
                     let pidfd = self.take_fd()?;
                     let pid = Pid::from_raw(pid);
-                    adopt(pid, pidfd.as_fd());
-                    self.process = Some(Spawned { pid, pidfd });
+                    let process = self.process.insert(Spawned { pid, pidfd });
+                    adopt(pid, process.pidfd.as_fd())?;
                     self.go()?;
                 }
                 InitMessage::Ready { .. } if ready => return Err(out_of_turn(&message)),

@@ -26,6 +26,8 @@ pub struct Plan {
     pub domainname: String,
     /// Which namespaces are new. What is not listed is shared with the VM.
     pub namespaces: Namespaces,
+    /// Its ids are mapped, in a user namespace that owns the new ones. None: it has the VM's.
+    pub user_namespace: Option<UserNamespace>,
     /// The cgroup, relative to the cgroup2 mount, such as `linkspan/containers/4f1c...`.
     pub cgroup: PathBuf,
     /// Limits written to that cgroup before the process is born in it.
@@ -69,6 +71,8 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     /// `linkspan-init` stays, passes signals on and reaps; the program is its child.
     pub init: bool,
+    /// Who its container's root is in the VM, when ids are mapped: [`UserNamespace::root`].
+    pub mapped_root: Option<HostIds>,
 }
 
 /// A user as the image or the command line names it.
@@ -266,6 +270,70 @@ pub struct Namespaces {
     pub cgroup: bool,
 }
 
+/// Mappings of a user namespace (config-linux.md, "User namespace mappings").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNamespace {
+    /// Of user ids. Id 0 has to be among them.
+    pub uid_mappings: Vec<IdMapping>,
+    /// Of group ids. Id 0 has to be among them.
+    pub gid_mappings: Vec<IdMapping>,
+}
+
+impl UserNamespace {
+    /// Who its root is outside.
+    #[must_use]
+    pub fn root(&self) -> HostIds {
+        // The kernel refuses whatever follows when it is nobody.
+        self.outside(0, 0).unwrap_or(HostIds { uid: 0, gid: 0 })
+    }
+
+    /// Who a user and a group are outside; None: nobody.
+    #[must_use]
+    pub fn outside(&self, uid: u32, gid: u32) -> Option<HostIds> {
+        let (uid, gid) = (outside(&self.uid_mappings, uid)?, outside(&self.gid_mappings, gid)?);
+        Some(HostIds { uid, gid })
+    }
+
+    /// Who a user and a group of the VM are inside; None: nobody.
+    #[must_use]
+    pub fn inside(&self, ids: HostIds) -> Option<(u32, u32)> {
+        Some((inside(&self.uid_mappings, ids.uid)?, inside(&self.gid_mappings, ids.gid)?))
+    }
+}
+
+fn outside(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|mapping| moved(id, mapping.container_id, mapping.host_id, mapping))
+}
+
+fn inside(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|mapping| moved(id, mapping.host_id, mapping.container_id, mapping))
+}
+
+fn moved(id: u32, from: u32, to: u32, mapping: &IdMapping) -> Option<u32> {
+    let offset = id.checked_sub(from).filter(|offset| *offset < mapping.size)?;
+    to.checked_add(offset)
+}
+
+/// A range of ids, as OCI and the kernel have it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMapping {
+    /// The first one inside.
+    pub container_id: u32,
+    /// The one that it is outside.
+    pub host_id: u32,
+    /// How many.
+    pub size: u32,
+}
+
+/// A user and a group of a container as the VM knows them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostIds {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
@@ -279,6 +347,10 @@ pub struct Device {
     pub minor: u32,
     /// Permission bits.
     pub mode: u32,
+    /// Owner, as the container sees it.
+    pub uid: u32,
+    /// The same.
+    pub gid: u32,
 }
 
 /// cgroup v2 limits (Documentation/admin-guide/cgroup-v2.rst). None: the file is not written.
@@ -337,5 +409,27 @@ impl IoMax {
     #[must_use]
     pub fn none(disk: DiskNumber) -> Self {
         Self { disk, read_bytes: None, written_bytes: None, reads: None, writes: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_mapped_both_ways_within_their_ranges() {
+        let of = |container_id, host_id, size| IdMapping { container_id, host_id, size };
+        let ids = UserNamespace {
+            uid_mappings: vec![of(0, 100_000, 1000), of(2000, 7, 1)],
+            gid_mappings: vec![of(0, 200_000, 3000)],
+        };
+        assert_eq!(ids.root(), HostIds { uid: 100_000, gid: 200_000 });
+        assert_eq!(ids.outside(999, 2999), Some(HostIds { uid: 100_999, gid: 202_999 }));
+        assert_eq!(ids.outside(2000, 0), Some(HostIds { uid: 7, gid: 200_000 }));
+        for (uid, gid) in [(1000, 0), (0, 3000), (u32::MAX, 0)] {
+            assert_eq!(ids.outside(uid, gid), None, "{uid}:{gid}");
+        }
+        assert_eq!(ids.inside(HostIds { uid: 7, gid: 200_001 }), Some((2000, 1)));
+        assert_eq!(ids.inside(HostIds { uid: 0, gid: 200_000 }), None);
     }
 }

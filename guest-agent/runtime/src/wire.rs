@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! start:  [PtyMaster + fd]  Ready  end of file (it has executed)
-//!         in another's pid namespace: as exec
+//!         in another's pid namespace, or with mapped ids: as exec
 //! look:   Root + fd  Ready  (stays until the socket closes)
 //! create: [Environment, answered by HookStates]  as start, but for the end of file: it closes
 //!         the socket and waits on [`START_FD`] for a connection, over which it says
@@ -46,6 +46,10 @@ pub const UTS_FD: i32 = 8;
 pub const START_FD: i32 = 9;
 /// create: a cgroup namespace that is joined, if any.
 pub const CGROUP_NAMESPACE_FD: i32 = 10;
+
+/// start: a pidfd of the container whose user namespace is joined, because it owns another
+/// namespace that is joined, if any.
+pub const USER_FD: i32 = 9;
 
 /// The longest message. Arguments and environment together are limited to 2 MiB by the kernel
 /// (a quarter of the usual stack limit), so twice that is more than any plan that could run.
@@ -193,6 +197,8 @@ steps! {
     Order = "order", "receive the plan";
     /// setns(2) into a running container.
     Join = "join", "join the container";
+    /// Mappings of ids, and what needs the VM's root before they hold.
+    UserNamespace = "user_namespace", "set up the user namespace";
     /// The cgroup namespace.
     Unshare = "unshare", "create namespaces";
     /// setns(2) into another container's network namespace.
@@ -399,6 +405,7 @@ mod tests {
                 seccomp,
                 oom_score_adj,
                 init: no_new_privileges,
+                mapped_root: None,
             }
         }
     }
@@ -439,6 +446,7 @@ mod tests {
                     network: true,
                     cgroup: false,
                 },
+                user_namespace: None,
                 cgroup: "linkspan/containers/x".into(),
                 resources: Resources { memory_max, ..Resources::default() },
                 devices: vec![Device {
@@ -447,6 +455,8 @@ mod tests {
                     major: 1,
                     minor: 3,
                     mode: 0o666,
+                    uid: 0,
+                    gid: 5,
                 }],
                 device_rules: Vec::new(),
                 all_devices: readonly,

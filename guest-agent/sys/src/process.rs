@@ -154,6 +154,27 @@ pub fn set_uid(uid: u32) -> Result<()> {
     nix::unistd::setresuid(Uid::from_raw(uid), Uid::from_raw(uid), Uid::from_raw(uid))
 }
 
+/// Does something on a thread of its own whose new files belong to `uid` and `gid` (setfsuid(2)),
+/// and that keeps every capability of the caller.
+///
+/// # Panics
+/// When `work` does.
+pub fn as_file_owner<T: Send>(uid: u32, gid: u32, work: impl FnOnce() -> T + Send) -> Result<T> {
+    use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
+    let as_them = || {
+        let whole = crate::caps::get()?;
+        setfsgid(Gid::from_raw(gid));
+        setfsuid(Uid::from_raw(uid));
+        // Leaving user 0 has taken those that concern files.
+        crate::caps::set(whole)?;
+        Ok(work())
+    };
+    std::thread::scope(|scope| match scope.spawn(as_them).join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+}
+
 /// setdomainname(2).
 pub fn set_domain_name(name: &str) -> Result<()> {
     // SAFETY: the pointer and the length describe the bytes of one live string.
@@ -175,6 +196,18 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     // SAFETY: the kernel reads one rlimit64 that lives on this frame, and writes nothing.
     check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, none) })
         .map(drop)
+}
+
+/// Raises the hard limit to `hard` if it is lower; the soft one stays. Needs CAP_SYS_RESOURCE in
+/// the first user namespace.
+pub fn raise_hard_limit(resource: u32, hard: u64) -> Result<()> {
+    let mut present = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit, which lives on this frame.
+    check_int(unsafe { libc::getrlimit(resource, &raw mut present) })?;
+    if present.rlim_max >= hard {
+        return Ok(());
+    }
+    set_rlimit(resource, present.rlim_cur, hard)
 }
 
 /// A read-only copy of `content` in memory that can be executed and that nobody can change: not

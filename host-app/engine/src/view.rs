@@ -99,8 +99,9 @@ pub(crate) fn patch(patch: wire::MachineSettingsPatch) -> SettingsPatch {
         accelerator,
         share,
         unshare,
+        userns,
     } = patch;
-    SettingsPatch { cpus, memory_mib, disk_gib, kernel, accelerator, share, unshare }
+    SettingsPatch { cpus, memory_mib, disk_gib, kernel, accelerator, userns, share, unshare }
 }
 
 fn settings(settings: &Settings) -> wire::MachineSettings {
@@ -111,6 +112,7 @@ fn settings(settings: &Settings) -> wire::MachineSettings {
         kernel: settings.kernel.to_string(),
         accelerator: settings.accelerator.to_string(),
         shares: settings.shares.iter().map(ToString::to_string).collect(),
+        userns: settings.userns.to_string(),
     }
 }
 

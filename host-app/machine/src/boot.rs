@@ -387,6 +387,10 @@ impl Boot {
             let tags: Vec<_> = self.shares.iter().map(word_of).collect();
             own.push_str(&format!(" linkspan.shares={}", tags.join(",")));
         }
+        if let Some(word) = self.settings.userns.word() {
+            own.push(' ');
+            own.push_str(word);
+        }
         VmSpec {
             name: paths.name().to_string(),
             directory: paths.run().to_owned(),

@@ -37,6 +37,7 @@ mod stop;
 mod tests;
 mod tracker;
 mod unsupported;
+mod userns;
 
 pub use disk::MIN_FREE_BYTES;
 pub use error::MachineError;
@@ -50,3 +51,4 @@ pub use settings::{HostLimits, Settings, SettingsError};
 pub use share::{Share, SharedFolder};
 pub use state::{Ended, Snapshot, State, Status};
 pub use unsupported::UnsupportedDriver;
+pub use userns::UserNamespaces;

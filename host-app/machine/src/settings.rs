@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     driver::{Accelerator, AcceleratorChoice},
     share::{self, Share},
+    userns::UserNamespaces,
 };
 
 /// Less than this and the guest has no room for a container.
@@ -32,6 +33,9 @@ pub struct Settings {
     /// Folders of the host that the machine has. One that is not there is left out of a start.
     #[serde(default = "Share::defaults")]
     pub shares: Vec<Share>,
+    /// Whether ids of containers are mapped.
+    #[serde(default)]
+    pub userns: UserNamespaces,
 }
 
 /// What this host has to give.
@@ -87,6 +91,7 @@ impl Settings {
             kernel: KernelChoice::Auto,
             accelerator: AcceleratorChoice::Auto,
             shares: Share::defaults(),
+            userns: UserNamespaces::Off,
         }
     }
 
@@ -141,6 +146,11 @@ impl Settings {
         match patch.accelerator.as_deref().map(str::parse) {
             Some(Ok(accelerator)) => settings.accelerator = accelerator,
             Some(Err(why)) => problems.push(format!("accelerator: {why}")),
+            None => {}
+        }
+        match patch.userns.as_deref().map(str::parse) {
+            Some(Ok(userns)) => settings.userns = userns,
+            Some(Err(why)) => problems.push(format!("userns: {why}")),
             None => {}
         }
         settings.shares = share::patched(&self.shares, patch, problems);
@@ -249,11 +259,14 @@ mod tests {
             disk_gib: Some(0),
             kernel: Some("linux".into()),
             accelerator: Some("turbo".into()),
+            userns: Some("someone".into()),
             share: vec!["relative".into()],
             unshare: vec!["/not/shared".into()],
         };
         let error = base().changed(&patch, &HOST).unwrap_err();
-        for word in ["cpus", "memory", "disk", "kernel", "accelerator", "share", "unshare"] {
+        let words =
+            ["cpus", "memory", "disk", "kernel", "accelerator", "userns", "share", "unshare"];
+        for word in words {
             assert!(error.problems.iter().any(|line| line.starts_with(word)), "{word}: {error}");
         }
     }
@@ -307,10 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_from_before_there_were_shares_has_the_usual_ones() {
+    fn a_file_from_before_there_were_shares_and_mapped_ids_has_the_usual_ones() {
         let mut value = serde_json::to_value(base()).unwrap();
-        value.as_object_mut().unwrap().remove("shares");
-        assert_eq!(serde_json::from_value::<Settings>(value).unwrap().shares, Share::defaults());
+        for later in ["shares", "userns"] {
+            value.as_object_mut().unwrap().remove(later);
+        }
+        let settings = serde_json::from_value::<Settings>(value).unwrap();
+        assert_eq!(settings.shares, Share::defaults());
+        assert_eq!(settings.userns, UserNamespaces::Off);
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub struct SettingsPatch {
     /// `auto`, `kvm`, `hvf`, `whpx` or `tcg`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accelerator: Option<String>,
+    /// `off` or `default`: whether ids of containers are mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userns: Option<String>,
     /// Folders to share besides, each `PATH` or `PATH:ro`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub share: Vec<String>,
@@ -40,6 +43,7 @@ impl SettingsPatch {
             disk_gib: self.disk_gib.or(under.disk_gib),
             kernel: self.kernel.or(under.kernel),
             accelerator: self.accelerator.or(under.accelerator),
+            userns: self.userns.or(under.userns),
             // The own ones last: for the same folder they count.
             share: under.share.into_iter().chain(self.share).collect(),
             unshare: under.unshare.into_iter().chain(self.unshare).collect(),

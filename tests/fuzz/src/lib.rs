@@ -8,7 +8,7 @@
 //! every changed archive at the door.
 //!
 //! The packets that a guest writes into the vsock device's queues are fuzzed beside the device
-//! (`host-app/vsock-device/src/tests/hostile.rs`), and its descriptors in `tests/queues.rs` there.
+//! (`host-app/vsock-device/src/tests/hostile.rs`), and its descriptors in `src/tests/queues.rs` there.
 
 pub mod mutate;
 mod seeds;

@@ -83,7 +83,7 @@ pub(crate) fn copy(input: &[u8]) {
     std::os::unix::fs::symlink("../neighbour", ground.root().join("link")).expect("made");
     fs::create_dir(ground.root().join("folder")).expect("made");
     let root = OwnedFd::from(File::open(ground.root()).expect("it is there"));
-    let _ = copy_in(input, root, Path::new("/folder"), true, &limits());
+    let _ = copy_in(input, root, Path::new("/folder"), true, None, &limits());
     ground.check();
 }
 

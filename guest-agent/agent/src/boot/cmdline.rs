@@ -13,6 +13,8 @@ pub struct Cmdline {
     pub machine: String,
     /// `linkspan.shares=TAG,TAG:ro`: the host's folders, and which of them are read-only.
     pub shares: Vec<(String, bool)>,
+    /// `linkspan.userns=remap`: ids of containers are mapped.
+    pub map_ids: bool,
 }
 
 impl Cmdline {
@@ -28,13 +30,18 @@ impl Cmdline {
     /// Words that are not ours are the kernel's. A later word wins.
     #[must_use]
     pub fn parse(line: &str) -> Self {
-        let mut parsed =
-            Self { log: "info".into(), machine: "linkspan".into(), shares: Vec::new() };
+        let mut parsed = Self {
+            log: "info".into(),
+            machine: "linkspan".into(),
+            shares: Vec::new(),
+            map_ids: false,
+        };
         for (key, value) in line.split_whitespace().filter_map(|word| word.split_once('=')) {
             match key {
                 "linkspan.log" => value.clone_into(&mut parsed.log),
                 "linkspan.machine" => value.clone_into(&mut parsed.machine),
                 "linkspan.shares" => parsed.shares = value.split(',').map(share).collect(),
+                "linkspan.userns" => parsed.map_ids = value == "remap",
                 _ => {}
             }
         }
@@ -56,10 +63,12 @@ mod tests {
     #[test]
     fn our_words_are_found_among_the_kernels() {
         let line = "console=ttyS0 linkspan.machine=dev linkspan.log=debug panic=-1 quiet \
-                    linkspan.shares=a,b:ro\n";
+                    linkspan.userns=remap linkspan.shares=a,b:ro\n";
         let shares = vec![("a".into(), false), ("b".into(), true)];
-        let expected = Cmdline { log: "debug".into(), machine: "dev".into(), shares };
+        let expected =
+            Cmdline { log: "debug".into(), machine: "dev".into(), shares, map_ids: true };
         assert_eq!(Cmdline::parse(line), expected);
-        assert_eq!(Cmdline::parse("quiet").machine, "linkspan");
+        let plain = Cmdline::parse("quiet");
+        assert_eq!((plain.machine.as_str(), plain.map_ids), ("linkspan", false));
     }
 }

@@ -216,6 +216,7 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         ipc_mode: config.ipc_mode,
         uts_mode: config.uts_mode,
         cgroupns_mode: config.cgroupns_mode,
+        userns_mode: config.userns_mode,
         annotations: config.annotations.into_iter().collect(),
         devices: config
             .devices
@@ -314,6 +315,7 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         ipc_mode: config.ipc_mode.clone(),
         uts_mode: config.uts_mode.clone(),
         cgroupns_mode: config.cgroupns_mode.clone(),
+        userns_mode: config.userns_mode.clone(),
         annotations: config.annotations.clone().into_iter().collect(),
         devices: config
             .devices

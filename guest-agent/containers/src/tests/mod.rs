@@ -69,6 +69,7 @@ impl Bench {
             networks: Arc::new(self.networks.clone()),
             ports: Arc::new(self.ports.clone()),
             capacity: Capacity { cpus: 2, memory_nodes: 1 },
+            user_namespace: None,
             on_removed: None,
         })
         .unwrap()

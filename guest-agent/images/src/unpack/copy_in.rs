@@ -9,13 +9,14 @@ use crate::error::Result;
 use crate::tarball::Reader;
 
 use super::Limits;
-use super::entry::{Purpose, Unpacker};
+use super::entry::{MapIds, Purpose, Unpacker};
 use super::tree::Tree;
 
 /// Unpacks a tar, plain or compressed with gzip or zstd, below `folder` of the container whose root is open as `root`. Symbolic
 /// links on the way are followed within that root; `..` is refused. What has a name already is
 /// replaced, except that folders and other things do not replace each other. With `keep_owner`,
-/// owners are as in the archive, otherwise root's.
+/// owners are as in the archive, otherwise root's; `ids` says who that is outside the container,
+/// when its ids are mapped.
 ///
 /// # Errors
 /// [`crate::Error::Read`] when `archive` fails; [`crate::Error::Corrupt`] and
@@ -26,6 +27,7 @@ pub fn copy_in(
     root: OwnedFd,
     folder: &Path,
     keep_owner: bool,
+    ids: Option<&MapIds>,
     limits: &Limits,
 ) -> Result<()> {
     const WHAT: &str = "the archive";
@@ -34,7 +36,7 @@ pub fn copy_in(
         _ => None,
     };
     let folder = folder.components().filter_map(name).collect();
-    let purpose = Purpose::Copy { folder, keep_owner };
+    let purpose = Purpose::Copy { folder, keep_owner, ids };
     let tree = Tree::of_container(WHAT, root);
     let mut unpacker = Unpacker::into_container(WHAT, limits, tree, purpose);
     let input = compression::open(archive, WHAT)?.reader;

@@ -43,15 +43,18 @@ pub(super) struct Unpacker<'a> {
     umask: u32,
     /// A folder was made that passes its group on.
     setgid: bool,
-    purpose: Purpose,
+    purpose: Purpose<'a>,
 }
 
+/// From a user and a group of a container to who they are outside; None: nobody.
+pub type MapIds = dyn Fn(u32, u32) -> Option<(u32, u32)> + Sync;
+
 /// What the entries are meant for.
-pub(super) enum Purpose {
+pub(super) enum Purpose<'a> {
     /// A layer of an image: some names are whiteouts.
     Layer,
     /// Files for a container, below this folder of it.
-    Copy { folder: Vec<Vec<u8>>, keep_owner: bool },
+    Copy { folder: Vec<Vec<u8>>, keep_owner: bool, ids: Option<&'a MapIds> },
 }
 
 impl<'a> Unpacker<'a> {
@@ -80,7 +83,7 @@ impl<'a> Unpacker<'a> {
         what: &'a str,
         limits: &'a Limits,
         tree: Tree<'a>,
-        purpose: Purpose,
+        purpose: Purpose<'a>,
     ) -> Self {
         Self {
             what,
@@ -106,6 +109,14 @@ impl<'a> Unpacker<'a> {
         })
     }
 
+    fn outside(&self, uid: u32, gid: u32, ids: Option<&MapIds>) -> Result<(u32, u32)> {
+        let Some(ids) = ids else { return Ok((uid, gid)) };
+        ids(uid, gid).ok_or_else(|| {
+            let why = format!("its owner {uid}:{gid} cannot be mapped to ids of the machine");
+            Error::corrupt(self.what, why)
+        })
+    }
+
     /// Carries out one entry, reading its contents from `reader`.
     pub(super) fn apply<R: BufRead>(
         &mut self,
@@ -119,11 +130,13 @@ impl<'a> Unpacker<'a> {
         }
         let given;
         let entry = match self.purpose {
-            Purpose::Copy { keep_owner: false, .. } => {
-                given = Entry { uid: 0, gid: 0, ..entry.clone() };
+            Purpose::Layer | Purpose::Copy { keep_owner: true, ids: None, .. } => entry,
+            Purpose::Copy { keep_owner, ids, .. } => {
+                let (uid, gid) = if keep_owner { (entry.uid, entry.gid) } else { (0, 0) };
+                let (uid, gid) = self.outside(uid, gid, ids)?;
+                given = Entry { uid, gid, ..entry.clone() };
                 &given
             }
-            _ => entry,
         };
         if let Purpose::Copy { folder, .. } = &self.purpose {
             let folder = folder.clone();

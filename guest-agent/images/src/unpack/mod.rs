@@ -17,6 +17,7 @@ use crate::error::Result;
 use crate::tarball::Reader;
 
 pub use copy_in::copy_in;
+pub use entry::MapIds;
 use entry::Unpacker;
 use pipeline::Stream;
 

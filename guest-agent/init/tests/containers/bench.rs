@@ -110,6 +110,7 @@ impl Bench {
             hostname: "box".into(),
             domainname: "example".into(),
             namespaces: Namespaces { pid: true, uts: true, ipc: true, network: true, cgroup: true },
+            user_namespace: None,
             cgroup: self.parent().join(name),
             resources: Resources::default(),
             devices: defaults::devices(),
@@ -117,7 +118,7 @@ impl Bench {
             all_devices: false,
             masked_paths: defaults::masked_paths(),
             readonly_paths: defaults::readonly_paths(),
-            sysctls: defaults::sysctls(),
+            sysctls: defaults::sysctls(None),
         }
     }
 
@@ -209,6 +210,7 @@ pub(crate) fn process(script: &str) -> Process {
         seccomp: seccomp::default_filter(capabilities::DEFAULT).to_vec(),
         oom_score_adj: None,
         init: false,
+        mapped_root: None,
     }
 }
 

@@ -12,3 +12,4 @@ mod reaper;
 mod rootfs;
 mod shared;
 mod terminal;
+mod userns;

@@ -116,6 +116,8 @@ fn a_device_of_ones_own_can_be_used_as_far_as_its_rule_goes() {
         major: 1,
         minor: 11,
         mode: 0o600,
+        uid: 0,
+        gid: 0,
     });
     plan.process.capabilities = linkspan_runtime::capabilities::sets(
         linkspan_runtime::capabilities::DEFAULT
@@ -134,6 +136,8 @@ fn a_device_of_ones_own_can_be_used_as_far_as_its_rule_goes() {
         major: 1,
         minor: 11,
         mode: 0o600,
+        uid: 0,
+        gid: 0,
     });
     assert!(!bench.run(&plan).stdout.contains("opened"));
 }

@@ -143,6 +143,7 @@ fn convert(
     let sysctls =
         namespaces::sysctls(linux.and_then(|linux| linux.sysctl().as_ref()), &namespaces)?;
     let plan = Plan {
+        user_namespace: None,
         process: process.process,
         rootfs: rootfs(spec, folder)?,
         mounts,

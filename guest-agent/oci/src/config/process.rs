@@ -75,6 +75,7 @@ pub(super) fn convert(spec: &Spec, warnings: &mut Vec<String>) -> Result<Convert
         Some(profile) => seccomp_filter(profile, sets.bounding)?,
     };
     let process = Process {
+        mapped_root: None,
         args,
         env: environment(wanted)?,
         cwd: wanted.cwd().clone(),

@@ -105,8 +105,8 @@ impl<S: Spawner> Launcher<S> {
             })
         };
         let started = if joined.pid.is_some() {
-            self.hold_errand(conversation, &order, terminal, spawned, hooks)?
-        } else if let Err(error) = conversation.hold(&order, terminal, |_, _| {}, hooks) {
+            self.hold_errand(conversation, &order, terminal, spawned, None, hooks)?
+        } else if let Err(error) = conversation.hold(&order, terminal, |_, _| Ok(()), hooks) {
             self.spawner.abandon(spawned);
             return Err(error);
         } else {

@@ -11,7 +11,8 @@ use linkspan_proto::v1::{
 
 use super::health::HealthFlags;
 use super::{
-    env, isolation, log::LogFlags, mount, network::NetworkFlags, publish::PortFlags, restart, size,
+    env, isolation, log::LogFlags, mount, network::NetworkFlags, platform, publish::PortFlags,
+    restart, size,
 };
 use crate::error::Error;
 
@@ -202,8 +203,9 @@ pub(crate) struct ContainerFlags {
     /// Whether it sees cgroups from its own on (private) or all of them (host)
     #[arg(long, value_name = "MODE", help_heading = NAMESPACES)]
     cgroupns: Option<String>,
-    /// User ids are never remapped: only `host`, which says so
-    #[arg(long, value_name = "MODE", value_parser = ["host"], help_heading = NAMESPACES)]
+    /// `host`: its user ids are the machine's, even when the machine maps those of containers
+    /// (`machine set --userns default`)
+    #[arg(long, value_name = "MODE", value_parser = ["", "host"], help_heading = NAMESPACES)]
     userns: Option<String>,
     /// Set a kernel parameter of its namespaces
     #[arg(long, value_name = "NAME=VALUE", value_parser = isolation::sysctl,
@@ -212,6 +214,10 @@ pub(crate) struct ContainerFlags {
     /// The isolation technology: only `default`; the others are of Windows
     #[arg(long, value_name = "NAME", value_parser = ["default"], help_heading = NAMESPACES)]
     isolation: Option<String>,
+    /// The platform of the image: only the machine's own
+    #[arg(long, value_name = "PLATFORM", value_parser = platform::own_platform,
+        help_heading = IDENTITY)]
+    platform: Option<String>,
     /// An OCI annotation, kept and shown by inspect
     #[arg(long, value_name = "KEY=VALUE", help_heading = IDENTITY)]
     annotation: Vec<String>,
@@ -382,6 +388,7 @@ impl ContainerFlags {
             ipc_mode: self.ipc.clone().unwrap_or_default(),
             uts_mode: self.uts.clone().unwrap_or_default(),
             cgroupns_mode: self.cgroupns.clone().unwrap_or_default(),
+            userns_mode: self.userns.clone().unwrap_or_default(),
             annotations: env::labels(&[] as &[PathBuf], &self.annotation)?,
             devices: self.device.clone(),
             device_cgroup_rules: self.device_cgroup_rule.clone(),

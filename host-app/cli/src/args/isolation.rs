@@ -10,6 +10,12 @@ use crate::error::Error;
 /// # Errors
 /// What is wrong with the text.
 pub(crate) fn device(text: &str) -> Result<DeviceMapping, String> {
+    // `vendor.com/class=name` of the Container Device Interface.
+    if !text.starts_with('/') && text.split_once('/').is_some_and(|(_, rest)| rest.contains('=')) {
+        return Err(
+            "CDI devices are not supported: the machine has no specifications of any".into()
+        );
+    }
     let parts: Vec<&str> = text.split(':').collect();
     let is_access = |part: &str| !part.is_empty() && part.chars().all(|c| "rwm".contains(c));
     let (host, own, access) = match parts[..] {
@@ -101,6 +107,7 @@ mod tests {
             assert_eq!(read, (host, own, access), "{text}");
         }
         assert!(device("").is_err() && device("a:b:c:d").is_err());
+        assert!(device("vendor.com/gpu=all").unwrap_err().contains("CDI"));
     }
 
     #[test]

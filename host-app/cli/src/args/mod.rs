@@ -7,6 +7,7 @@ pub(crate) mod isolation;
 pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod network;
+pub(crate) mod platform;
 pub(crate) mod publish;
 pub(crate) mod refused;
 pub(crate) mod restart;

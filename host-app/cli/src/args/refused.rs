@@ -20,6 +20,7 @@ const UPDATE: &[&str] = &["update"];
 
 const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
+const WINDOWS: &str = "it is for Windows containers only";
 const CHECKPOINTS: &str = "checkpoints are not supported";
 
 /// Every refused flag.
@@ -35,8 +36,11 @@ pub(crate) const FLAGS: &[Refused] = &[
     switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
     value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
     switch(NEW, "disable-content-trust", None, "content trust is not supported"),
-    value(NEW, "platform", None, PLATFORMS),
     value(NEW, "runtime", None, "there is one runtime, our own"),
+    value(NEW, "cpu-count", None, WINDOWS),
+    value(NEW, "cpu-percent", None, WINDOWS),
+    value(NEW, "io-maxbandwidth", None, WINDOWS),
+    value(NEW, "io-maxiops", None, WINDOWS),
     switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
     value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),

@@ -149,6 +149,7 @@ struct HostConfig {
     #[serde(rename = "UTSMode")]
     uts_mode: String,
     cgroupns_mode: String,
+    userns_mode: String,
     sysctls: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
     devices: Vec<Device>,
@@ -480,6 +481,7 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         ipc_mode: or_private(&asked.ipc_mode),
         uts_mode: asked.uts_mode.clone(),
         cgroupns_mode: or_private(&asked.cgroupns_mode),
+        userns_mode: asked.userns_mode.clone(),
         sysctls: sorted(&asked.sysctls),
         annotations: sorted(&asked.annotations),
         devices: asked.devices.iter().map(Device::from).collect(),

@@ -129,6 +129,7 @@ struct SettingsView {
     kernel: String,
     accelerator: String,
     shares: Vec<String>,
+    userns: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -173,6 +174,7 @@ impl From<&Machine> for View {
                 kernel: settings.kernel,
                 accelerator: settings.accelerator,
                 shares: settings.shares,
+                userns: settings.userns,
             },
             restart_needed: machine.restart_needed,
             driver: machine.driver.clone(),
@@ -254,6 +256,7 @@ pub(crate) fn describe(machine: &Machine, now: Timestamp) -> String {
         ),
     );
     fact("shares", settings.shares.join(", "));
+    fact("userns", settings.userns.clone());
     if machine.restart_needed {
         fact("", "changed since it was started: the next start uses them".into());
     }
@@ -314,6 +317,7 @@ mod tests {
                 kernel: "auto".into(),
                 accelerator: "auto".into(),
                 shares: vec!["/home/me".into(), "/tmp".into()],
+                userns: "off".into(),
             }),
             accelerator: "tcg".into(),
             accelerator_reason: "this processor shows neither vmx nor svm".into(),

@@ -23,6 +23,7 @@ mod sharing;
 mod soak;
 mod system;
 mod terminal;
+mod userns;
 mod volumes;
 mod vsock;
 
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::OWN),
         ("ports", ports::OWN),
         ("shares", shares::OWN),
+        ("userns", userns::OWN),
         ("faults", faults::TESTS),
         ("crash", crash::OWN),
         ("exhaustion", exhaustion::OWN),

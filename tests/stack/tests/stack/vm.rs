@@ -202,6 +202,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     let networks = Networks::open(&folder.join("networks"), Vec::new());
     let volumes = Arc::new(Volumes::open(folder.join("volumes")).expect("the volumes open"));
     let containers = Containers::open(Setup {
+        user_namespace: None,
         root: folder.join("containers"),
         volumes: Arc::clone(&volumes),
         launcher: launcher.clone(),

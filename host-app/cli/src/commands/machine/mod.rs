@@ -102,6 +102,10 @@ struct SettingsFlags {
     /// Do not share a folder any more (several times for several)
     #[arg(long, value_name = "FOLDER")]
     unshare: Vec<PathBuf>,
+    /// Map the ids of containers into a range of their own, so that their root is nobody in the
+    /// VM: default, or off
+    #[arg(long, value_name = "SETTING")]
+    userns: Option<String>,
 }
 
 impl SettingsFlags {
@@ -114,6 +118,7 @@ impl SettingsFlags {
             accelerator: self.accelerator,
             share: absolute(self.share)?,
             unshare: absolute(self.unshare)?,
+            userns: self.userns,
         })
     }
 }

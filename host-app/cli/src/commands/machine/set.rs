@@ -22,8 +22,8 @@ impl Set {
         let settings = self.settings.patch()?;
         if settings == MachineSettingsPatch::default() {
             return Err(Error::invalid(
-                "nothing to change: give --cpus, --memory, --disk, --kernel, --accelerator, --share or \
-                 --unshare",
+                "nothing to change: give --cpus, --memory, --disk, --kernel, --accelerator, --share, \
+                 --unshare or --userns",
             ));
         }
         let client = context.client().await?;
