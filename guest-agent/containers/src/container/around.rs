@@ -65,7 +65,11 @@ fn publish<const N: usize>(
 /// None: the kernel does not tell; the end of the run shows what has happened.
 pub(super) fn watch_oom(container: &Container, shared: &Shared) -> Option<OomWatch> {
     match shared.launcher.watch_oom(&container.cgroup()) {
-        Ok(watch) => Some(watch),
+        Ok(mut watch) => {
+            // The process runs already: what happened before the watch is looked for once.
+            watch.news.mark_changed();
+            Some(watch)
+        }
         Err(error) => {
             tracing::warn!(%error, "out of memory will be told when the container ends");
             None

@@ -36,7 +36,7 @@ fn runs_under_mapped_ids(host: &Host) {
     let name = unique("mapped");
     let _ = host.run(&["run", "-d", "--name", &name, "busybox", "sleep", "600"]).ok();
     let script = "for p in /proc/[0-9]*; do grep -q '^sleep.600' $p/cmdline 2>/dev/null \
-                  && stat -c %u $p; done";
+                  && stat -c %u $p; done; true";
     assert_eq!(host.run(&["machine", "shell", "--", "sh", "-c", script]).ok().text(), "100000");
     let more = ["exec", "-u", "7:8", &name, "sh", "-c", "id -u; id -g; echo out > /dev/stdout"];
     assert_eq!(host.run(&more).ok().text(), "7\n8\nout");
