@@ -52,7 +52,7 @@ impl Figure {
     /// The line above the figures.
     pub(crate) fn header() -> String {
         format!(
-            "{:<42} {:>10} {:>10} {:>10} {:>6} {:>9}",
+            "{:<48} {:>10} {:>10} {:>10} {:>6} {:>9}",
             "figure", "median", "min", "max", "runs", "aim"
         )
     }
@@ -64,7 +64,7 @@ impl fmt::Display for Figure {
         let name = format!("{} [{}]", self.name, self.unit);
         write!(
             f,
-            "{name:<42} {:>10.digits$} {:>10.digits$} {:>10.digits$} {:>6}",
+            "{name:<48} {:>10.digits$} {:>10.digits$} {:>10.digits$} {:>6}",
             self.median, self.min, self.max, self.runs
         )?;
         match self.aim {

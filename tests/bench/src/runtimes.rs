@@ -83,8 +83,8 @@ pub(crate) fn oci(host: &Host, runs: usize) -> Result<Vec<Figure>> {
         let tool = [IMAGE, "/checker", "time-runtime", &command, "/bundle", &count];
         let output = host.run(&[&flags[..], &tool].concat())?;
         let report: Value = serde_json::from_slice(&output.stdout)?;
-        for (part, label) in [("whole", ""), ("create", ": create alone")] {
-            let name = format!("{name}, OCI command line{label}");
+        for (part, label) in [("whole", "create to delete"), ("create", "create alone")] {
+            let name = format!("oci {name}: {label}");
             figures.push(Figure::new(name, "ms", numbers(&report[part])?));
         }
     }
