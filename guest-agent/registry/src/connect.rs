@@ -176,10 +176,19 @@ impl Connector {
         let handshake = TlsConnector::from(config.clone()).connect(name, io);
         match tokio::time::timeout(self.timeout, handshake).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(fail(error)),
-            Err(_) => Err(fail(io::ErrorKind::TimedOut.into())),
+            Ok(Err(error)) if is_about_trust(&error) => Err(fail(error)),
+            Ok(Err(source)) => Err(ConnectError::Tcp { address: host.to_owned(), source }),
+            Err(_) => {
+                let source = io::ErrorKind::TimedOut.into();
+                Err(ConnectError::Tcp { address: host.to_owned(), source })
+            }
         }
     }
+}
+
+/// Did the handshake fail, and not the connection under it?
+fn is_about_trust(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>())
 }
 
 /// Asks a proxy for a tunnel (RFC 9110, section 9.3.6).

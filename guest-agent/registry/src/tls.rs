@@ -24,12 +24,15 @@ fn setting(why: impl ToString) -> Error {
 pub(crate) fn checked(authorities: &[String]) -> Result<ClientConfig> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for text in authorities {
-        let before = roots.len();
-        for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-            roots.add(certificate.map_err(setting)?).map_err(setting)?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(text.as_bytes()).filter_map(Result::ok).collect();
+        // A host's bundle may hold some that are too old to be understood.
+        let (added, ignored) = roots.add_parsable_certificates(certificates);
+        if added == 0 {
+            return Err(setting("no usable certificate in PEM is in the text"));
         }
-        if roots.len() == before {
-            return Err(setting("no certificate in PEM is in the text"));
+        if ignored > 0 {
+            tracing::warn!(ignored, added, "certificate authorities that cannot be used");
         }
     }
     Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))

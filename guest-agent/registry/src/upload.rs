@@ -115,7 +115,18 @@ impl Repository {
         upload: &mut Upload<'_, S>,
         mount_from: Option<&str>,
     ) -> Result<Pushed> {
-        let at = match self.start(upload, mount_from).await? {
+        let started = match self.start(upload, mount_from).await {
+            // The user may not see that one: no reason not to push to this one.
+            Err(
+                error
+                @ (Error::Unauthorized { .. } | Error::Denied { .. } | Error::NotFound { .. }),
+            ) if mount_from.is_some() => {
+                tracing::debug!(%error, from = mount_from, "not mounted");
+                self.start(upload, None).await?
+            }
+            started => started?,
+        };
+        let at = match started {
             Started::At(at) => at,
             Started::Mounted => {
                 let from = mount_from.unwrap_or_default().to_owned();
@@ -218,8 +229,14 @@ impl Repository {
     ) -> Result<(Uri, u64)> {
         let call = Call::new(Method::GET, Target::Url(at), upload.scopes.clone());
         let subject = self.blob_subject(upload.blob.digest, "push");
-        let (uri, response) =
-            self.inner.ask(&upload.endpoint, &call, &subject, self.backoff(true)).await?;
+        let answer = self.inner.ask(&upload.endpoint, &call, &subject, self.backoff(true)).await;
+        let (uri, response) = answer.map_err(|error| match error {
+            // It may be begun anew, unlike what else is not found.
+            Error::NotFound { .. } => {
+                Error::Broken { registry: upload.endpoint.authority.clone(), source: error.into() }
+            }
+            error => error,
+        })?;
         let has = headers::text(response.headers(), "range").and_then(headers::received);
         let at = if response.headers().contains_key(LOCATION) {
             location(&upload.endpoint, &uri, &response)?

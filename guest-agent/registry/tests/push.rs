@@ -34,7 +34,7 @@ async fn a_pushed_image_is_pulled_with_the_same_digests() {
     }
     let last = events.lock().last().cloned().unwrap();
     assert_eq!((last.status, last.current), (Status::Pushed, 100_000));
-    let text = Bytes::from(manifest(&config_at, &[layer_at.clone()]));
+    let text = Bytes::from(manifest(&config_at, std::slice::from_ref(&layer_at)));
     let digest = repository.put_manifest(OCI_MANIFEST, text.clone(), false).await.unwrap();
     let index = Bytes::from(common::index(&[(&descriptor(OCI_MANIFEST, &text), "amd64", "")]));
     let child = repository.put_manifest(OCI_MANIFEST, text, true).await.unwrap();
@@ -66,6 +66,37 @@ async fn a_blob_of_another_repository_is_mounted_and_else_uploaded() {
     let pushed = repository.push_blob(&blob, &other, Some("from"), &silent()).await.unwrap();
     assert_eq!(pushed, Pushed::Uploaded);
     assert_eq!(bytes_at(&server, "to", &blob.digest.to_string()), Some(other));
+}
+
+#[tokio::test]
+async fn a_repository_that_may_not_be_read_is_not_mounted_from_and_the_blob_is_sent() {
+    let server =
+        Server::with(
+            |seen| {
+                if seen.query.contains("mount=") { Act::status(403) } else { Act::Serve }
+            },
+        )
+        .await;
+    let bytes = Bytes::from(pattern(1000));
+    let blob = descriptor("x", &bytes);
+    let repository = server.repository(quick(), "a");
+    let pushed = repository.push_blob(&blob, &bytes, Some("private"), &silent()).await.unwrap();
+    assert_eq!(pushed, Pushed::Uploaded);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_registry_forgot_starts_anew() {
+    let server = Server::with(|seen| match seen.nth {
+        1 if seen.path.ends_with("/u0") && seen.method == Method::PATCH => Act::status(500),
+        0 if seen.path.ends_with("/u0") && seen.method == Method::GET => Act::status(404),
+        _ => Act::Serve,
+    })
+    .await;
+    let bytes = Bytes::from(pattern(1000));
+    let blob = descriptor("x", &bytes);
+    let repository = server.repository(chunked(300), "a");
+    repository.push_blob(&blob, &bytes, None, &silent()).await.unwrap();
+    assert_eq!(bytes_at(&server, "a", &blob.digest.to_string()), Some(bytes));
 }
 
 #[tokio::test]
