@@ -11,7 +11,7 @@ use crate::auth::{Credentials, Scopes, exchange};
 use crate::challenge::Challenge;
 use crate::client::{Client, Inner, Subject, Target, request};
 use crate::endpoint::{Endpoint, Mirrors};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::transport::full;
 
 impl Client {
@@ -21,7 +21,7 @@ impl Client {
     /// # Errors
     /// [`crate::Error::Unauthorized`] if the registry does not take them.
     pub async fn login(&self, registry: &str, credentials: Credentials) -> Result<Option<String>> {
-        let reference = Reference::parse(&format!("{registry}/login"))?;
+        let reference = named(registry)?;
         let subject = Subject {
             what: format!("registry {registry}"),
             missing: ("NOT_FOUND", "no registry is there"),
@@ -51,6 +51,19 @@ impl Client {
         inner.check(&endpoint, response, &subject).await?;
         Ok(identity_token)
     }
+}
+
+/// Some repository of this registry, for its domain.
+pub(crate) fn named(registry: &str) -> Result<Reference> {
+    let reference = Reference::parse(&format!("{registry}/any/name"))?;
+    // A name without a dot, a port or a capital would be a part of the path, in the Hub.
+    if reference.path() != "any/name" {
+        return Err(Error::Setting {
+            what: format!("registry `{registry}`"),
+            why: "it needs a dot or a port in its name, or to be `localhost`".into(),
+        });
+    }
+    Ok(reference)
 }
 
 async fn knock(

@@ -263,3 +263,35 @@ async fn a_password_is_not_sent_to_a_token_server_without_encryption() {
     let error = repository.document().await.unwrap_err();
     assert!(error.to_string().contains("without encryption"), "{error}");
 }
+
+#[tokio::test]
+async fn a_search_finds_where_the_registry_has_one() {
+    let server = Server::with(|seen| {
+        if seen.path != "/v1/search" {
+            return Act::Serve;
+        }
+        assert_eq!(seen.query, "q=a+b%26c&n=1");
+        json(
+            r#"{"num_results":2,"results":[{"name":"busybox","description":"d","star_count":7,"is_official":true},{"name":"x/y"}]}"#
+                .into(),
+        )
+    })
+    .await;
+    let client = Client::new(quick()).unwrap();
+    let name = server.address.to_string();
+    let found = client.search(&name, "a b&c", 1, Credentials::Anonymous).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].name.as_str(), found[0].star_count, found[0].is_official),
+        ("busybox", 7, true)
+    );
+    let error = client.search("quay", "a", 1, Credentials::Anonymous).await.unwrap_err();
+    assert!(matches!(error, Error::Setting { .. }), "not the Hub: {error}");
+    let without = Server::start().await;
+    let name = without.address.to_string();
+    let error = client.search(&name, "a", 1, Credentials::Anonymous).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("search in `{name}` is not supported: the registry has none")
+    );
+}
