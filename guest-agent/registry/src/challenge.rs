@@ -114,4 +114,15 @@ mod tests {
             assert_eq!(read(values), challenge, "{values:?}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_challenge_panics(text in "(Bearer |Basic )?[ -~\t]{0,60}") {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                headers.append(WWW_AUTHENTICATE, value);
+            }
+            let _ = (Challenge::from_headers(&headers), insufficient_scope(&headers));
+        }
+    }
 }

@@ -20,8 +20,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, Error as TlsError, InvalidMessage};
 
 use crate::settings::{host_of, is_loopback};
 
@@ -34,8 +34,10 @@ pub(crate) enum ConnectError {
     Tcp { address: String, source: io::Error },
     #[error("proxy `{proxy}` does not connect to {target}: {why}")]
     Proxy { proxy: String, target: String, why: String },
-    #[error("no TLS with `{host}`")]
+    #[error("the TLS handshake with `{host}` failed")]
     Tls { host: String, source: io::Error },
+    #[error("`{host}` gave an HTTP response to an HTTPS client")]
+    NoTls { host: String },
     #[error("`{uri}` cannot be connected to: {why}")]
     Uri { uri: String, why: &'static str },
 }
@@ -176,6 +178,9 @@ impl Connector {
         let handshake = TlsConnector::from(config.clone()).connect(name, io);
         match tokio::time::timeout(self.timeout, handshake).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) if is_no_tls(&error) => {
+                Err(ConnectError::NoTls { host: host.to_owned() })
+            }
             Ok(Err(error)) if is_about_trust(&error) => Err(fail(error)),
             Ok(Err(source)) => Err(ConnectError::Tcp { address: host.to_owned(), source }),
             Err(_) => {
@@ -186,9 +191,15 @@ impl Connector {
     }
 }
 
+/// Did something else than TLS answer?
+fn is_no_tls(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
+    matches!(inner, Some(TlsError::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
+
 /// Did the handshake fail, and not the connection under it?
 fn is_about_trust(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>())
+    error.get_ref().is_some_and(|inner| inner.is::<TlsError>())
 }
 
 /// Asks a proxy for a tunnel (RFC 9110, section 9.3.6).

@@ -206,4 +206,13 @@ mod tests {
         }
         assert!(matches!(parse("", r#"{"schemaVersion":1}"#), Err(Error::Unsupported { .. })));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_document_panics(
+            text in r#"\{("(schemaVersion|mediaType|manifests|config|layers|x)":(1|2|-1|null|\[\]|\{\}|"x"|\[\{\}\]),?){0,5}\}?"#,
+        ) {
+            let _ = parse("", &text);
+        }
+    }
 }

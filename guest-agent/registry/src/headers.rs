@@ -157,4 +157,15 @@ mod tests {
             assert_eq!(retry_after(&headers, now), wait.map(Duration::from_secs), "{value}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_panics(text in "[ -~]{0,60}", base in "https?://[a-z]{1,5}(:[0-9]{1,4})?/[a-z/?=]{0,9}") {
+            let _ = (content_range(&text), received(&text), next_link(&text));
+            if let Some(uri) = base.parse().ok().and_then(|base| resolve(&base, &text)) {
+                proptest::prop_assert!(matches!(uri.scheme_str(), Some("http" | "https")));
+                proptest::prop_assert!(uri.host().is_some());
+            }
+        }
+    }
 }

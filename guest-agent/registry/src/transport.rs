@@ -176,7 +176,9 @@ fn explain(registry: &str, error: hyper_util::client::legacy::Error) -> Error {
     let registry = registry.to_owned();
     let connect = error.source().and_then(|source| source.downcast_ref::<ConnectError>());
     match connect {
-        Some(ConnectError::Tls { .. }) => Error::Tls { registry, source: error.into() },
+        Some(ConnectError::Tls { .. } | ConnectError::NoTls { .. }) => {
+            Error::Tls { registry, source: error.into() }
+        }
         _ if error.is_connect() => Error::Unreachable { registry, source: error.into() },
         _ => Error::Broken { registry, source: error.into() },
     }

@@ -10,8 +10,8 @@ use common::{Act, Kept, Server, descriptor, index, manifest, pattern, quick, rec
 use http::Method;
 use linkspan_images::{Platform, Reference};
 use linkspan_registry::{
-    Client, Content, Credentials, Descriptor, Error, Fetched, OCI_INDEX, OCI_MANIFEST, Settings,
-    Status, parse_platform, silent,
+    BlobSink, Client, Content, Credentials, Descriptor, Error, Fetched, OCI_INDEX, OCI_MANIFEST,
+    Settings, Status, parse_platform, silent,
 };
 use tokio::sync::Notify;
 
@@ -385,4 +385,50 @@ async fn a_name_without_a_registry_is_told_at_once() {
     let repository = Client::new(settings).unwrap().repository(&reference, Credentials::Anonymous);
     let error = tokio::time::timeout(DEADLINE, repository.document()).await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+/// A sink that goes on only when as many others have got that far, and counts them.
+struct Meeting {
+    barrier: Arc<tokio::sync::Barrier>,
+    /// How many are at it, and how many were at most.
+    at_once: Arc<parking_lot::Mutex<(usize, usize)>>,
+}
+
+impl BlobSink for Meeting {
+    async fn write(&mut self, _: Bytes) -> std::io::Result<()> {
+        {
+            let mut at_once = self.at_once.lock();
+            at_once.0 += 1;
+            at_once.1 = at_once.1.max(at_once.0);
+        }
+        self.barrier.wait().await;
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    async fn commit(self) -> std::io::Result<()> {
+        self.at_once.lock().0 -= 1;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn as_many_blobs_are_downloaded_at_once_as_the_settings_say() {
+    let server = Server::start().await;
+    let blobs: Vec<_> = (0..6u8).map(|i| server.blob("a", vec![i])).collect();
+    let settings = Settings { parallel_downloads: 3, ..quick() };
+    let repository = server.repository(settings, "a");
+    let barrier = Arc::new(tokio::sync::Barrier::new(3));
+    let at_once = Arc::default();
+    let quiet = silent();
+    let calls = blobs.iter().map(|blob| {
+        let sink = Meeting { barrier: barrier.clone(), at_once: Arc::clone(&at_once) };
+        repository.fetch_blob(blob, sink, &quiet)
+    });
+    let all = futures::future::try_join_all(calls);
+    tokio::time::timeout(DEADLINE, all).await.unwrap().unwrap();
+    assert_eq!(*at_once.lock(), (0, 3));
 }

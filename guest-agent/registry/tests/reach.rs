@@ -186,6 +186,18 @@ async fn https_goes_through_a_tunnel_of_the_proxy_and_trusts_the_authorities_of_
     assert!(head.contains("Proxy-Authorization: Basic bWU6d29yZA=="), "{head}");
     let error = ask(Settings { proxies, ..quick() }).await.unwrap_err();
     assert!(matches!(error, Error::Tls { .. }), "{error:?}");
+    // Without TLS at the other end the reason is told in Docker's words.
+    let plain = Server::start().await;
+    let (port, _heads) = proxy(plain.address).await;
+    let proxies = Proxies { https: Some(format!("http://127.0.0.1:{port}")), ..Proxies::default() };
+    let error = ask(Settings { proxies, ..quick() }).await.unwrap_err();
+    let mut chain = vec![error.to_string()];
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        chain.push(cause.to_string());
+        next = cause.source();
+    }
+    assert!(chain.join(": ").contains("gave an HTTP response to an HTTPS client"), "{chain:?}");
     // An authority is for its names only.
     let reference = Reference::parse("other.example/a").unwrap();
     let client = Client::new(trusting).unwrap();
