@@ -159,8 +159,8 @@ impl Inner {
         endpoint: &Endpoint,
         call: &Call<'_>,
     ) -> Result<(Uri, Response<Incoming>)> {
-        let home = self.url(endpoint, &call.target).await?;
-        let mut uri = home.clone();
+        let home = self.url(endpoint, &Target::Path("")).await?;
+        let mut uri = self.url(endpoint, &call.target).await?;
         let mut authorization =
             self.authorizer.header(&self.transport, endpoint, &call.scopes).await?;
         let mut challenged = false;

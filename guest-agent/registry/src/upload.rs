@@ -269,7 +269,8 @@ impl Repository {
                 headers.insert(AUTHORIZATION, value.clone());
             }
             let response = self.send_once(upload, &method, at, headers, range.clone()).await?;
-            if response.status() == StatusCode::UNAUTHORIZED && !challenged {
+            if response.status() == StatusCode::UNAUTHORIZED && !challenged && same_place(at, &home)
+            {
                 challenged = true;
                 authorization = inner.reauthorize(endpoint, scopes, &response).await?;
                 if authorization.is_some() {

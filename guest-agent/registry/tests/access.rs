@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use common::{Act, Kept, Seen, Server, descriptor, pattern, quick};
 use http::{Method, StatusCode};
-use linkspan_registry::{Client, Credentials, Error, silent};
+use linkspan_registry::{Client, Credentials, Error, Settings, silent};
 
 fn password(password: &str) -> Credentials {
     Credentials::Password { username: "user".into(), password: password.into() }
@@ -238,6 +238,46 @@ async fn a_redirect_to_another_host_does_not_take_the_authorization_along() {
     assert_eq!(seen.len(), 2);
     assert!(seen.iter().all(|seen| seen.header("authorization").is_none()));
     assert_eq!(seen[1].header("range"), Some("bytes=100-"));
+}
+
+#[tokio::test]
+async fn an_upload_that_leads_to_another_host_does_not_take_the_authorization_along() {
+    let store = Server::with(|seen| {
+        let location = ("location", seen.uri.clone());
+        let answer = |status, headers| Act::Answer(status, headers, String::new());
+        match (&seen.method, seen.header("content-range")) {
+            (&Method::PATCH, _) if seen.nth == 0 => Act::status(500),
+            (&Method::PATCH, Some(range)) => {
+                let last = range.split('-').nth(1).unwrap();
+                answer(StatusCode::ACCEPTED, vec![location, ("range", format!("0-{last}"))])
+            }
+            (&Method::GET, _) => {
+                answer(StatusCode::NO_CONTENT, vec![location, ("range", "0-0".into())])
+            }
+            (&Method::PUT, _) => answer(StatusCode::CREATED, vec![]),
+            _ => Act::status(400),
+        }
+    })
+    .await;
+    let to = format!("http://{}/elsewhere", store.address);
+    let server = Server::with(move |seen| match (seen.header("authorization"), &seen.method) {
+        (None, _) => refused(r#"Basic realm="Registry""#.into()),
+        (Some(_), &Method::POST) => {
+            Act::Answer(StatusCode::ACCEPTED, vec![("location", to.clone())], String::new())
+        }
+        _ => Act::Serve,
+    })
+    .await;
+    let settings = Settings { upload_chunk: Some(300), ..quick() };
+    let bytes = Bytes::from(pattern(600));
+    let blob = descriptor("x", &bytes);
+    let repository = server.repository_as(settings, "a", password("right"));
+    repository.push_blob(&blob, &bytes, None, &silent()).await.unwrap();
+    let seen = store.seen();
+    for method in [Method::PATCH, Method::GET, Method::PUT] {
+        assert!(seen.iter().any(|seen| seen.method == method), "{method}");
+    }
+    assert!(seen.iter().all(|seen| seen.header("authorization").is_none()));
 }
 
 #[tokio::test]
