@@ -139,6 +139,17 @@ fn the_runtime_is_synchronous_and_knows_no_wire_types() {
     }
 }
 
+#[test]
+fn the_registry_client_knows_no_wire_types_and_no_containers() {
+    let graph = Graph::load();
+    for foreign in ["tonic", "prost", "linkspan-proto", "linkspan-containers", "linkspan-runtime"] {
+        graph.forbid("linkspan-registry", foreign, "it moves blobs and knows not what for");
+    }
+    // Unicode tables that the initramfs should not carry.
+    graph.forbid("linkspan-registry", "icu_normalizer", "names of registries are ASCII");
+    graph.forbid("linkspan-images", "linkspan-registry", "the store is synchronous");
+}
+
 /// Invariant 4.
 #[test]
 fn drivers_know_neither_engine_nor_agent_protocol_nor_each_other() {
