@@ -16,6 +16,8 @@
 //!                                              Plan
 //! ```
 //!
+//! [`execute`] then carries the plan out with a [`Worker`] that makes layers.
+//!
 //! The rules are those of Docker's reference and of BuildKit where the reference is silent. The
 //! parser is our own: `parse-dockerfile` keeps spans, but leaves the words of ENV, LABEL, ARG and
 //! flags to its caller, has no BuildKit wording, and reads no trigger.
@@ -25,6 +27,7 @@
 mod config;
 mod env;
 mod error;
+mod execute;
 mod expand;
 mod format;
 mod git;
@@ -37,6 +40,7 @@ mod syntax;
 
 pub use config::{Config, Empty, Healthcheck, History, ImageConfig};
 pub use error::{Error, Problem, Result, Suggestion};
+pub use execute::{Built, Event, Failure, ImageName, Tree, Trees, Worker, execute};
 pub use ignore::{ContextFilter, Ignore, Matched, ignore_files};
 pub use mode::ModeChange;
 pub use plan::{

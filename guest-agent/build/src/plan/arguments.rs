@@ -26,7 +26,12 @@ pub(super) const PROXIES: &[&str] =
 impl Globals {
     pub(super) fn new(statements: &[Statement], escape: char, options: &Options) -> Result<Self> {
         let platform = options.platform.clone().unwrap_or_else(|| options.build_platform.clone());
-        let mut env = predefined(&platform, options);
+        let last = statements.iter().rev().find_map(|statement| match &statement.instruction {
+            Instruction::From(stage) => Some(stage.name.as_deref()),
+            _ => None,
+        });
+        let target = options.target.as_deref().or(last.flatten()).unwrap_or("default");
+        let mut env = predefined(&platform, target, options);
         for statement in statements {
             let definitions = match &statement.instruction {
                 Instruction::Arg(definitions) => definitions,
@@ -89,7 +94,7 @@ pub(super) fn created(epoch: i64) -> Option<String> {
     jiff::Timestamp::from_second(epoch).ok().map(|time| time.to_string())
 }
 
-fn predefined(platform: &Platform, options: &Options) -> Env {
+fn predefined(platform: &Platform, target: &str, options: &Options) -> Env {
     let mut env = Env::default();
     for (prefix, platform) in [("BUILD", &options.build_platform), ("TARGET", platform)] {
         for (name, value) in [
@@ -101,7 +106,7 @@ fn predefined(platform: &Platform, options: &Options) -> Env {
             env.set(&format!("{prefix}{name}"), value);
         }
     }
-    env.set("TARGETSTAGE", options.target.as_deref().unwrap_or("default"));
+    env.set("TARGETSTAGE", target);
     let overridden: Vec<String> = env
         .entries()
         .iter()

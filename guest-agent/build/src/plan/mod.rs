@@ -6,7 +6,9 @@ mod graph;
 mod key;
 mod ports;
 mod run;
+mod settings;
 mod stage;
+mod titles;
 mod types;
 mod warnings;
 
@@ -53,10 +55,10 @@ pub fn plan(text: &str, options: &Options, images: &Images) -> Result<Outcome> {
         return Ok(Outcome::Missing(missing));
     }
     warnings.about_stages(&graph, images);
-    let stages = stage::plan_all(&graph, &globals, options, images, lines.escape, &mut warnings)?;
+    let (stages, mut config) =
+        stage::plan_all(&graph, &globals, options, images, lines.escape, &mut warnings)?;
     warnings.about_arguments(&graph, &globals, options);
     let target = stages.iter().position(|stage| stage.number == graph.target).unwrap_or_default();
-    let mut config = stages[target].config.clone();
     config.config.labels.extend(options.labels.clone());
     let context = ContextFilter::of(&stages, options.ignore.clone());
     let warnings = warnings.finish()?;

@@ -10,14 +10,13 @@ use super::graph::{From, Graph, NodeBase};
 use super::key::{Key, Parent};
 use super::ports;
 use super::run;
+use super::titles::Titles;
 use super::types::{Action, Base, FileSource, FolderStep, Images, Options, PlannedStage, Step};
 use super::warnings::Warnings;
-use crate::config::{Healthcheck, History, ImageConfig};
+use crate::config::{History, ImageConfig};
 use crate::env::Env;
 use crate::error::{Error, Problem, Result};
-use crate::expand::Lexer;
-use crate::format;
-use crate::syntax::{ArgDefinition, CommandLine, Health, Instruction, Pair, Statement};
+use crate::syntax::{CommandLine, Instruction, Statement};
 
 /// What BuildKit gives a stage whose image has no PATH.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,10 +45,42 @@ pub(super) struct State {
     pub(super) arguments: Vec<(String, Option<String>)>,
     pub(super) parent: Parent,
     workdir_set: bool,
-    cmd_set: bool,
+    pub(super) cmd_set: bool,
 }
 
-/// Plans the stages that the target needs, in the order of the Dockerfile.
+/// The states of stages that others begin with, each until its last user has it: a long chain of
+/// stages is then planned in the memory of one.
+struct Bases {
+    states: BTreeMap<usize, State>,
+    users: BTreeMap<usize, usize>,
+}
+
+impl Bases {
+    fn new(graph: &Graph) -> Self {
+        let mut users = BTreeMap::from([(graph.target, 1)]);
+        for number in &graph.reachable {
+            if let NodeBase::Stage(base) = graph.nodes[*number].base {
+                *users.entry(base).or_default() += 1;
+            }
+        }
+        Self { states: BTreeMap::new(), users }
+    }
+
+    fn keep(&mut self, number: usize, state: State) {
+        if self.users.contains_key(&number) {
+            self.states.insert(number, state);
+        }
+    }
+
+    fn take(&mut self, number: usize) -> Option<State> {
+        let users = self.users.get_mut(&number)?;
+        *users = users.saturating_sub(1);
+        if *users == 0 { self.states.remove(&number) } else { self.states.get(&number).cloned() }
+    }
+}
+
+/// Plans the stages that the target needs, in the order of the Dockerfile, and the configuration of
+/// the target.
 pub(super) fn plan_all(
     graph: &Graph,
     globals: &Globals,
@@ -57,29 +88,37 @@ pub(super) fn plan_all(
     images: &Images,
     escape: char,
     warnings: &mut Warnings,
-) -> Result<Vec<PlannedStage>> {
+) -> Result<(Vec<PlannedStage>, ImageConfig)> {
     let mut indices = BTreeMap::new();
-    let mut states: BTreeMap<usize, State> = BTreeMap::new();
+    let mut bases = Bases::new(graph);
     let mut stages = Vec::new();
     for number in &graph.reachable {
         let scope = Scope { graph, globals, options, images, escape, indices: &indices };
-        let (state, stage) = scope.stage(*number, &states, warnings)?;
+        let (state, stage) = scope.stage(*number, &mut bases, warnings)?;
         indices.insert(*number, stages.len());
-        states.insert(*number, state);
+        bases.keep(*number, state);
         stages.push(stage);
     }
-    Ok(stages)
+    let mut config = ImageConfig::default();
+    if let Some(state) = bases.take(graph.target) {
+        config = state.image;
+        config.created = globals.epoch.and_then(created);
+        config.os = state.platform.os;
+        config.architecture = state.platform.architecture;
+        config.variant = state.platform.variant;
+    }
+    Ok((stages, config))
 }
 
 impl Scope<'_> {
     fn stage(
         &self,
         number: usize,
-        states: &BTreeMap<usize, State>,
+        bases: &mut Bases,
         warnings: &mut Warnings,
     ) -> Result<(State, PlannedStage)> {
         let node = &self.graph.nodes[number];
-        let (mut state, base) = self.begin(number, states)?;
+        let (mut state, base) = self.begin(number, bases)?;
         let mut titles = Titles::new(self.graph, number);
         let mut steps = Vec::new();
         let no_cache = self.options.no_cache
@@ -117,26 +156,20 @@ impl Scope<'_> {
             needs.iter().filter_map(|(stage, _)| self.indices.get(stage).copied()).collect();
         needs.sort_unstable();
         needs.dedup();
-        let mut config = state.image.clone();
-        config.created = self.globals.epoch.and_then(created);
-        config.os.clone_from(&state.platform.os);
-        config.architecture.clone_from(&state.platform.architecture);
-        config.variant.clone_from(&state.platform.variant);
         let (name, platform, span) = (node.label(number), state.platform.clone(), node.span);
-        Ok((state, PlannedStage { number, name, platform, base, span, needs, steps, config }))
+        Ok((state, PlannedStage { number, name, platform, base, span, needs, steps }))
     }
 
-    fn begin(&self, number: usize, states: &BTreeMap<usize, State>) -> Result<(State, Base)> {
+    fn begin(&self, number: usize, bases: &mut Bases) -> Result<(State, Base)> {
         let node = &self.graph.nodes[number];
         let (mut state, base) = match &node.base {
             NodeBase::Stage(stage) => {
                 // Bases come before: a name is known only after its FROM.
-                let (Some(state), Some(index)) = (states.get(stage), self.indices.get(stage))
+                let (Some(mut state), Some(index)) = (bases.take(*stage), self.indices.get(stage))
                 else {
                     let stage = self.graph.nodes[*stage].label(*stage);
                     return Err(Error::at(Problem::Circular { stage }, node.span));
                 };
-                let mut state = state.clone();
                 state.image.config.on_build.clear();
                 state.cmd_set = false;
                 (state, Base::Stage(*index))
@@ -276,127 +309,6 @@ impl Scope<'_> {
         let key = Key { parent: state.parent.clone(), known, holes: Vec::new() };
         Ok((Action::Folder(FolderStep { path, owner }), Some(key)))
     }
-
-    fn env(&self, pairs: &[Pair], state: &mut State) -> Result<(), Problem> {
-        // All of an instruction see the values of before it.
-        let mut line = "ENV".to_owned();
-        for (name, value) in self.expand_pairs(pairs, state)? {
-            line += &format!(" {name}={value}");
-            state.env.set(&name, &value);
-            state.image.config.set_env(&name, &value);
-        }
-        self.remember(state, line, false);
-        Ok(())
-    }
-
-    fn label(&self, pairs: &[Pair], state: &mut State) -> Result<(), Problem> {
-        let mut line = "LABEL".to_owned();
-        for (name, value) in self.expand_pairs(pairs, state)? {
-            line += &format!(" {name}={value}");
-            state.image.config.labels.insert(name, value);
-        }
-        self.remember(state, line, false);
-        Ok(())
-    }
-
-    fn expand_pairs(
-        &self,
-        pairs: &[Pair],
-        state: &State,
-    ) -> Result<Vec<(String, String)>, Problem> {
-        let expanded =
-            |pair: &Pair| Ok((self.expand(&pair.name, state)?, self.expand(&pair.value, state)?));
-        pairs.iter().map(expanded).collect()
-    }
-
-    fn arg(&self, definitions: &[ArgDefinition], state: &mut State) -> Result<(), Problem> {
-        let mut line = "ARG".to_owned();
-        for ArgDefinition { name, default } in definitions {
-            // What the user gives, before the default here, before what was said before FROM.
-            let value = match (self.options.build_args.get(name), default) {
-                (Some(value), _) => Some(value.clone()),
-                (None, Some(text)) => Some(self.expand(text, state)?),
-                (None, None) => self.globals.env.get(name).map(str::to_owned),
-            };
-            line += &format!(" {name}");
-            if let Some(value) = &value {
-                line += &format!("={value}");
-                state.env.set(name, value);
-            }
-            state.arguments.push((name.clone(), value));
-        }
-        self.remember(state, line, false);
-        Ok(())
-    }
-
-    fn cmd(&self, line: &CommandLine, state: &mut State) {
-        let words = with_shell(line, state);
-        self.remember(state, format!("CMD {}", format::quoted_list(&words)), false);
-        state.image.config.cmd = Some(words);
-        state.cmd_set = true;
-    }
-
-    fn entrypoint(&self, line: &CommandLine, state: &mut State) {
-        let words = with_shell(line, state);
-        self.remember(state, format!("ENTRYPOINT {}", format::quoted_list(&words)), false);
-        state.image.config.entrypoint = Some(words);
-        // The base's command is no arguments for this program.
-        if !state.cmd_set {
-            state.image.config.cmd = None;
-        }
-    }
-
-    fn health(&self, health: &Health, state: &mut State) {
-        let line = format!(
-            "HEALTHCHECK {{Test:[{}] Interval:{} Timeout:{} StartPeriod:{} StartInterval:{} \
-             Retries:{}}}",
-            health.test.join(" "),
-            format::duration(health.interval),
-            format::duration(health.timeout),
-            format::duration(health.start_period),
-            format::duration(health.start_interval),
-            health.retries,
-        );
-        self.remember(state, line, false);
-        state.image.config.healthcheck = Some(Healthcheck {
-            test: health.test.clone(),
-            interval: health.interval,
-            timeout: health.timeout,
-            start_period: health.start_period,
-            start_interval: health.start_interval,
-            retries: health.retries,
-        });
-    }
-
-    fn expose(&self, words: &[String], state: &mut State) -> Result<(), Problem> {
-        let mut all = Vec::new();
-        for text in words {
-            let expanded = Lexer::new(self.escape, &state.env).words(text);
-            let problem = |why| Problem::Expansion { text: text.clone(), why };
-            for word in expanded.map_err(problem)? {
-                all.extend(ports::parse(&word)?);
-            }
-        }
-        self.remember(state, format!("EXPOSE [{}]", all.join(" ")), false);
-        let exposed = &mut state.image.config.exposed_ports;
-        exposed.extend(all.into_iter().map(|port| (port, crate::config::Empty {})));
-        Ok(())
-    }
-
-    fn volume(&self, volumes: &[String], state: &mut State) -> Result<(), Problem> {
-        let mut all = Vec::new();
-        for volume in volumes {
-            let volume = self.expand(volume, state)?;
-            if volume.trim().is_empty() {
-                return Err(Problem::EmptyVolume);
-            }
-            all.push(volume);
-        }
-        self.remember(state, format!("VOLUME [{}]", all.join(" ")), false);
-        let volumes = &mut state.image.config.volumes;
-        volumes.extend(all.into_iter().map(|volume| (volume, crate::config::Empty {})));
-        Ok(())
-    }
 }
 
 /// The command as it runs.
@@ -430,47 +342,5 @@ impl State {
         let value = |name: &&str| format!("{name}={}", self.env.get(name).unwrap_or_default());
         let values: Vec<String> = names.iter().map(value).collect();
         Some(format!("|{} {}", values.len(), values.join(" ")))
-    }
-}
-
-/// The titles of a stage's steps: `[build 2/5] RUN make`.
-struct Titles {
-    prefix: String,
-    done: usize,
-    total: usize,
-}
-
-impl Titles {
-    fn new(graph: &Graph, number: usize) -> Self {
-        let node = &graph.nodes[number];
-        let from_image = usize::from(matches!(node.base, NodeBase::Image(_)));
-        let counts = |statement: &&Statement| {
-            use Instruction::{Copy, Run, Workdir};
-            matches!(statement.instruction, Run(_) | Copy(_) | Workdir(_))
-        };
-        let total = from_image + node.statements.iter().filter(counts).count();
-        let several = graph.nodes.len() > 1;
-        let prefix = if several { format!("{} ", node.label(number)) } else { String::new() };
-        Self { prefix, done: from_image, total }
-    }
-
-    fn next(
-        &mut self,
-        statement: &Statement,
-        env: &Env,
-        escape: char,
-        changes_files: bool,
-    ) -> String {
-        if !changes_files {
-            return String::new();
-        }
-        self.done += 1;
-        let lexer = Lexer { raw_quotes: true, keep_unset: true, ..Lexer::new(escape, env) };
-        let text = lexer.word(&statement.original).unwrap_or_else(|_| statement.original.clone());
-        let rest = text.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start());
-        let trigger = if statement.is_trigger { "ONBUILD " } else { "" };
-        let width = self.total.to_string().len();
-        let (prefix, done, total, name) = (&self.prefix, self.done, self.total, statement.name);
-        format!("[{prefix}{done:width$}/{total}] {trigger}{name} {rest}")
     }
 }

@@ -112,8 +112,6 @@ pub struct PlannedStage {
     pub needs: Vec<usize>,
     /// In order, triggers of the base first.
     pub steps: Vec<Step>,
-    /// After the last step.
-    pub config: ImageConfig,
 }
 
 fn as_text<S: serde::Serializer>(platform: &Platform, to: S) -> Result<S::Ok, S::Error> {

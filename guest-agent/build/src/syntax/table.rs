@@ -192,7 +192,7 @@ pub const ARGUMENTS: &[Named] = &[
         "what is built for; usable in FROM, and in a stage after ARG",
     ),
     yes("BUILDPLATFORM, BUILDOS, BUILDARCH, BUILDVARIANT", "the machine that builds; the same"),
-    yes("TARGETSTAGE", "the name of the target, or `default`; the same"),
+    yes("TARGETSTAGE", "the name of the target or the last stage, or `default`; the same"),
     yes("SOURCE_DATE_EPOCH", "seconds since 1970: the time of files, history and image"),
     no("BUILDKIT_SYNTAX", "no other frontend is run"),
     no("BUILDKIT_INLINE_CACHE", "an image carries no cache"),
