@@ -180,6 +180,10 @@ pub enum Problem {
     EmptyVolume,
     #[error("failed to process {text:?}: {why}")]
     Expansion { text: String, why: String },
+    #[error("variable {name} is longer than the {limit} bytes that a program can get")]
+    VariableTooLong { name: String, limit: usize },
+    #[error("with the triggers of its bases the Dockerfile has more than {limit} instructions")]
+    TooManyInstructions { limit: usize },
     #[error("base name ({name}) should not be blank")]
     BlankBase { name: String },
     #[error("empty platform value from expression {text}")]

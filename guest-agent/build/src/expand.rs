@@ -9,6 +9,8 @@ use crate::env::Env;
 
 /// `${a:-${b:-...}}` deeper than this is refused: the lexer is recursive.
 const MAX_DEPTH: usize = 64;
+/// By how much variables may lengthen a text: `ENV A=$A$A` forty times is more memory than there is.
+const MAX_GROWTH: usize = 1 << 20;
 
 /// How to read a text.
 #[derive(Clone, Copy)]
@@ -44,7 +46,7 @@ impl<'e> Lexer<'e> {
 
     fn run(&self, text: &str) -> Result<(String, Vec<String>), String> {
         let (lexer, chars) = (*self, text.chars().collect());
-        let mut cursor = Cursor { lexer, chars, at: 0, depth: 0 };
+        let mut cursor = Cursor { lexer, chars, at: 0, depth: 0, room: MAX_GROWTH };
         cursor.until(None, self.raw_escapes)
     }
 }
@@ -77,6 +79,8 @@ struct Cursor<'e> {
     chars: Vec<char>,
     at: usize,
     depth: usize,
+    /// Bytes that variables may still add.
+    room: usize,
 }
 
 impl Cursor<'_> {
@@ -216,7 +220,10 @@ impl Cursor<'_> {
             })
         };
         self.depth -= 1;
-        value
+        let value = value?;
+        let room = self.room.checked_sub(value.len());
+        self.room = room.ok_or_else(|| format!("it is longer than {MAX_GROWTH} bytes"))?;
+        Ok(value)
     }
 
     /// After `${`.

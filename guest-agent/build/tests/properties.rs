@@ -249,3 +249,29 @@ fn keys_of_different_commands_differ() {
         keys.map(|key| key.digest("p", |_| Some("content".to_owned())).unwrap()).collect();
     assert_eq!(digests.iter().collect::<BTreeSet<_>>().len(), digests.len());
 }
+
+#[test]
+fn variables_that_double_are_an_error_and_no_exhaustion() {
+    for line in ["ENV A=$A$A\n", "ARG A=$A$A\n", "ENV A=${A//x/xx}\n"] {
+        let error = planned(&format!("FROM scratch\nENV A=x\n{}", line.repeat(60))).unwrap_err();
+        assert!(error.to_string().contains("longer than"), "{error}");
+    }
+    let text = format!("FROM scratch\nENV A={}\nLABEL b={}", "x".repeat(60_000), "$A".repeat(100));
+    let error = planned(&text).unwrap_err();
+    assert!(error.to_string().contains("longer than"), "{error}");
+}
+
+#[test]
+fn triggers_that_multiply_are_an_error() {
+    let mut text = String::from("FROM scratch AS s\n");
+    text += &"ONBUILD ENV A=1\n".repeat(500);
+    for number in 0..300 {
+        text += &format!("FROM s AS t{number}\n");
+    }
+    text += "FROM scratch\n";
+    for number in 0..300 {
+        text += &format!("COPY --from=t{number} / /\n");
+    }
+    let error = planned(&text).unwrap_err();
+    assert!(error.to_string().contains("more than 100000 instructions"), "{error}");
+}

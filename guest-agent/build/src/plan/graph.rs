@@ -11,6 +11,9 @@ use crate::platform;
 use crate::source::Span;
 use crate::syntax::{self, Instruction, Statement};
 
+/// Triggers of all stages together: each stage on top of a base runs all that it has.
+const MAX_TRIGGERED: usize = 100_000;
+
 /// What a stage begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NodeBase {
@@ -231,11 +234,7 @@ impl Graph {
 
     /// Puts the triggers of bases in, and finds what the target needs. Returns the images that the
     /// caller must bring first.
-    pub(super) fn resolve(
-        &mut self,
-        options: &Options,
-        images: &Images,
-    ) -> Result<Vec<ImageRequest>> {
+    pub(super) fn resolve(&mut self, images: &Images) -> Result<Vec<ImageRequest>> {
         let mut missing = Vec::new();
         let mut want = |request: &ImageRequest| match images.get(request) {
             Some(info) => Some(info),
@@ -246,21 +245,24 @@ impl Graph {
                 None
             }
         };
-        let mut triggered = BTreeSet::new();
+        let mut added = 0;
         let mut queue = vec![self.target];
         while let Some(number) = queue.pop() {
             if !self.reachable.insert(number) {
                 continue;
             }
-            if triggered.insert(number) {
-                let triggers = self.triggers(number, &mut want);
-                let from = self.nodes[number].span;
-                let parsed = triggers
-                    .iter()
-                    .map(|trigger| syntax::parse_trigger(trigger, from))
-                    .collect::<Result<Vec<_>>>()?;
-                self.nodes[number].statements.splice(0..0, parsed);
+            let triggers = self.triggers(number, &mut want);
+            let from = self.nodes[number].span;
+            let parsed = triggers
+                .iter()
+                .map(|trigger| syntax::parse_trigger(trigger, from))
+                .collect::<Result<Vec<_>>>()?;
+            added += parsed.len();
+            if added > MAX_TRIGGERED {
+                let problem = Problem::TooManyInstructions { limit: MAX_TRIGGERED };
+                return Err(Error::at(problem, from));
             }
+            self.nodes[number].statements.splice(0..0, parsed);
             queue.extend(self.needs(number)?.into_iter().map(|(stage, _)| stage));
             for statement in &self.nodes[number].statements {
                 let sources =
@@ -274,7 +276,7 @@ impl Graph {
         }
         // Triggers may have closed a circle.
         self.check_cycles()?;
-        self.check_platforms(options, images)?;
+        self.check_platforms(images)?;
         Ok(missing)
     }
 
@@ -299,13 +301,13 @@ impl Graph {
     }
 
     /// A base that FROM --platform asks for must be of that system at least.
-    fn check_platforms(&self, options: &Options, images: &Images) -> Result<()> {
+    fn check_platforms(&self, images: &Images) -> Result<()> {
         for number in &self.reachable {
             let node = &self.nodes[*number];
             let NodeBase::Image(request) = &node.base else { continue };
             let Some(info) = images.get(request) else { continue };
             let (os, wanted) = (&info.config.os, &request.platform.os);
-            if !os.is_empty() && os != wanted && !options.build_platform.os.is_empty() {
+            if !os.is_empty() && !wanted.is_empty() && os != wanted {
                 let found = format!("{os}/{}", info.config.architecture);
                 let problem = Problem::WrongPlatform {
                     reference: request.reference.clone(),

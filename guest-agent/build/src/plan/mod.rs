@@ -50,7 +50,7 @@ pub fn plan(text: &str, options: &Options, images: &Images) -> Result<Outcome> {
     warnings.about_text(&statements);
     let globals = Globals::new(&statements, lines.escape, options)?;
     let mut graph = Graph::new(statements, lines.escape, &globals, options)?;
-    let missing = graph.resolve(options, images)?;
+    let missing = graph.resolve(images)?;
     if !missing.is_empty() {
         return Ok(Outcome::Missing(missing));
     }

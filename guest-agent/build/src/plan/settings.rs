@@ -8,12 +8,23 @@ use crate::expand::Lexer;
 use crate::format;
 use crate::syntax::{ArgDefinition, CommandLine, Health, Pair};
 
+/// A program cannot be started with a longer one (`MAX_ARG_STRLEN`, execve(2)).
+fn check_length(name: &str, value: &str) -> Result<(), Problem> {
+    const MAX: usize = 128 << 10;
+    // The equals sign and the zero byte count too.
+    if name.len() + value.len() + 2 > MAX {
+        return Err(Problem::VariableTooLong { name: name.to_owned(), limit: MAX });
+    }
+    Ok(())
+}
+
 impl Scope<'_> {
     pub(super) fn env(&self, pairs: &[Pair], state: &mut State) -> Result<(), Problem> {
         // All of an instruction see the values of before it.
         let mut line = "ENV".to_owned();
         for (name, value) in self.expand_pairs(pairs, state)? {
             line += &format!(" {name}={value}");
+            check_length(&name, &value)?;
             state.env.set(&name, &value);
             state.image.config.set_env(&name, &value);
         }
@@ -57,6 +68,7 @@ impl Scope<'_> {
             line += &format!(" {name}");
             if let Some(value) = &value {
                 line += &format!("={value}");
+                check_length(name, value)?;
                 state.env.set(name, value);
             }
             state.arguments.push((name.clone(), value));
