@@ -231,12 +231,12 @@ fn a_hundred_thousand_braces_are_an_error_and_no_overflow() {
 }
 
 #[test]
-fn thousands_of_stages_are_planned() {
+fn a_thousand_stages_on_each_other_are_planned() {
     let mut text = String::from("FROM scratch AS s0\n");
-    for number in 1..3000 {
+    for number in 1..1000 {
         text += &format!("FROM s{} AS s{number}\nENV A{number}=1\n", number - 1);
     }
-    assert_eq!(planned(&text).unwrap().stages.len(), 3000);
+    assert_eq!(planned(&text).unwrap().stages.len(), 1000);
 }
 
 #[test]

@@ -124,22 +124,20 @@ impl Scope<'_> {
         let no_cache = self.options.no_cache
             || node.name.as_ref().is_some_and(|name| self.options.no_cache_stages.contains(name));
         for statement in &node.statements {
-            let relative = matches!(&statement.instruction, Instruction::Workdir(path) if !path.starts_with(['/', '$', '"', '\'']));
-            if relative && !state.workdir_set {
+            if !state.workdir_set && is_relative_workdir(&statement.instruction) {
                 warnings.add(
                     "WorkdirRelativePath",
                     format!("{}: there is no absolute WORKDIR before", statement.original),
                     statement.span,
                 );
             }
-            let before = state.env.clone();
             let (action, key) = self
                 .apply(number, statement, &mut state, warnings)
                 .map_err(|problem| statement.error(problem))?;
             let changes_files = key.is_some();
             steps.push(Step {
                 text: statement.original.clone(),
-                title: titles.next(statement, &before, self.escape, changes_files),
+                title: titles.next(statement, &state.env, self.escape, changes_files),
                 span: statement.span,
                 is_trigger: statement.is_trigger,
                 action,
@@ -308,6 +306,14 @@ impl Scope<'_> {
         known.extend(self.globals.epoch.map(|epoch| ("epoch", epoch.to_string())));
         let key = Key { parent: state.parent.clone(), known, holes: Vec::new() };
         Ok((Action::Folder(FolderStep { path, owner }), Some(key)))
+    }
+}
+
+/// What a variable or quotes stand for is not known, and is not warned of.
+fn is_relative_workdir(instruction: &Instruction) -> bool {
+    match instruction {
+        Instruction::Workdir(path) => !path.starts_with(['/', '$', '"', '\'']),
+        _ => false,
     }
 }
 
