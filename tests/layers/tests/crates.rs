@@ -128,6 +128,7 @@ fn the_runtime_is_synchronous_and_knows_no_wire_types() {
         "linkspan-sys",
         "linkspan-images",
         "linkspan-files",
+        "linkspan-build",
         "linkspan-net",
     ] {
         for foreign in ["tokio", "tonic", "linkspan-proto"] {

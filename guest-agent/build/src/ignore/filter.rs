@@ -1,0 +1,85 @@
+//! Which files of a context the steps of a plan can read.
+
+use serde::Serialize;
+
+use super::{Ignore, compile};
+use crate::plan::{Action, FileSource, Mount, PlannedStage, Source};
+
+/// What a client needs to send: what a COPY, an ADD or a mount names, without what is left out.
+#[derive(Debug, Serialize)]
+pub struct ContextFilter {
+    /// Paths relative to the context with Go's wildcards, sorted. A folder means all below.
+    pub paths: Vec<String>,
+    /// What is left out.
+    pub ignore: Ignore,
+}
+
+impl ContextFilter {
+    pub(crate) fn of(stages: &[PlannedStage], ignore: Ignore) -> Self {
+        let mut paths: Vec<String> = Vec::new();
+        let mut add = |path: &str| paths.push(path.trim_start_matches('/').to_owned());
+        for step in stages.iter().flat_map(|stage| &stage.steps) {
+            match &step.action {
+                Action::Copy(copy) => {
+                    for source in &copy.sources {
+                        if let Source::Files { from: FileSource::Context, path, parents, .. } =
+                            source
+                        {
+                            let below = parents.as_deref().unwrap_or_default();
+                            add(&format!("{}/{below}", path.trim_end_matches('/')));
+                        }
+                    }
+                }
+                Action::Run(run) => {
+                    for mount in &run.mounts {
+                        if let Mount::Bind { from: FileSource::Context, source, .. } = mount {
+                            add(source);
+                        }
+                    }
+                }
+                Action::Configure | Action::Folder(_) => {}
+            }
+        }
+        for path in &mut paths {
+            path.truncate(path.trim_end_matches('/').len());
+        }
+        paths.sort();
+        paths.dedup();
+        if paths.iter().any(String::is_empty) {
+            paths = vec![String::new()];
+        }
+        Self { paths, ignore }
+    }
+
+    /// Whether the build reads no file of the context.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
+    /// Whether a build can use what is at this path, or something below it. Symbolic links are not
+    /// followed here: what a link in a used path points to has to be asked for by its own path.
+    #[must_use]
+    pub fn uses(&self, path: &str) -> bool {
+        let path = path.trim_matches('/');
+        let ignored = self.ignore.ignores(path) && !self.ignore.may_keep_below(path);
+        !ignored && self.paths.iter().any(|wanted| meets(wanted, path))
+    }
+}
+
+/// Whether the path is what the pattern names, below it, or above it.
+fn meets(pattern: &str, path: &str) -> bool {
+    if pattern.is_empty() || path.is_empty() {
+        return true;
+    }
+    for (pattern, part) in pattern.split('/').zip(path.split('/')) {
+        if pattern == "**" {
+            return true;
+        }
+        // A pattern that is malformed matches nothing: the step that has it fails.
+        if !compile(pattern).is_ok_and(|matcher| matcher.matches(part)) {
+            return false;
+        }
+    }
+    true
+}
