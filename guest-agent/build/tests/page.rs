@@ -17,6 +17,9 @@ The rules are those of [Docker's reference](https://docs.docker.com/reference/do
 not supported is refused by name before anything is built; only a build argument without effect is
 answered with a warning.
 
+**There is no `linkspan build` yet.** This is what the part of it that reads Dockerfiles and plans the
+build understands; what carries the plan out is still to come.
+
 ## Instructions and their flags
 
 | | supported | what it does, or why it is refused |
