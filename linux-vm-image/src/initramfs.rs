@@ -85,7 +85,7 @@ pub(crate) fn build(parts: &Parts<'_>, kernel: &CachedKernel, packing: Packing) 
     archive.resize(archive.len().next_multiple_of(512), 0);
     Ok(match packing {
         Packing::None => archive,
-        Packing::Lz4 => lz4_legacy::compress(&archive),
+        Packing::Lz4 => lz4_legacy::compress(&archive)?,
         Packing::Zstd => zstd::bulk::compress(&archive, 19)?,
     })
 }

@@ -9,7 +9,7 @@ use std::{
     io,
     os::unix::ffi::OsStrExt as _,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use libc::{ENOENT, EPERM};
@@ -29,6 +29,7 @@ use crate::changes::{
     pretence::{self, Answer, CLOSING_HANDLE},
     tree::{Content, Facts, Seen},
 };
+use crate::pages::Pages;
 
 /// So long the guest believes in a file that is about to be removed before its eyes.
 const BRIEFLY: Duration = Duration::from_secs(1);
@@ -41,11 +42,12 @@ const ARMED: i32 = libc::EALREADY;
 pub(crate) struct Watched<F> {
     inner: F,
     changes: Arc<Changes>,
+    pages: Pages,
 }
 
 impl<F: FileSystem<Inode = u64, Handle = u64>> Watched<F> {
     pub(crate) fn new(inner: F, changes: Arc<Changes>) -> Self {
-        Self { inner, changes }
+        Self { inner, changes, pages: Pages::default() }
     }
 
     fn place(&self, ctx: Context, folder: u64, name: &CStr) -> Option<Place> {
@@ -399,11 +401,19 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> FileSystem for Watched<F> {
         if state.as_ref().is_some_and(|state| state.pretence.armed(ctx.pid).is_some()) {
             return Ok((Some(CLOSING_HANDLE), OpenOptions::empty()));
         }
-        let opened = self.inner.open(ctx, inode, kill_priv, flags)?;
+        let (handle, mut options) = self.inner.open(ctx, inode, kill_priv, flags)?;
         if writes(flags) && truncates(flags) {
             self.note_write(state, ctx, inode);
         }
-        Ok(opened)
+        if !writes(flags) {
+            // Nothing was written, so its closing has no error to ask for.
+            options |= OpenOptions::NOFLUSH;
+        }
+        let attr = self.inner.getattr(ctx, inode, None);
+        if attr.is_ok_and(|(attr, _)| self.pages.are_good(inode, &attr, SystemTime::now())) {
+            options |= OpenOptions::KEEP_CACHE;
+        }
+        Ok((handle, options))
     }
 
     fn create(

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_kernel_comes_out_of_every_kind_of_payload() {
-        let lz4 = sized(lz4_legacy::compress(&kernel()));
+        let lz4 = sized(lz4_legacy::compress(&kernel()).unwrap());
         let zstd = sized(zstd::encode_all(&kernel()[..], 1).unwrap());
         let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 0);
         xz.write_all(&kernel()).unwrap();
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_size_that_does_not_fit_is_an_error() {
-        let mut payload = lz4_legacy::compress(&kernel());
+        let mut payload = lz4_legacy::compress(&kernel()).unwrap();
         payload.extend_from_slice(&7_u32.to_le_bytes());
         let error = extract(&bzimage(&payload)).unwrap_err();
         assert!(matches!(error, BzImageError::Size { said: 7, .. }), "{error}");
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_payload_outside_the_file_is_an_error() {
-        let image = bzimage(&sized(lz4_legacy::compress(&kernel())));
+        let image = bzimage(&sized(lz4_legacy::compress(&kernel()).unwrap()));
         let error = extract(&image[..image.len() / 2]).unwrap_err();
         assert!(matches!(error, BzImageError::Outside { .. }), "{error}");
     }

@@ -2,11 +2,20 @@
 //! each with its compressed size as a little-endian word, each at most 8 MiB unpacked
 //! (`doc/lz4_Frame_format.md` of LZ4, "Legacy frame"). The blocks themselves are the crate's.
 
+use std::io;
+
+use lz4::block::CompressionMode;
+
 /// First bytes of a legacy frame.
 pub(crate) const MAGIC: [u8; 4] = [0x02, 0x21, 0x4c, 0x18];
 
 /// What one block unpacks to at most.
 const BLOCK: usize = 8 << 20;
+/// The same as LZ4 counts.
+const BLOCK_I32: i32 = 8 << 20;
+
+/// As `lz4 -9`: a fifth smaller than without, and quicker to unpack for it.
+const EFFORT: CompressionMode = CompressionMode::HIGHCOMPRESSION(9);
 
 /// Why a frame cannot be unpacked.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +40,7 @@ pub(crate) fn decompress(frame: &[u8]) -> Result<Vec<u8>, Lz4Error> {
             return Err(Lz4Error::Truncated { block, size, left: after.len() });
         }
         let (packed, after) = after.split_at(size);
-        let count = lz4_flex::block::decompress_into(packed, &mut buffer)
+        let count = lz4::block::decompress_to_buffer(packed, Some(BLOCK_I32), &mut buffer)
             .map_err(|error| Lz4Error::Block { block, why: error.to_string() })?;
         unpacked.extend_from_slice(&buffer[..count]);
         rest = after;
@@ -40,15 +49,18 @@ pub(crate) fn decompress(frame: &[u8]) -> Result<Vec<u8>, Lz4Error> {
 }
 
 /// Packs a frame: the counterpart that the initramfs and the tests use.
-pub(crate) fn compress(content: &[u8]) -> Vec<u8> {
+///
+/// # Errors
+/// When there is no memory for it.
+pub(crate) fn compress(content: &[u8]) -> io::Result<Vec<u8>> {
     let mut frame = MAGIC.to_vec();
     for block in content.chunks(BLOCK) {
-        let packed = lz4_flex::block::compress(block);
+        let packed = lz4::block::compress(block, Some(EFFORT), false)?;
         // A block is at most 8 MiB and LZ4 adds less than one percent to what it cannot pack.
         frame.extend_from_slice(&u32::try_from(packed.len()).unwrap_or(u32::MAX).to_le_bytes());
         frame.extend_from_slice(&packed);
     }
-    frame
+    Ok(frame)
 }
 
 #[cfg(test)]
@@ -62,12 +74,12 @@ mod tests {
 
     #[test]
     fn a_frame_of_two_blocks_comes_back() {
-        assert_eq!(decompress(&compress(&content())).unwrap(), content());
+        assert_eq!(decompress(&compress(&content()).unwrap()).unwrap(), content());
     }
 
     #[test]
     fn a_cut_frame_is_an_error() {
-        let frame = compress(&content());
+        let frame = compress(&content()).unwrap();
         let error = decompress(&frame[..frame.len() - 9]).unwrap_err();
         assert!(matches!(error, Lz4Error::Truncated { block: 1, .. }), "{error}");
     }
@@ -92,7 +104,7 @@ mod tests {
             return;
         };
         let mut stdin = child.stdin.take().unwrap();
-        let writer = std::thread::spawn(move || stdin.write_all(&compress(&content())));
+        let writer = std::thread::spawn(move || stdin.write_all(&compress(&content()).unwrap()));
         let output = child.wait_with_output().unwrap();
         writer.join().unwrap().unwrap();
         assert!(output.status.success() && output.stdout == content());
