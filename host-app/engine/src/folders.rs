@@ -7,11 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{SinkExt as _, StreamExt as _};
 use linkspan_agent_client::AgentChannel;
-use linkspan_machine::Machine;
+use linkspan_machine::{Machine, state::Snapshot};
 use linkspan_proto::v1::{FolderOrder, FolderReport};
+use linkspan_state::MachineName;
 use linkspan_transport::local;
 use prost::Message as _;
-use tokio::{io::WriteHalf, sync::mpsc, task::AbortHandle};
+use tokio::{
+    io::WriteHalf,
+    sync::{mpsc, watch},
+    task::AbortHandle,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
 use tonic::Status;
@@ -20,12 +25,14 @@ use crate::companion::Companion;
 
 /// Passes on between one machine's agent and its shares' devices.
 pub(crate) struct FolderWatch {
-    machine: Machine,
+    /// Not the machine itself: it ends with its last owner, and this is none.
+    states: watch::Receiver<Snapshot>,
+    name: MachineName,
 }
 
 impl FolderWatch {
     pub(crate) fn of(machine: &Machine) -> Self {
-        Self { machine: machine.clone() }
+        Self { states: machine.subscribe(), name: machine.name().clone() }
     }
 }
 
@@ -55,9 +62,8 @@ impl Companion for FolderWatch {
             let tag = order.tag.clone();
             if let Err(error) = self.pass_on(order, &mut devices, &reports).await {
                 devices.remove(&tag);
-                let machine = self.machine.name();
                 tracing::warn!(
-                    %machine, tag, %error,
+                    machine = %self.name, tag, %error,
                     "containers do not hear of the host's changes in a shared folder"
                 );
             }
@@ -79,7 +85,7 @@ impl FolderWatch {
         let device = match devices.entry(order.tag) {
             std::collections::hash_map::Entry::Occupied(there) => there.into_mut(),
             std::collections::hash_map::Entry::Vacant(room) => {
-                let running = self.machine.snapshot().state.running().cloned();
+                let running = self.states.borrow().state.running().cloned();
                 let known = running.map(|running| running.folder_changes).unwrap_or_default();
                 let Some(share) = known.iter().find(|share| share.tag == *room.key()) else {
                     return Err(io::Error::new(
