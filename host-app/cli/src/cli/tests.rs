@@ -253,6 +253,8 @@ fn the_other_verbs_take_dockers_flags() {
         "rm -f -v a b",
         "rm -fv a",
         "ps -a -q --no-trunc",
+        "ps -n -1",
+        "ps --last=-1",
         "ps -n 3 --filter status=exited --filter name=x",
         "ps -l --format json",
         "ps -aq",
