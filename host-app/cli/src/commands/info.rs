@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::render::format::single;
-use crate::render::{self, human, machine};
+use crate::render::{self, container_asked, human, machine};
 
 /// Show facts about this host, the daemon and its machines
 #[derive(Debug, Args)]
@@ -114,7 +114,7 @@ impl Docker {
             mem_total: usage.memory_total_bytes,
             name: text(|machine| &machine.name),
             server_version: text(|machine| &machine.agent_version),
-            default_runtime: "linkspan-init",
+            default_runtime: container_asked::RUNTIME,
             init_binary: "linkspan-init",
             security_options: security_options(machine),
             ..Self::default()
