@@ -290,6 +290,8 @@ pub(crate) fn runs_a_program(matches: &ArgMatches) -> bool {
 }
 
 #[cfg(test)]
+mod docker_flags;
+#[cfg(test)]
 mod flags_page;
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,11 @@ pub(crate) struct ContainerFlags {
     /// When to fetch the image. There is no registry client yet: `always` is refused
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: Pull,
+    /// Whether signatures are left unchecked: only `true`, which is the default. Content trust is
+    /// not supported
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    disable_content_trust: bool,
     /// Write the container's id to this file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
@@ -297,6 +302,12 @@ impl ContainerFlags {
         };
         if self.pull == Pull::Always {
             return refuse("cannot use --pull=always".into(), "registries are not supported yet");
+        }
+        if !self.disable_content_trust {
+            return refuse(
+                "cannot use --disable-content-trust=false".into(),
+                "content trust is not supported, no signature can be checked",
+            );
         }
         let restarts = self.restart.as_ref().is_some_and(|policy| policy.name != "no");
         if restarts && self.rm {

@@ -20,6 +20,7 @@ const UPDATE: &[&str] = &["update"];
 
 const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
+const DISKS: &str = "limits of single disks can be given to `run` and `create` only";
 const WINDOWS: &str = "it is for Windows containers only";
 const CHECKPOINTS: &str = "checkpoints are not supported";
 
@@ -35,7 +36,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "memory-swappiness", None, "cgroup v2 has no swappiness"),
     switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
     value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
-    switch(NEW, "disable-content-trust", None, "content trust is not supported"),
     value(NEW, "runtime", None, "there is one runtime, our own"),
     value(NEW, "cpu-count", None, WINDOWS),
     value(NEW, "cpu-percent", None, WINDOWS),
@@ -45,6 +45,11 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
+    value(UPDATE, "blkio-weight-device", None, DISKS),
+    value(UPDATE, "device-read-bps", None, DISKS),
+    value(UPDATE, "device-read-iops", None, DISKS),
+    value(UPDATE, "device-write-bps", None, DISKS),
+    value(UPDATE, "device-write-iops", None, DISKS),
     switch(&["rm"], "link", Some('l'), LINKS),
     value(&["start"], "checkpoint", None, CHECKPOINTS),
     value(&["start"], "checkpoint-dir", None, CHECKPOINTS),

@@ -22,7 +22,7 @@ pub(crate) struct Create {
     #[command(flatten)]
     container: ContainerFlags,
     /// Accepted for Docker's sake: nothing is printed but the id
-    #[arg(short, long, hide = true)]
+    #[arg(short, long)]
     quiet: bool,
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::render::format::single;
-use crate::render::{self, human, machine};
+use crate::render::{self, container_asked, human, machine};
 
 /// Show facts about this host, the daemon and its machines
 #[derive(Debug, Args)]
@@ -93,7 +93,7 @@ struct Docker {
     server_version: String,
     default_runtime: &'static str,
     init_binary: &'static str,
-    security_options: [&'static str; 2],
+    security_options: Vec<&'static str>,
 }
 
 impl Docker {
@@ -114,9 +114,9 @@ impl Docker {
             mem_total: usage.memory_total_bytes,
             name: text(|machine| &machine.name),
             server_version: text(|machine| &machine.agent_version),
-            default_runtime: "linkspan-init",
+            default_runtime: container_asked::RUNTIME,
             init_binary: "linkspan-init",
-            security_options: ["name=seccomp,profile=builtin", "name=cgroupns"],
+            security_options: security_options(machine),
             ..Self::default()
         }
     }
@@ -133,6 +133,17 @@ impl Docker {
             self.containers - self.containers_running - self.containers_paused;
         self.images = images;
     }
+}
+
+/// Docker names user namespaces where its daemon maps the ids of containers.
+fn security_options(machine: Option<&Machine>) -> Vec<&'static str> {
+    let settings = machine.and_then(|machine| machine.settings.as_ref());
+    let mapped = settings.is_some_and(|settings| settings.userns == "default");
+    ["name=seccomp,profile=builtin"]
+        .into_iter()
+        .chain(mapped.then_some("name=userns"))
+        .chain(["name=cgroupns"])
+        .collect()
 }
 
 impl Info {
@@ -232,4 +243,26 @@ fn plain(view: &View, machines: &[Machine]) -> String {
         );
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use linkspan_proto::host::v1::MachineSettings;
+
+    use super::*;
+
+    #[test]
+    fn mapped_ids_are_a_security_option() {
+        let machine = |userns: &str| {
+            let settings = MachineSettings { userns: userns.into(), ..Default::default() };
+            Machine { settings: Some(settings), ..Machine::default() }
+        };
+        let plain = ["name=seccomp,profile=builtin", "name=cgroupns"];
+        assert_eq!(security_options(None), plain);
+        assert_eq!(security_options(Some(&machine("off"))), plain);
+        assert_eq!(
+            security_options(Some(&machine("default"))),
+            ["name=seccomp,profile=builtin", "name=userns", "name=cgroupns"]
+        );
+    }
 }

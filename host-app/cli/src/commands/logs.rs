@@ -17,7 +17,8 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Only the last N lines
-    #[arg(short = 'n', long, value_name = "N", default_value = "all", value_parser = lines)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "all", value_parser = lines,
+        allow_negative_numbers = true)]
     tail: Lines,
     /// Only since a time (`2026-01-31T12:00:00Z`) or a span ago (`10m`)
     #[arg(long, value_name = "TIME", value_parser = moment_from_now)]
@@ -43,7 +44,9 @@ fn lines(text: &str) -> Result<Lines, String> {
     if text == "all" {
         return Ok(Lines(None));
     }
-    text.parse().map(|lines| Lines(Some(lines))).map_err(|_| "give a number or `all`".into())
+    let number: i64 = text.parse().map_err(|_| "give a number or `all`")?;
+    // As in Docker, a negative number is all.
+    Ok(Lines(u64::try_from(number).ok()))
 }
 
 fn moment_from_now(text: &str) -> Result<i64, String> {
@@ -194,6 +197,7 @@ mod tests {
         );
         assert_eq!(lines("all"), Ok(Lines(None)));
         assert_eq!(lines("3"), Ok(Lines(Some(3))));
-        assert!(lines("-1").is_err());
+        assert_eq!(lines("-1"), Ok(Lines(None)));
+        assert!(lines("x").is_err());
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Ps {
     /// Only the ids
     #[arg(short, long)]
     quiet: bool,
-    /// The newest N, whatever their state
-    #[arg(short = 'n', long, value_name = "N")]
+    /// The newest N, whatever their state; -1 for no limit, and only those that run
+    #[arg(short = 'n', long, value_name = "N", value_parser = last, allow_negative_numbers = true)]
     last: Option<u32>,
     /// The newest one, whatever its state
     #[arg(short, long, conflicts_with = "last")]
@@ -35,6 +35,15 @@ pub(crate) struct Ps {
     filter: Vec<String>,
     #[command(flatten)]
     format: FormatFlag,
+}
+
+/// Docker's default is -1: not asked for. As there, any other number below 1 is the same.
+///
+/// # Errors
+/// Not a number.
+fn last(text: &str) -> Result<u32, String> {
+    let number: i64 = text.parse().map_err(|_| "give a number".to_owned())?;
+    u32::try_from(number.max(0)).map_err(|_| format!("{number} is too many"))
 }
 
 impl Ps {
@@ -62,5 +71,18 @@ impl Ps {
         let show = container::Show { whole: self.no_trunc, size: self.size };
         render::print(&container::list(&format, &containers, show, Timestamp::now())?)?;
         Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last;
+
+    #[test]
+    fn a_number_below_one_is_no_limit() {
+        for (text, limit) in [("3", 3), ("0", 0), ("-1", 0), ("-7", 0)] {
+            assert_eq!(last(text), Ok(limit), "{text}");
+        }
+        assert!(last("x").is_err() && last("4294967296").is_err());
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct Run {
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sig_proxy: bool,
     /// Accepted for Docker's sake: there is no download to be quiet about
-    #[arg(short, long, hide = true)]
+    #[arg(short, long)]
     quiet: bool,
 }
 

@@ -5,14 +5,14 @@
 //! AppArmor are empty as on any host without them; `Links`, `StorageOpt`, `CpuRealtime*`,
 //! `MemorySwappiness`, `OomKillDisable` (none in cgroup v2 or with a VM of one's own),
 //! `DeviceRequests`, `AttachStdout` and `AttachStderr` (a client's choice, not kept), the fields of
-//! Windows, the network's deprecated fields on the top level, and
+//! Windows but for `Isolation`, the network's deprecated fields on the top level, and
 //! `MergedDir` of the overlay, which exists in the container's own mount namespace only.
 
 use std::collections::BTreeMap;
 
 use linkspan_proto::v1::{self as wire, ContainerDetail};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// On the top level.
 #[derive(Debug, Serialize)]
@@ -24,6 +24,9 @@ pub(crate) struct Container {
     mount_label: &'static str,
     process_label: &'static str,
     app_armor_profile: &'static str,
+    /// Null: the ids of commands that `exec` has started are not told.
+    #[serde(rename = "ExecIDs")]
+    exec_ids: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     size_rw: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,6 +43,7 @@ impl From<&ContainerDetail> for Container {
             mount_label: "",
             process_label: "",
             app_armor_profile: "",
+            exec_ids: None,
             size_rw: size.map(|size| size.rw_bytes),
             size_root_fs: size.map(|size| size.root_fs_bytes),
         }
@@ -54,7 +58,6 @@ pub(crate) struct HostConfig {
     dns_options: Vec<String>,
     dns_search: Vec<String>,
     extra_hosts: Option<Vec<String>>,
-    mounts: Vec<Value>,
 }
 
 impl From<&ContainerDetail> for HostConfig {
@@ -66,55 +69,8 @@ impl From<&ContainerDetail> for HostConfig {
             dns_options: network.dns_options,
             dns_search: network.dns_search,
             extra_hosts: Some(network.extra_hosts).filter(|hosts| !hosts.is_empty()),
-            mounts: asked.mounts.iter().map(mount).collect(),
         }
     }
-}
-
-/// A mount as it was asked for, by `-v`, `--tmpfs` or `--mount`: an object of `HostConfig.Mounts`.
-fn mount(mount: &wire::Mount) -> Value {
-    let mut object = json!({ "Target": mount.target });
-    if !mount.source.is_empty() {
-        object["Source"] = mount.source.clone().into();
-    }
-    if mount.read_only {
-        object["ReadOnly"] = true.into();
-    }
-    match mount.r#type() {
-        wire::MountType::Bind => {
-            object["Type"] = "bind".into();
-            let propagation = mount.propagation().as_str_name();
-            let word = propagation.trim_start_matches("MOUNT_PROPAGATION_").to_lowercase();
-            if mount.propagation() != wire::MountPropagation::Unspecified {
-                object["BindOptions"] = json!({ "Propagation": word });
-            }
-        }
-        wire::MountType::Tmpfs => {
-            object["Type"] = "tmpfs".into();
-            let mut options = Map::new();
-            if mount.tmpfs_size_bytes > 0 {
-                options.insert("SizeBytes".into(), mount.tmpfs_size_bytes.into());
-            }
-            options.extend(mount.tmpfs_mode.map(|mode| ("Mode".to_owned(), mode.into())));
-            if !options.is_empty() {
-                object["TmpfsOptions"] = options.into();
-            }
-        }
-        wire::MountType::Volume | wire::MountType::Unspecified => {
-            object["Type"] = "volume".into();
-            let mut options = Map::new();
-            if mount.no_copy {
-                options.insert("NoCopy".into(), true.into());
-            }
-            if !mount.subpath.is_empty() {
-                options.insert("Subpath".into(), mount.subpath.clone().into());
-            }
-            if !options.is_empty() {
-                object["VolumeOptions"] = options.into();
-            }
-        }
-    }
-    object
 }
 
 /// In `Config`.
@@ -208,6 +164,7 @@ mod tests {
         let value = serde_json::to_value(whole).expect("JSON");
         for (pointer, expected) in [
             ("/HostsPath", json!("/c/hosts")),
+            ("/ExecIDs", Value::Null),
             ("/SizeRw", json!(5)),
             ("/SizeRootFs", json!(9)),
             ("/HostConfig/Dns", json!(["9.9.9.9"])),

@@ -8,7 +8,7 @@ use linkspan_proto::v1::{
 };
 use serde::Serialize;
 
-use super::{container, container_more, human, network, ports};
+use super::{container, container_asked, container_more, human, network, ports};
 
 /// A container as `docker inspect` shows it, and what only Linkspan knows at the end.
 #[derive(Debug, Serialize)]
@@ -167,6 +167,8 @@ struct HostConfig {
     device_read_iops: Vec<DeviceRate>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
     device_write_iops: Vec<DeviceRate>,
+    #[serde(flatten)]
+    asked: container_asked::HostConfig,
     #[serde(flatten)]
     more: container_more::HostConfig,
 }
@@ -488,7 +490,8 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         device_cgroup_rules: some(&asked.device_cgroup_rules),
         log_config: {
             let log = asked.log_config.unwrap_or_default();
-            LogConfig { config: sorted(&log.options), r#type: log.driver }
+            let driver = if log.driver.is_empty() { "json-file".into() } else { log.driver };
+            LogConfig { config: sorted(&log.options), r#type: driver }
         },
         cpu_period: limits.cpu_period_us,
         cpu_quota: limits.cpu_quota_us,
@@ -502,6 +505,7 @@ fn host_config(detail: &ContainerDetail) -> HostConfig {
         device_write_bps: rates(&limits.device_write_bps),
         device_read_iops: rates(&limits.device_read_iops),
         device_write_iops: rates(&limits.device_write_iops),
+        asked: container_asked::HostConfig::from(detail),
         more: container_more::HostConfig::from(detail),
     }
 }
@@ -658,6 +662,9 @@ mod tests {
             ("/Config/Image", json!("busybox")),
             ("/HostConfig/Memory", json!(7)),
             ("/HostConfig/PidsLimit", Value::Null),
+            ("/HostConfig/LogConfig", json!({"Type": "json-file", "Config": {}})),
+            ("/HostConfig/UsernsMode", json!("")),
+            ("/HostConfig/Runtime", json!("linkspan-init")),
             ("/HostConfig/Ulimits/0", json!({"Name": "core", "Hard": -1, "Soft": 0})),
             ("/StartTrace/0", json!({"Name": "clone", "StartedUs": 1, "DurationUs": 2})),
         ] {
