@@ -2,6 +2,8 @@
 //! done with the changes that it tells of.
 
 mod repeat;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +16,7 @@ use linkspan_containers::{
     Containers,
     events::{EventFilters, Heard},
     filter::Filters,
-    mounts::{SHARES, SharedPath, Source},
+    mounts::{MountPoint, SHARES, SharedPath, Source},
 };
 use linkspan_proto::v1::{
     FolderChanges, FolderOrder, FolderReport, RepeatedChanges, WatchFolders, folder_order,
@@ -79,12 +81,8 @@ impl Host {
     fn order_watches(&mut self) {
         let wanted = wanted(&self.containers);
         let before = std::mem::replace(&mut self.wanted, wanted);
-        let gone = before.keys().filter(|tag| !self.wanted.contains_key(*tag));
-        let nothing = BTreeSet::new();
-        let all = gone.map(|tag| (tag, &nothing)).chain(&self.wanted);
-        for (tag, paths) in all.filter(|(tag, paths)| before.get(*tag) != Some(*paths)) {
-            let watch = WatchFolders { paths: paths.iter().cloned().collect() };
-            self.order(tag.clone(), folder_order::Kind::Watch(watch));
+        for (tag, watch) in changed(&before, &self.wanted) {
+            self.order(tag, folder_order::Kind::Watch(watch));
         }
     }
 
@@ -137,17 +135,31 @@ fn concerns(kind: &str, action: &str) -> bool {
 }
 
 fn wanted(containers: &Containers) -> Wanted {
-    let mut wanted = Wanted::new();
     // Those that run or will again; without a filter nothing can be wrong with one.
     let live = containers.list(false, None, &Filters::default()).unwrap_or_default();
-    for container in &live {
-        for mount in &container.record.resolved.mounts {
-            if let Source::Bind { shared: Some(SharedPath { tag, path }), .. } = &mount.source
-                && let Some(path) = path.to_str()
-            {
-                wanted.entry(tag.clone()).or_default().insert(path.to_owned());
-            }
+    shared(live.iter().flat_map(|container| &container.record.resolved.mounts))
+}
+
+/// What of the host is mounted.
+fn shared<'a>(mounts: impl IntoIterator<Item = &'a MountPoint>) -> Wanted {
+    let mut wanted = Wanted::new();
+    for mount in mounts {
+        if let Source::Bind { shared: Some(SharedPath { tag, path }), .. } = &mount.source
+            && let Some(path) = path.to_str()
+        {
+            wanted.entry(tag.clone()).or_default().insert(path.to_owned());
         }
     }
     wanted
+}
+
+/// What is to be watched of each share for which that has changed; of one that is wanted no more,
+/// nothing.
+fn changed(before: &Wanted, now: &Wanted) -> Vec<(String, WatchFolders)> {
+    let nothing = BTreeSet::new();
+    let gone = before.keys().filter(|tag| !now.contains_key(*tag)).map(|tag| (tag, &nothing));
+    gone.chain(now)
+        .filter(|(tag, paths)| before.get(*tag) != Some(*paths))
+        .map(|(tag, paths)| (tag.clone(), WatchFolders { paths: paths.iter().cloned().collect() }))
+        .collect()
 }

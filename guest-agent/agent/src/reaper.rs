@@ -5,10 +5,15 @@
 //! spawned and registered under one lock, so its end cannot be missed. An end that nobody
 //! registered for is kept for a while: a process that `linkspan-init` forked as our child may end
 //! before its number has reached us.
+//!
+//! A panic of this thread ends the agent, and so the machine, which the host starts again: without
+//! it no container would ever end. (Panics of tasks unwind, and the other tasks go on.)
 
 use std::{
     collections::{HashMap, VecDeque},
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::abort,
     sync::Arc,
     thread,
     time::Duration,
@@ -69,7 +74,7 @@ impl Reaper {
     pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let reaper = Self(Arc::clone(&shared));
-        thread::Builder::new().name("reaper".into()).spawn(move || shared.reap())?;
+        thread::Builder::new().name("reaper".into()).spawn(move || or_abort(|| shared.reap()))?;
         Ok(reaper)
     }
 
@@ -115,6 +120,16 @@ impl Reaper {
     }
 }
 
+/// Runs `work`; a panic of it ends the process. The kernel keeps abort(3)'s signal from the first
+/// process, but not the fault that follows; the end of the first process is the kernel's panic.
+fn or_abort(work: impl FnOnce()) {
+    // What a panic left half done is not looked at again.
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("nobody waits for processes any more: the machine ends");
+        abort();
+    }
+}
+
 impl Shared {
     fn reap(&self) {
         loop {
@@ -141,7 +156,30 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::unix::process::ExitStatusExt as _,
+        process::{Command, Stdio},
+    };
+
     use super::*;
+
+    /// Set in the process that is to end.
+    const PANICS: &str = "LINKSPAN_TEST_REAPER_PANICS";
+
+    #[test]
+    fn a_panic_of_the_thread_ends_the_process() {
+        if std::env::var_os(PANICS).is_some() {
+            let thread = thread::spawn(|| or_abort(|| panic!("as the test wants it")));
+            // An unwinding thread would end alone, and this process well.
+            let _ = thread.join();
+            return;
+        }
+        let mut again = Command::new(std::env::current_exe().expect("this program"));
+        again.args(["--exact", "reaper::tests::a_panic_of_the_thread_ends_the_process"]);
+        again.env(PANICS, "1").stdout(Stdio::null()).stderr(Stdio::null());
+        let status = again.status().expect("it starts");
+        assert_eq!(status.signal(), Some(nix::libc::SIGABRT), "{status}");
+    }
 
     #[test]
     fn an_end_before_the_registration_is_not_lost() {

@@ -91,3 +91,29 @@ pub struct Batch {
     /// was too slow.
     pub lost_files: u64,
 }
+
+/// Reads the files of a log that nobody writes: for tests, which put any bytes into them.
+///
+/// # Errors
+/// When `config` is not valid or keeps nothing, or a file cannot be read.
+#[cfg(feature = "fake")]
+pub fn read_files(
+    path: std::path::PathBuf,
+    config: &LogConfig,
+    select: Select,
+) -> std::io::Result<Vec<Record>> {
+    let settings = config.settings().map_err(std::io::Error::other)?;
+    let settings = settings.ok_or(std::io::ErrorKind::Unsupported)?;
+    let files = Arc::new(LogFiles::new(path, settings));
+    let end = files.end();
+    let mut reader = Reader::open(files, select, end)?;
+    let mut records = Vec::new();
+    loop {
+        // Few at a time, so that a batch ends within a file too.
+        let batch = reader.next(end, 3)?;
+        if batch == Batch::default() {
+            return Ok(records);
+        }
+        records.extend(batch.records);
+    }
+}

@@ -40,6 +40,10 @@ pub const TARGETS: &[Target] = &[
     Target { name: "seccomp", seeds: seeds::profiles, run: targets::seccomp, tar: false },
     Target { name: "dns", seeds: seeds::questions, run: targets::dns, tar: false },
     Target { name: "preface", seeds: seeds::prefaces, run: targets::preface, tar: false },
+    Target { name: "dockerfile", seeds: seeds::dockerfiles, run: targets::dockerfile, tar: false },
+    Target { name: "ignore", seeds: seeds::ignores, run: targets::ignore, tar: false },
+    Target { name: "log", seeds: seeds::logs, run: targets::log, tar: false },
+    Target { name: "wire", seeds: seeds::orders, run: targets::wire, tar: false },
 ];
 
 /// Runs a target on its seeds, then on changed ones until the time is over. `seed` makes a run

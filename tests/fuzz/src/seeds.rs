@@ -1,8 +1,11 @@
 //! Valid inputs.
 
+mod orders;
+
 use std::io::Write as _;
 
 use linkspan_proto::preface::{Kind, Preface};
+pub(crate) use orders::{message, orders};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, TYPE};
@@ -59,7 +62,7 @@ fn layer() -> Vec<u8> {
     tar.into_inner().expect("a tar in memory")
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).expect("in memory");
     encoder.finish().expect("in memory")
@@ -188,4 +191,48 @@ pub(crate) fn prefaces() -> Vec<Vec<u8>> {
     [Kind::Upload, Kind::Download, Kind::Port]
         .map(|kind| Preface { kind, id: [7; 16] }.encode().to_vec())
         .into()
+}
+
+/// The Dockerfiles that the planner's own tests are made of.
+pub(crate) fn dockerfiles() -> Vec<Vec<u8>> {
+    let cases = [
+        include_str!("../../../guest-agent/build/tests/cases/arguments.txt"),
+        include_str!("../../../guest-agent/build/tests/cases/config.txt"),
+        include_str!("../../../guest-agent/build/tests/cases/files.txt"),
+        include_str!("../../../guest-agent/build/tests/cases/run.txt"),
+        include_str!("../../../guest-agent/build/tests/cases/stages.txt"),
+        include_str!("../../../guest-agent/build/tests/cases/text.txt"),
+        include_str!("../../../guest-agent/build/tests/cases/variables.txt"),
+    ];
+    let cases = cases.iter().flat_map(|file| file.split("#### ").skip(1));
+    cases.filter_map(|case| Some(case.split("----\n").nth(1)?.as_bytes().to_vec())).collect()
+}
+
+pub(crate) fn ignores() -> Vec<Vec<u8>> {
+    [
+        "# comment\n*/temp*\n*/*/temp*\ntemp?\n",
+        "*.md\n!README*.md\nREADME-secret.md\n",
+        "**\n!a/b/c\n!somedir/**/*.rs\n",
+        "/a/[a-c]/x\\*\r\n[^x]*\n\u{feff}b/\n",
+        "somedir\n!somedir/temp\na\n!a/b\na/b/c\n",
+    ]
+    .map(|text| text.as_bytes().to_vec())
+    .into()
+}
+
+/// The lines of both drivers.
+pub(crate) fn logs() -> Vec<Vec<u8>> {
+    let json = concat!(
+        r#"{"log":"one\n","stream":"stdout","time":"2024-01-02T03:04:05.678901234Z"}"#,
+        "\n",
+        r#"{"log":"t\u00fcrk\u001b[0m","stream":"stderr","attrs":{"a":"b"},"time":"2024-01-02T03:04:06Z"}"#,
+        "\n",
+        r#"{"log":"no end"#,
+    );
+    let local = "2024-01-02T03:04:05.678901234Z stdout F one\n\
+                 2024-01-02T03:04:06Z stderr P two\n\
+                 2024-01-02T03:04:06Z stderr F  with blanks \n\
+                 2024-01-02T03:04:07Z std";
+    let plain = [json, local, ""].map(|text| text.as_bytes().to_vec());
+    plain.iter().map(|text| gzip(text)).chain(plain.clone()).collect()
 }
