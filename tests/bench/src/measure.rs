@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    io::Read as _,
-    net::TcpStream,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     os::unix::fs::MetadataExt as _,
     path::Path,
     time::{Duration, Instant},
@@ -172,23 +172,43 @@ pub(crate) fn ports(host: &Host, runs: usize) -> Result<Vec<Figure>> {
         Ok(address)
     };
     let wide = serve("bench-wide", &["dd", "if=/dev/zero", "bs=64k", "count=1024"])?;
-    let mut throughput = Vec::new();
+    let short = serve("bench-short", &["echo", "hello"])?;
+    let mut figures = port("published port", &wide, &short, runs)?;
+    host.run(&["rm", "-f", "bench-wide", "bench-short"])?;
+    let (wide, short) = (loopback(64 << 20)?, loopback(6)?);
+    figures.extend(port("loopback alone", &wide, &short, runs)?);
+    Ok(figures)
+}
+
+fn port(what: &str, wide: &str, short: &str, runs: usize) -> Result<Vec<Figure>> {
+    let (mut throughput, mut connections) = (Vec::new(), Vec::new());
     for _ in 0..runs {
         let begin = Instant::now();
-        throughput.push(drain(&wide)? as f64 / 1e6 / begin.elapsed().as_secs_f64());
+        throughput.push(drain(wide)? as f64 / 1e6 / begin.elapsed().as_secs_f64());
     }
-    let short = serve("bench-short", &["echo", "hello"])?;
-    let mut connections = Vec::new();
     for _ in 0..runs * 5 {
         let begin = Instant::now();
-        drain(&short)?;
+        drain(short)?;
         connections.push(begin.elapsed().as_secs_f64() * 1000.0);
     }
-    host.run(&["rm", "-f", "bench-wide", "bench-short"])?;
     Ok(vec![
-        Figure::new("published port, 64 MiB out", "MB/s", throughput),
-        Figure::new("published port, connect to close", "ms", connections),
+        Figure::new(format!("{what}, 64 MiB out"), "MB/s", throughput),
+        Figure::new(format!("{what}, connect to close"), "ms", connections),
     ])
+}
+
+/// A server of this process that gives every connection so many bytes, to compare with.
+fn loopback(bytes: usize) -> Result<String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let address = listener.local_addr()?.to_string();
+    // Ends with the process.
+    std::thread::spawn(move || {
+        let content = vec![0; bytes];
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.write_all(&content);
+        }
+    });
+    Ok(address)
 }
 
 /// Reads a connection to its end; a reset counts as one.
