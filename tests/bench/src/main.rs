@@ -67,6 +67,9 @@ fn main() -> Result<()> {
         if wanted("disk") {
             add(vec![measure::disk(&host)?]);
         }
+        if wanted("memory") {
+            add(vec![measure::memory(&host, "idle", args.runs.min(10))?]);
+        }
         if wanted("run") {
             add(measure::run(&host, args.runs)?);
         }
@@ -83,7 +86,7 @@ fn main() -> Result<()> {
             add(measure::ports(&host, args.runs.min(10))?);
         }
         if wanted("memory") {
-            add(vec![measure::memory(&host, args.runs.min(10))?]);
+            add(vec![measure::memory(&host, "after the above", args.runs.min(10))?]);
         }
         // After the memory: these leave the guest's caches full.
         if wanted("parallel") {

@@ -225,7 +225,7 @@ fn drain(address: &str) -> Result<u64> {
 }
 
 /// Every host process of an idle machine.
-pub(crate) fn memory(host: &Host, runs: usize) -> Result<Figure> {
+pub(crate) fn memory(host: &Host, when: &str, runs: usize) -> Result<Figure> {
     let values = (0..runs).map(|_| host.resident_bytes() as f64 / MIB).collect();
-    Ok(Figure::new("memory of all host processes, idle", "MiB", values).aim(300.0))
+    Ok(Figure::new(format!("memory of all host processes, {when}"), "MiB", values).aim(300.0))
 }
