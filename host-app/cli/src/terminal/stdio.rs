@@ -84,7 +84,9 @@ pub(crate) async fn bridge<T: Send + 'static>(
         tokio::spawn(send_resizes(inputs.clone(), wrap));
     }
     if raw.is_some() || !matches!(plan.signals, Signals::Own) {
-        tokio::spawn(send_signals(plan.signals, inputs.clone(), wrap, control.clone()));
+        // Heard from here on, before the first output is shown.
+        let heard = events::signals();
+        tokio::spawn(send_signals(heard, plan.signals, inputs.clone(), wrap, control.clone()));
     }
     if plan.stdin {
         let detach = raw.is_some().then_some(plan.detach);
@@ -201,12 +203,12 @@ async fn send_stdin<T: Send>(
 }
 
 async fn send_signals<T: Send>(
+    mut signals: mpsc::Receiver<u32>,
     route: Signals,
     inputs: mpsc::Sender<T>,
     wrap: fn(StdioInput) -> T,
     control: mpsc::Sender<Control>,
 ) {
-    let mut signals = events::signals();
     let mut urgent: Vec<Instant> = Vec::new();
     while let Some(signal) = signals.recv().await {
         let goes_on = match &route {
