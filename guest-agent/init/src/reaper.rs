@@ -9,7 +9,7 @@ use linkspan_sys::process::{
     block_signals, close_from, exit_code, fork, kill, restore_signals, wait_signal,
 };
 use linkspan_sys::{Errno, Result as SysResult};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, setpgid, tcsetpgrp};
 
@@ -18,9 +18,21 @@ pub(crate) fn split() -> SysResult<()> {
     // From here on no signal is lost: it waits until somebody asks for it.
     let before = block_signals()?;
     match fork()? {
-        None => become_foreground(&before),
+        None => {
+            until_told()?;
+            become_foreground(&before)
+        }
         Some(child) => stay(child),
     }
+}
+
+/// Until the parent has closed what it has open: the program must not find it in /proc/1/fd. By a
+/// signal that is blocked and that nobody else sends, and a call that the parent needs as well, so
+/// that a filter allows both or neither.
+fn until_told() -> SysResult<()> {
+    let mut told = SigSet::empty();
+    told.add(Signal::SIGCHLD);
+    told.wait().map(drop)
 }
 
 /// A process group of its own, in the foreground of the terminal if there is one: otherwise ^C
@@ -38,6 +50,8 @@ fn become_foreground(before: &SigSet) -> SysResult<()> {
 fn stay(child: Pid) -> ! {
     // The socket above all: its end tells the agent that the program runs.
     close_from(3);
+    // ESRCH: it was killed; it is reaped below.
+    let _ = kill(child, nix::libc::SIGCHLD);
     loop {
         match wait_signal() {
             Ok(signal) if signal == nix::libc::SIGCHLD => {
