@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use linkspan_runtime::plan::{MountKind, Namespaces, Plan};
+use linkspan_runtime::{
+    defaults::IPC_SYSCTLS,
+    plan::{MountKind, Namespaces, Plan},
+};
 
 use crate::{
     Containers, Error, Shared,
@@ -103,23 +106,13 @@ fn sysctl(name: &str, config: &Config, ipc: Whose<'_>) -> Result<(), Error> {
     let refuse = |why: &str| {
         Err(Error::invalid("--sysctl", format!("sysctl `{name}` is not allowed: {why}")))
     };
-    const OF_IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     if name.starts_with("net.") {
         return match config.network.mode() {
             Mode::Host => refuse("the network is the machine's"),
             Mode::Own | Mode::Container(_) => Ok(()),
         };
     }
-    if OF_IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+    if IPC_SYSCTLS.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
         return match ipc {
             Whose::Host => refuse("the IPC namespace is the machine's"),
             Whose::Own | Whose::Container(_) => Ok(()),

@@ -79,7 +79,7 @@ fn apply_line(section: &mut Section, line: &str) -> Result<(), String> {
             check_signal(&signal)?;
             section.stop_signal = signal;
         }
-        "WORKDIR" => section.working_dir = working_dir(&section.working_dir, &one("WORKDIR")?),
+        "WORKDIR" => section.working_dir = absolute_path(&section.working_dir, &one("WORKDIR")?),
         other => return Err(format!("`{other}` is not one of {KNOWN}")),
     }
     Ok(())
@@ -146,9 +146,11 @@ fn ports(text: &str) -> Result<Vec<String>, String> {
     Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
 }
 
-/// A relative one continues the one before.
-fn working_dir(before: &str, path: &str) -> String {
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{before}/{path}") };
+/// The path from `/` on, a relative one within `folder`; never above `/`. As Docker resolves
+/// `WORKDIR`: by its words alone, no link is followed.
+#[must_use]
+pub fn absolute_path(folder: &str, path: &str) -> String {
+    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in whole.split('/') {
         match part {

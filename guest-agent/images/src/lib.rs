@@ -43,6 +43,7 @@ mod store;
 mod tarball;
 mod unpack;
 
+pub use changes::absolute_path;
 pub use commit::CommitOptions;
 pub use config::{ExecConfig, Healthcheck, HistoryEntry};
 pub use digest::{Digest, DigestError, ImageId};

@@ -140,3 +140,15 @@ pub fn sysctls(ids: Option<&UserNamespace>) -> Vec<(String, String)> {
         ("net.ipv4.ping_group_range".to_owned(), format!("0 {last}")),
     ]
 }
+
+/// The kernel parameters that are an IPC namespace's own (ipc_namespaces(7)), beside `fs.mqueue.*`.
+pub const IPC_SYSCTLS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];

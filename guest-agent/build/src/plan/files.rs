@@ -2,6 +2,8 @@
 
 use std::str::FromStr as _;
 
+use linkspan_images::absolute_path;
+
 use super::key::{Hole, Key, Parent, json};
 use super::stage::{Scope, State};
 use super::types::{Action, CopyStep, FileSource, Source};
@@ -73,7 +75,7 @@ pub(super) fn plan(
     let working_dir = &state.image.config.working_dir;
     let step = CopyStep {
         into_folder: is_folder(&destination) || sources.len() > 1,
-        destination: absolute(working_dir, &destination),
+        destination: absolute_path(working_dir, &destination),
         sources,
         owner,
         mode,
@@ -127,10 +129,11 @@ fn path_source(
         (true, Some((base, pattern))) => (base, Some(pattern)),
         (true, None) => ("/", Some(text)),
     };
-    let parents = pattern.map(|pattern| absolute("/", pattern).trim_start_matches('/').to_owned());
+    let parents =
+        pattern.map(|pattern| absolute_path("/", pattern).trim_start_matches('/').to_owned());
     Ok(Source::Files {
         from: from.clone(),
-        path: absolute("/", base),
+        path: absolute_path("/", base),
         required: !has_wildcards(text),
         parents,
         unpack: copy.unpack.unwrap_or(copy.is_add),
@@ -216,7 +219,7 @@ fn hole(source: &Source, step: &CopyStep) -> Option<Hole> {
     let excludes = || step.excludes.clone();
     match source {
         Source::Files { from, path, parents, .. } => {
-            let whole = |parents: &String| absolute("/", &format!("{path}/{parents}"));
+            let whole = |parents: &String| absolute_path("/", &format!("{path}/{parents}"));
             let paths = vec![parents.as_ref().map_or_else(|| path.clone(), whole)];
             match from {
                 FileSource::Context => Some(Hole::ContextFiles { paths, excludes: excludes() }),
@@ -273,20 +276,4 @@ fn has_wildcards(path: &str) -> bool {
         }
     }
     false
-}
-
-/// The path from `/` on, relative ones within `folder`; never above `/`.
-pub(super) fn absolute(folder: &str, path: &str) -> String {
-    let whole = if path.starts_with('/') { path.to_owned() } else { format!("{folder}/{path}") };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in whole.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }

@@ -1,11 +1,11 @@
 //! RUN.
 
-use super::files::absolute;
 use super::key::{Hole, Key, json};
 use super::stage::{Scope, State, with_shell};
 use super::types::{Action, Entitlement, FileSource, Mount, Network, RunStep, Script, Sharing};
 use crate::error::{Problem, Suggestion};
 use crate::syntax::{self, CommandLine, MountKind, MountSpec, Run};
+use linkspan_images::absolute_path;
 
 /// Where BuildKit puts scripts.
 const SCRIPTS: &str = "/dev/pipes";
@@ -116,12 +116,12 @@ fn mount(
     let given = spec.target.filter(|target| !target.is_empty());
     let target = || {
         let text = given.clone().unwrap_or_default();
-        match absolute(folder, &text) {
+        match absolute_path(folder, &text) {
             target if target == "/" => Err(Problem::MountTarget { target }),
             target => Ok(target),
         }
     };
-    let source_path = || absolute("/", source.as_deref().unwrap_or_default());
+    let source_path = || absolute_path("/", source.as_deref().unwrap_or_default());
     Ok(match spec.kind {
         MountKind::Bind => Mount::Bind {
             from: from.map_or(Ok(FileSource::Context), |from| scope.source(&from, number))?,
@@ -150,7 +150,7 @@ fn mount(
             let base = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
             let id = source.or(spec.id).unwrap_or_else(|| base(given.as_deref().unwrap_or("")));
             let place = match (&given, &env) {
-                (Some(target), _) => Some(absolute(folder, target)),
+                (Some(target), _) => Some(absolute_path(folder, target)),
                 (None, Some(_)) => None,
                 (None, None) => Some(format!("/run/secrets/{}", base(&id))),
             };
@@ -162,7 +162,7 @@ fn mount(
             *sockets += 1;
             Mount::Ssh {
                 id: spec.id.unwrap_or_else(|| "default".to_owned()),
-                target: given.as_deref().map_or(place, |target| absolute(folder, target)),
+                target: given.as_deref().map_or(place, |target| absolute_path(folder, target)),
                 required,
                 uid,
                 gid,

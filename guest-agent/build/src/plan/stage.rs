@@ -294,7 +294,7 @@ impl Scope<'_> {
 
     fn workdir(&self, path: &str, state: &mut State) -> Result<(Action, Option<Key>), Problem> {
         let path = self.expand(path, state)?;
-        let path = files::absolute(&state.image.config.working_dir, &path);
+        let path = linkspan_images::absolute_path(&state.image.config.working_dir, &path);
         state.image.config.working_dir.clone_from(&path);
         state.workdir_set = true;
         self.remember(state, format!("WORKDIR {path}"), path != "/");

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use linkspan_runtime::plan::Namespaces as New;
+use linkspan_runtime::{defaults::IPC_SYSCTLS, plan::Namespaces as New};
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType as Type};
 
 use super::{ConfigError, invalid, unsupported};
@@ -78,18 +78,6 @@ fn word(kind: Type) -> &'static str {
     }
 }
 
-/// Parameters of an IPC namespace (ipc_namespaces(7)).
-const OF_IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
-];
-
 /// Kernel parameters, as long as they are a namespace's that is not the runtime's: any other
 /// would change the machine.
 pub(super) fn sysctls(
@@ -104,7 +92,7 @@ pub(super) fn sysctls(
         let dotted = name.replace('/', ".");
         let (own, kind) = if dotted.starts_with("net.") {
             (new.network || joined.network.is_some(), "network")
-        } else if dotted.starts_with("fs.mqueue.") || OF_IPC.contains(&&*dotted) {
+        } else if dotted.starts_with("fs.mqueue.") || IPC_SYSCTLS.contains(&&*dotted) {
             (new.ipc || joined.ipc.is_some(), "IPC")
         } else if matches!(&*dotted, "kernel.domainname" | "kernel.hostname") {
             (new.uts || joined.uts.is_some(), "UTS")
