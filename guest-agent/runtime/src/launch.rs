@@ -431,7 +431,11 @@ impl<S: Spawner> Launcher<S> {
 fn prepare_network(pid: Pid, prepare: &PrepareNetwork<'_>) -> Result<(), LaunchError> {
     let failed = |detail: String| Failure { step: Step::Network, errno: 0, detail };
     let path = format!("/proc/{pid}/ns/net");
-    let namespace = File::open(&path).map_err(|error| failed(format!("`{path}`: {error}")))?;
+    let namespace = File::open(&path).map_err(|error| match error.kind() {
+        // What has ended has no namespaces any more, reaped or not.
+        io::ErrorKind::NotFound => killed(),
+        _ => failed(format!("`{path}`: {error}")).into(),
+    })?;
     prepare(namespace.as_fd()).map_err(|why| failed(why).into())
 }
 
@@ -492,8 +496,7 @@ fn root_of(channel: &mut Channel, look: &Look) -> Result<OwnedFd, LaunchError> {
             other => return Err(out_of_turn(&other)),
         }
     }
-    let detail = "linkspan-init was killed before it was done".to_owned();
-    Err(Failure { step: Step::Order, errno: 0, detail }.into())
+    Err(killed())
 }
 
 /// Runs the hooks of a bundle once its environment is there. Gets the process, when it was made
@@ -561,8 +564,7 @@ impl Conversation {
             return Err(failure.into());
         }
         if !ready {
-            let detail = "linkspan-init was killed before it was done".to_owned();
-            return Err(Failure { step: Step::Order, errno: 0, detail }.into());
+            return Err(killed());
         }
         if terminal && self.master.is_none() {
             return Err(out_of_turn(&"Ready, without the terminal that was ordered"));
@@ -592,6 +594,11 @@ impl Conversation {
             trace: self.clock.steps,
         }
     }
+}
+
+fn killed() -> LaunchError {
+    let detail = "linkspan-init was killed before it was done".to_owned();
+    Failure { step: Step::Order, errno: 0, detail }.into()
 }
 
 fn out_of_turn(what: &dyn std::fmt::Debug) -> LaunchError {
@@ -645,4 +652,26 @@ pub fn monotonic_us() -> u64 {
         u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000
             + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+    use super::*;
+
+    #[test]
+    fn the_network_of_what_was_killed_says_that_it_was_killed() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        // It has ended, and is not reaped.
+        waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT).unwrap();
+        for _ in 0..2 {
+            let error = prepare_network(pid, &|_| Ok(())).unwrap_err();
+            assert!(error.to_string().contains("killed"), "{error}");
+            let _ = child.wait();
+        }
+    }
 }
