@@ -15,6 +15,7 @@ const FILES: &[&str] = &[
     "linkspan/v1/mount.proto",
     "linkspan/v1/network.proto",
     "linkspan/v1/port.proto",
+    "linkspan/v1/registry.proto",
     "linkspan/v1/stdio.proto",
     "linkspan/v1/system.proto",
     "linkspan/v1/volume.proto",
