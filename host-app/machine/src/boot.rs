@@ -31,6 +31,8 @@ use crate::{
 /// A guest that reports a failed phase powers off at once: its last words may arrive a moment
 /// after its end was seen.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+/// How often a kernel that takes long is looked at: does it say that it stands still?
+const LOOK_FOR_STALLS: Duration = Duration::from_secs(1);
 
 /// A machine that runs, with what must be held as long as it does.
 pub(crate) struct Booted {
@@ -157,10 +159,12 @@ impl Boot {
         self.progress.publish();
     }
 
-    /// Boots; once more when the accelerator turns out not to work and another may be chosen.
+    /// Boots; once more when the accelerator turns out not to work and another may be chosen, and
+    /// once more when the kernel stood still: on a busy host an emulated processor can miss the
+    /// tick of its timer for good. Nothing is lost by that, the agent has not touched the disk yet.
     async fn attempts(mut self, prepared: Prepared) -> BootEnd {
         let Prepared { mut lock, kernel, mut verdict } = prepared;
-        let mut retried = false;
+        let (mut retried, mut stalled) = (false, false);
         loop {
             let (vm, trouble) = match self.attempt(&kernel, &verdict).await {
                 Ok((attempt, guest)) => return self.ready(attempt, guest, verdict, lock, kernel),
@@ -171,6 +175,13 @@ impl Boot {
                     Ok(returned) => lock = returned,
                     Err(leftover) => return self.failed(trouble, Some(leftover)).await,
                 }
+            }
+            if matches!(trouble, Trouble::Stalled { .. }) && !stalled {
+                stalled = true;
+                let told =
+                    format!("the kernel `{}` stood still; starting the VM again", kernel.name);
+                self.progress.notices.push(told);
+                continue;
             }
             let may_retry = self.settings.accelerator == AcceleratorChoice::Auto && !retried;
             if !matches!(trouble, Trouble::Silent { .. }) || !may_retry {
@@ -319,8 +330,15 @@ impl Boot {
     ) -> Result<GuestInfo, Trouble> {
         let mut hello_budget = None;
         loop {
-            let Ok(next) = timeout_at(self.progress.deadline(), events.next()).await else {
-                return Err(self.silence(kernel, verdict).await);
+            let deadline = self.progress.deadline();
+            let look = deadline.min(Instant::now() + LOOK_FOR_STALLS);
+            let next = match timeout_at(look, events.next()).await {
+                Ok(next) => next,
+                Err(_) if self.stands_still().await => {
+                    return Err(Trouble::Stalled { kernel: kernel.name.clone() });
+                }
+                Err(_) if look < deadline => continue,
+                Err(_) => return Err(self.silence(kernel, verdict).await),
             };
             let at = self.progress.now();
             let event = match next {
@@ -372,6 +390,15 @@ impl Boot {
             }
             other => other,
         }
+    }
+
+    /// Does the kernel say so itself, before there is an agent that could?
+    async fn stands_still(&self) -> bool {
+        if self.progress.tracker.current() != Phase::Kernel {
+            return false;
+        }
+        let serial = self.parts.serial();
+        blocking(move || serial.shows_stall()).await.unwrap_or(false)
     }
 
     fn overrun(&self) -> Trouble {

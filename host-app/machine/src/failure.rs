@@ -100,6 +100,10 @@ pub(crate) enum Trouble {
         budget: Duration,
         accelerator: crate::driver::Accelerator,
     },
+    /// The guest's kernel says that a processor stands still, before the agent began.
+    Stalled {
+        kernel: String,
+    },
     /// The VM ended while it booted, or later.
     Ended(VmExit),
     Io {
@@ -117,6 +121,8 @@ impl Trouble {
 
     fn explain(self, machine: &MachineName) -> (FailureKind, String, String) {
         let serial = format!("read the serial log with `linkspan machine logs {machine}`");
+        let other_kernel =
+            format!("{serial}, or try another kernel: `linkspan machine set --kernel debian`");
         match self {
             Self::Interrupted => {
                 (FailureKind::Internal, "the start was broken off".into(), String::new())
@@ -155,9 +161,7 @@ impl Trouble {
                     ),
                     Phase::Kernel => (
                         format!("the kernel `{kernel}` did not start the agent within {seconds} s"),
-                        format!(
-                            "{serial}, or try another kernel: `linkspan machine set --kernel debian`"
-                        ),
+                        other_kernel,
                     ),
                     Phase::Ready => {
                         (format!("the agent did not say Hello within {seconds} s"), serial)
@@ -178,6 +182,11 @@ impl Trouble {
                 format!(
                     "{accelerator} may not work on this host: `linkspan machine set --accelerator tcg` is slower and always works"
                 ),
+            ),
+            Self::Stalled { kernel } => (
+                FailureKind::TimedOut,
+                format!("the kernel `{kernel}` stood still before it started the agent"),
+                other_kernel,
             ),
             Self::Ended(exit) => explain_exit(&exit, serial),
             Self::Io { action, subject, source } => {

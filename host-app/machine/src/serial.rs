@@ -24,6 +24,9 @@ const CHUNKS: u64 = 256;
 /// local file ten times a second, only while someone looks, costs nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What Linux says of a processor that stands still (kernel/rcu/tree_stall.h, kernel/watchdog.c).
+const STALLS: [&str; 3] = ["detected stalls on CPUs", "self-detected stall on CPU", "soft lockup"];
+
 /// The log of one machine.
 #[derive(Debug, Clone)]
 pub struct SerialLog {
@@ -53,6 +56,12 @@ impl SerialLog {
     /// Whether the guest (or its firmware) has written anything: a sign of life.
     pub(crate) fn is_silent(&self) -> bool {
         std::fs::metadata(&self.path).map_or(true, |metadata| metadata.len() == 0)
+    }
+
+    /// Whether the guest's kernel says that a processor stands still. Blocking.
+    pub(crate) fn shows_stall(&self) -> bool {
+        let lines = self.evidence(usize::MAX);
+        lines.iter().any(|line| STALLS.iter().any(|stall| line.contains(stall)))
     }
 
     /// The last `count` lines without control characters, as evidence in a message. What cannot

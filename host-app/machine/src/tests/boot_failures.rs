@@ -230,6 +230,33 @@ async fn a_kernel_that_talks_and_hangs_is_not_the_accelerators_fault() {
     assert!(ground.driver.distrusted().is_empty());
 }
 
+const STALL: &str = "[   21.7] rcu: INFO: rcu_sched detected stalls on CPUs/tasks:\n";
+
+#[tokio::test(start_paused = true)]
+async fn a_kernel_that_stands_still_is_started_once_more() {
+    let ground = Ground::new();
+    let machine = ground.machine().await;
+    ground.guest.boots(vec![Step::Console(ground.serial_log(), STALL.into()), Step::Hang]);
+    let started = machine.start().await.expect("the second boot works");
+    assert_eq!(ground.driver.starts().len(), 2);
+    assert!(started.notices.join("\n").contains("stood still"), "{:?}", started.notices);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kernel_that_stands_still_again_is_told() {
+    let ground = Ground::new();
+    let machine = ground.machine().await;
+    for _ in 0..2 {
+        ground.guest.boots(vec![Step::Console(ground.serial_log(), STALL.into()), Step::Hang]);
+    }
+    let failure = failed_start(&machine, BUDGET + slack()).await;
+    assert_eq!((failure.phase, failure.kind), (Some(Phase::Kernel), FailureKind::TimedOut));
+    assert!(failure.cause.contains("stood still"), "{failure}");
+    assert!(failure.remedy.contains("--kernel debian"), "{}", failure.remedy);
+    assert_eq!(ground.driver.starts().len(), 2);
+    assert_nothing_left(&ground);
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_accelerators_get_more_time() {
     let ground = Ground::new();
