@@ -45,7 +45,7 @@ async fn a_pulled_image_is_whole_and_keeps_what_came() {
 async fn a_layer_that_is_there_is_not_fetched() {
     let Some(server) = Server::start() else { return };
     let shared = (GZIP, tar(&[("base", &noise(50_000, 1))]));
-    let first = publish(&server.reference("app:1"), &[shared.clone()]).await;
+    let first = publish(&server.reference("app:1"), std::slice::from_ref(&shared)).await;
     let second = [shared, (GZIP, tar(&[("top", b"2")]))];
     let second = publish(&server.reference("app:2"), &second).await;
     let guest = Guest::new();

@@ -5,10 +5,12 @@ mod common;
 use std::fs;
 
 use common::{Fixture, Made, Tar, gzip, oci, zstd};
-use linkspan_images::{Digest, Error, Platform, RemoveOptions};
+use linkspan_images::{Digest, Error, Platform, Reference, RemoveOptions};
+
+type Pack = fn(&[u8]) -> Vec<u8>;
 
 fn remove(fixture: &Fixture, image: &str) {
-    let options = RemoveOptions { force: true, ..RemoveOptions::default() };
+    let options = RemoveOptions { force: true };
     fixture.store.remove(image, options, |_| Vec::new(), |_| false).unwrap();
 }
 
@@ -61,10 +63,10 @@ fn what_was_replaced_within_a_layer_comes_back_too() {
 #[test]
 fn a_compressed_layer_is_kept_and_a_plain_one_is_not_kept_twice() {
     let tar = Tar::new().file("etc/os", "x".repeat(50_000)).build();
-    let packs: [fn(&[u8]) -> Vec<u8>; 3] = [gzip, zstd, <[u8]>::to_vec];
+    let packs: [Pack; 3] = [gzip, zstd, <[u8]>::to_vec];
     for (pack, compressed) in packs.into_iter().zip([true, true, false]) {
         let fixture = Fixture::new();
-        let made = Made::packed(&[tar.clone()], pack, &Platform::here().architecture);
+        let made = Made::packed(std::slice::from_ref(&tar), pack, &Platform::here().architecture);
         fixture.load(&oci(&[(Some("docker.io/library/x:1"), &made)])).unwrap();
         let blob = Digest::of(&made.layers[0]);
         let kept = fixture.on_disk().contains(&format!("blobs/sha256/{}", blob.hex()));
@@ -86,7 +88,7 @@ fn a_compressed_layer_is_kept_and_a_plain_one_is_not_kept_twice() {
 fn compressing_gives_the_same_bytes_each_time_and_remembers_them() {
     let tar = Tar::new().file("etc/os", "x".repeat(50_000)).build();
     let fixture = Fixture::new();
-    fixture.load(&oci(&[(Some("x:1"), &Made::new(&[tar.clone()]))])).unwrap();
+    fixture.load(&oci(&[(Some("x:1"), &Made::new(std::slice::from_ref(&tar)))])).unwrap();
     let diff_id = Digest::of(&tar);
     let first = fixture.store.outgoing("x:1").unwrap();
     assert_eq!(first.layers[0].packed(), None);
@@ -105,7 +107,7 @@ fn compressing_gives_the_same_bytes_each_time_and_remembers_them() {
 fn an_image_on_its_way_out_keeps_its_layers() {
     let tar = Tar::new().file("a", "a").build();
     let fixture = Fixture::new();
-    fixture.load(&oci(&[(Some("x:1"), &Made::new(&[tar.clone()]))])).unwrap();
+    fixture.load(&oci(&[(Some("x:1"), &Made::new(std::slice::from_ref(&tar)))])).unwrap();
     let image = fixture.store.outgoing("x:1").unwrap();
     remove(&fixture, "x:1");
     assert_eq!(fixture.tar(&Digest::of(&tar)), tar);
@@ -117,13 +119,19 @@ fn an_image_on_its_way_out_keeps_its_layers() {
 #[test]
 fn layers_of_an_old_store_are_named_and_healed_by_the_next_load() {
     let tars = [Tar::new().file("a", "a").build(), Tar::new().file("b", "b").build()];
-    let packs: [fn(&[u8]) -> Vec<u8>; 2] = [gzip, <[u8]>::to_vec];
+    let packs: [Pack; 2] = [gzip, <[u8]>::to_vec];
     for pack in packs {
         let fixture = Fixture::new();
         let made = Made::packed(&tars, pack, &Platform::here().architecture);
         let archive = oci(&[(Some("x:1"), &made)]);
         fixture.load(&archive).unwrap();
+        let current = |fixture: &Fixture| {
+            let name = Reference::parse("x:1").unwrap();
+            fixture.store.is_current(&name, Digest::of(&made.manifest())).is_some()
+        };
+        assert!(current(&fixture));
         let fixture = age(fixture);
+        assert!(!current(&fixture), "a pull has something to do");
         let diff_id = Digest::of(&tars[0]);
         let inode = |fixture: &Fixture| {
             use std::os::unix::fs::MetadataExt as _;
@@ -135,6 +143,7 @@ fn layers_of_an_old_store_are_named_and_healed_by_the_next_load() {
         assert!(matches!(error, Error::NotGivenBack { layer } if layer == diff_id));
         assert!(fixture.store.outgoing("x:1").unwrap().check_whole().is_err());
         fixture.load(&archive).unwrap();
+        assert!(current(&fixture));
         assert_eq!(fixture.tar(&diff_id), tars[0]);
         assert_eq!(inode(&fixture), before, "a container may stand on the folder");
         fixture.store.outgoing("x:1").unwrap().check_whole().unwrap();

@@ -21,7 +21,7 @@ fn save(fixture: &Fixture, names: &[&str], format: ArchiveFormat) -> Vec<u8> {
 fn two_layers(word: &str) -> Made {
     let base = Tar::new().folder("bin/").entry(b'0', "bin/sh", "", 0o755, b"sh").build();
     let top = Tar::new().file("etc/word", word).file("etc/word", word.repeat(2)).build();
-    let mut made = Made::packed(&[base.clone(), top.clone()], gzip, &Platform::here().architecture);
+    let mut made = Made::packed(&[base, top.clone()], gzip, &Platform::here().architecture);
     // One as it came, one to be made again.
     made.layers[1] = top;
     made

@@ -22,7 +22,7 @@ use super::index::BlobRecord;
 use super::publish::{Claim, NewImage, Origin};
 use super::query::familiar;
 use super::staging::Keep;
-use super::{LoadedImage, StagedLayer, Store};
+use super::{LayerRecord, LoadedImage, StagedLayer, Store};
 
 /// An image as its registry describes it. The digests of the documents are computed here.
 #[derive(Debug, Clone)]
@@ -62,8 +62,8 @@ pub struct Receipt {
 }
 
 impl Store {
-    /// Whether this name (with a tag or a digest) means the image that has this digest in its
-    /// registry, and it is all there.
+    /// The image of this name (with a tag or a digest), if it is the one that has this digest in its
+    /// registry, and each of its layers can be given back.
     #[must_use]
     pub fn is_current(&self, reference: &Reference, digest: Digest) -> Option<ImageId> {
         let state = self.state.lock();
@@ -72,7 +72,9 @@ impl Store {
             Some(_) => true,
             None => state.index.references.get(reference) == Some(&id),
         };
-        named.then_some(id)
+        let layers = &state.index.images.get(&id)?.layers;
+        let whole = |layer| state.index.layers.get(layer).is_some_and(LayerRecord::is_whole);
+        (named && layers.iter().all(whole)).then_some(id)
     }
 
     /// Begins to receive an image. Waits while another pull or load brings layers of it.
