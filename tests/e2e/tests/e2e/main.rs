@@ -16,6 +16,7 @@ mod logs;
 mod machine;
 mod oci;
 mod ports;
+mod pull;
 mod run;
 mod security;
 mod shares;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("system", system::TESTS),
         ("volumes", volumes::TESTS),
         ("ports", ports::TESTS),
+        ("pull", pull::TESTS),
         ("shares", shares::SHARED),
         ("changes", changes::TESTS),
         ("files", files::TESTS),
