@@ -16,6 +16,7 @@ mod logs;
 mod machine;
 mod oci;
 mod ports;
+mod registry;
 mod run;
 mod security;
 mod shares;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
+        ("registry", registry::TESTS),
         ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         ("ports", ports::OWN),
         ("shares", shares::OWN),
         ("userns", userns::OWN),
+        ("registry", registry::OWN),
         ("faults", faults::TESTS),
         ("crash", crash::OWN),
         ("exhaustion", exhaustion::OWN),
