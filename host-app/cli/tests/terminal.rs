@@ -121,3 +121,21 @@ fn the_terminal_is_restored_when_the_container_cannot_run() {
     until("the reason", || terminal.shows("linkspan: cannot run `absent`"));
     assert!(!terminal.is_raw(), "the terminal was not restored");
 }
+
+#[test]
+fn a_login_asks_for_name_and_password_and_shows_only_the_name() {
+    let daemon = Daemon::start();
+    let mut terminal = Terminal::run(&daemon, &["login", "host:5000"]);
+    until("the first question", || terminal.shows("Username: "));
+    terminal.types(b"user\n");
+    until("the second question", || terminal.shows("Password: "));
+    let hidden = |terminal: &Terminal| {
+        !tcgetattr(&terminal.line).expect("a terminal").local_flags.intersects(LocalFlags::ECHO)
+    };
+    until("no echo", || hidden(&terminal));
+    terminal.types(b"secret\n");
+    assert_eq!(terminal.exit_code(), Some(0));
+    until("the answer", || terminal.shows("Login Succeeded"));
+    assert!(terminal.shows("user") && !terminal.shows("secret"));
+    assert!(!hidden(&terminal), "the terminal was not restored");
+}

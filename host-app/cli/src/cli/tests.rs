@@ -310,6 +310,8 @@ fn the_other_verbs_take_dockers_flags() {
         "registry set --mirror https://a --mirror http://b:5000/x,authoritative --insecure h:5000",
         "registry set --no-mirror https://a --no-insecure h --ca f --no-ca g --parallel-uploads 2",
         "registry set --http-proxy http://p:1 --https-proxy= --no-proxy a,b",
+        "save -o f --format oci a b",
+        "image save --output f --platform linux/amd64 --format docker a",
         "load -i f -q",
         "load --input f",
         "import - name:tag -c CMD=sh -m text",

@@ -130,7 +130,7 @@ async fn asked(what: &'static str, usual: String, visible: bool) -> Result<Strin
     let prompt = if usual.is_empty() { format!("{what}: ") } else { format!("{what} ({usual}): ") };
     let ask = move || {
         if !visible {
-            return rpassword::prompt_password(prompt);
+            return rpassword::prompt_password_with_config(prompt, terminal());
         }
         print!("{prompt}");
         std::io::stdout().flush()?;
@@ -146,4 +146,10 @@ async fn asked(what: &'static str, usual: String, visible: bool) -> Result<Strin
         (true, false) => Ok(usual),
         (true, true) => Err(Error::invalid(format!("{} is required", what.to_lowercase()))),
     }
+}
+
+/// The terminal that standard input is, which need not be the one that the process belongs to.
+fn terminal() -> rpassword::Config {
+    let terminal = rpassword::ConfigBuilder::new().output_writer(std::io::stdout());
+    if cfg!(unix) { terminal.input_file_path("/dev/stdin").build() } else { terminal.build() }
 }

@@ -36,6 +36,7 @@ pub(crate) mod restart;
 pub(crate) mod rm;
 pub(crate) mod rmi;
 pub(crate) mod run;
+pub(crate) mod save;
 pub(crate) mod search;
 pub(crate) mod start;
 pub(crate) mod stats;

@@ -8,7 +8,7 @@
 mod authorities;
 mod settings;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use linkspan_agent_client::AgentChannel;
 use linkspan_credentials::{DockerConfig, Registry};
@@ -26,7 +26,9 @@ use crate::failure;
 pub(crate) struct Registries {
     /// `None`: this user's, as the environment says at the time of a call.
     docker: Option<DockerConfig>,
-    settings: Mutex<RegistrySettings>,
+    settings: Arc<Mutex<RegistrySettings>>,
+    /// Held by blocking tasks while they change the home's configuration.
+    changing: Arc<Mutex<()>>,
     told: Mutex<HashMap<String, Told>>,
 }
 
@@ -38,7 +40,8 @@ struct Told {
 
 impl Registries {
     pub(crate) fn new(settings: RegistrySettings, docker: Option<DockerConfig>) -> Self {
-        Self { docker, settings: Mutex::new(settings), told: Mutex::default() }
+        let settings = Arc::new(Mutex::new(settings));
+        Self { docker, settings, changing: Arc::default(), told: Mutex::default() }
     }
 
     fn docker(&self) -> Result<DockerConfig, Failure> {
@@ -125,19 +128,21 @@ impl Registries {
         paths: &Paths,
         patch: v1::RegistrySettingsPatch,
     ) -> Result<v1::RegistrySettings, Failure> {
-        let paths = paths.clone();
+        let (paths, changing) = (paths.clone(), self.changing.clone());
+        let settings = self.settings.clone();
         // The file is the newer one when somebody edited it.
-        let work = move || -> Result<RegistrySettings, Failure> {
+        let work = move || -> Result<(), Failure> {
+            let _changing = changing.lock();
             let mut config = Config::load(&paths).map_err(failure::state)?;
             config.registries =
                 settings::patched(&config.registries, patch).map_err(|problems| {
                     Failure::new(ErrorCode::InvalidArgument, problems.join("; "))
                 })?;
             config.save(&paths).map_err(failure::state)?;
-            Ok(config.registries)
+            *settings.lock() = config.registries;
+            Ok(())
         };
-        let settings = tokio::task::spawn_blocking(work).await.map_err(failure::lost_task)??;
-        *self.settings.lock() = settings;
+        tokio::task::spawn_blocking(work).await.map_err(failure::lost_task)??;
         Ok(self.settings())
     }
 }

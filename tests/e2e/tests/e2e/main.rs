@@ -17,6 +17,7 @@ mod machine;
 mod oci;
 mod ports;
 mod pull;
+mod registry;
 mod run;
 mod security;
 mod shares;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
+        ("registry", registry::TESTS),
         ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         ("ports", ports::OWN),
         ("shares", shares::OWN),
         ("userns", userns::OWN),
+        ("registry", registry::OWN),
         ("faults", faults::TESTS),
         ("crash", crash::OWN),
         ("exhaustion", exhaustion::OWN),
