@@ -35,6 +35,7 @@ mod compression;
 mod config;
 mod digest;
 mod error;
+mod filter;
 mod import;
 mod manifest;
 mod platform;
@@ -47,12 +48,13 @@ pub use changes::absolute_path;
 pub use commit::CommitOptions;
 pub use config::{ExecConfig, Healthcheck, HistoryEntry};
 pub use digest::{Digest, DigestError, ImageId};
-pub use error::{Error, Result};
+pub use error::{Conflict, Error, Result};
+pub use filter::{ImageFilters, moment};
 pub use import::ImportOptions;
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
-    ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options,
-    Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
+    ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage,
+    ManifestInfo, Options, Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
 };
 pub use unpack::{Limits, MapIds, copy_in};

@@ -79,6 +79,22 @@ impl Document {
     }
 }
 
+/// What a manifest says that it is: OCI's, unless it names another type (image-spec, manifest.md,
+/// leaves the property out).
+pub(crate) fn media_type(bytes: &[u8]) -> String {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Typed {
+        #[serde(deserialize_with = "or_default")]
+        media_type: String,
+    }
+    let typed: Typed = serde_json::from_slice(bytes).unwrap_or_default();
+    if typed.media_type.is_empty() {
+        return "application/vnd.oci.image.manifest.v1+json".to_owned();
+    }
+    typed.media_type
+}
+
 /// One image in Docker's `manifest.json`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]

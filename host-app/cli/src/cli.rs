@@ -7,10 +7,10 @@ use clap::{
 use crate::args::refused;
 use crate::commands::{
     attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
-    events::Events, exec::Exec, export::Export, image_prune::ImagePrune, images::Images,
-    import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
-    machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause, port::Port,
-    prune::Prune, ps::Ps, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run,
+    events::Events, exec::Exec, export::Export, history::History, image_prune::ImagePrune,
+    images::Images, import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load,
+    logs::Logs, machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause,
+    port::Port, prune::Prune, ps::Ps, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run,
     start::Start, stats::Stats, stop::Stop, system::System, tag::Tag, top::Top, tour::Tour,
     unpause::Unpause, update::Update, version::Version, volume::VolumeCommand, wait::Wait,
 };
@@ -64,6 +64,7 @@ pub(crate) enum Verb {
     Images(Images),
     Rmi(Rmi),
     Tag(Tag),
+    History(History),
     Load(Load),
     Import(Import),
     /// Manage containers
@@ -126,6 +127,7 @@ pub(crate) enum ImageVerb {
     #[command(visible_alias = "remove")]
     Rm(Rmi),
     Tag(Tag),
+    History(History),
     Load(Load),
     Import(Import),
     Inspect(Inspect),
@@ -142,7 +144,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "cp", "diff", "export", "commit", "port",
         ],
     ),
-    ("Images", &["images", "rmi", "tag", "load", "import"]),
+    ("Images", &["images", "rmi", "tag", "history", "load", "import"]),
     ("Volumes and networks", &["volume", "network"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
     ("As nouns", &["container", "image"]),
@@ -216,6 +218,7 @@ impl Cli {
             Verb::Images(verb) => verb.run(context).await,
             Verb::Rmi(verb) => verb.run(context).await,
             Verb::Tag(verb) => verb.run(context).await,
+            Verb::History(verb) => verb.run(context).await,
             Verb::Load(verb) => verb.run(context).await,
             Verb::Import(verb) => verb.run(context).await,
             Verb::Container { verb } => verb.run(context).await,
@@ -271,6 +274,7 @@ impl ImageVerb {
             Self::Ls(verb) => verb.run(context).await,
             Self::Rm(verb) => verb.run(context).await,
             Self::Tag(verb) => verb.run(context).await,
+            Self::History(verb) => verb.run(context).await,
             Self::Load(verb) => verb.run(context).await,
             Self::Import(verb) => verb.run(context).await,
             Self::Inspect(verb) => verb.only(inspect::Kind::Image).run(context).await,

@@ -27,7 +27,7 @@ pub(crate) use index::{Index, LayerRecord};
 pub use load::{LoadedImage, Phase, Progress};
 pub(crate) use paths::Paths;
 pub(crate) use publish::{NewImage, StagedLayer};
-pub use query::{Image, ImageDetail, ImageSummary, ListFilter, Usage};
+pub use query::{Image, ImageDetail, ImageSummary, ListFilter, ManifestInfo, Usage};
 pub(crate) use remove::parse_tag;
 pub use remove::{ContainerUse, RemoveOptions, Removed, RemovedImage};
 pub use usage::DiskUsage;

@@ -8,7 +8,7 @@ use crate::digest::{Digest, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::reference::Reference;
 
-use super::index::{ImageRecord, sync_folder};
+use super::index::{ImageRecord, now_unix_nanos, sync_folder};
 use super::{LayerRecord, Store, WorkFolder, remove_any};
 
 /// A layer that is complete and verified, in the temporary area.
@@ -32,6 +32,8 @@ pub(crate) struct NewImage {
     /// Its manifest, when it has one.
     pub(crate) manifest: Option<(Digest, Vec<u8>)>,
     pub(crate) tags: Vec<Reference>,
+    /// The image that it was committed on.
+    pub(crate) parent: Option<ImageId>,
 }
 
 /// The right to unpack some layers, and the promise that others stay.
@@ -112,10 +114,12 @@ impl Store {
                 layers,
                 manifests: BTreeSet::new(),
                 added_unix_nanos: now_unix_nanos(),
+                parent: image.parent,
+                tagged_unix_nanos: 0,
             });
             record.manifests.extend(image.manifest.iter().map(|(digest, _)| *digest));
             for tag in &image.tags {
-                index.references.insert(tag.clone(), image.id);
+                index.tag(tag.clone(), image.id);
                 if let Some((manifest, _)) = &image.manifest {
                     index.digests.insert(tag.at(*manifest), image.id);
                 }
@@ -157,8 +161,4 @@ impl Drop for Claim<'_> {
         }
         self.store.unpacked.notify_all();
     }
-}
-
-fn now_unix_nanos() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
