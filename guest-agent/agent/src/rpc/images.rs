@@ -10,7 +10,7 @@ use futures::Stream;
 use linkspan_containers::{Containers, events::Events};
 use linkspan_images::{
     ContainerUse, ImageDetail, ImageFilters, ImageId, ImageSummary, ImportOptions, ListFilter,
-    RemoveOptions, Removed, Store,
+    Reference, RemoveOptions, Removed, Store,
 };
 use linkspan_proto::v1::{self as wire, image_service_server::ImageService};
 use tokio::sync::mpsc;
@@ -47,6 +47,18 @@ impl Face {
         // One that has just been removed has no labels any more.
         let labels = image.map(|image| image.summary.labels).unwrap_or_default();
         tell(self.0.containers.events(), action, &id, labels, name);
+    }
+}
+
+impl Guest {
+    /// Docker names a pulled or pushed image in its events by its reference.
+    pub(super) async fn tell_of_transfer(&self, action: &'static str, reference: &Reference) {
+        let (store, shown) = (self.images.clone(), reference.familiar());
+        let looked = shown.clone();
+        let image = blocking(move || store.inspect(&looked).map_err(|error| of_store(&error)));
+        // One that has just been removed has no labels any more.
+        let labels = image.await.map(|image| image.summary.labels).unwrap_or_default();
+        tell(self.containers.events(), action, &shown, labels, reference.familiar_name());
     }
 }
 

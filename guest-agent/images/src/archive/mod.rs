@@ -52,6 +52,7 @@ impl ArchiveImage {
             manifest: self.manifest,
             tags: self.tags,
             parent: None,
+            origin: None,
         }
     }
 }
