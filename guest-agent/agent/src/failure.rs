@@ -25,6 +25,7 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::Image(ImageError::NotFound(_)) => ErrorCode::NotFound,
         E::Image(ImageError::Invalid { .. }) => ErrorCode::InvalidArgument,
         E::Image(ImageError::Unusable { .. }) => ErrorCode::Internal,
+        E::Image(ImageError::OtherPlatform { .. }) => ErrorCode::Unsupported,
         E::Launch(launch) => match launch.kind {
             LaunchKind::NotFound => ErrorCode::CommandNotFound,
             LaunchKind::NotExecutable => ErrorCode::CommandNotExecutable,
@@ -55,6 +56,10 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::Image(ImageError::NotFound(_)) => failure.hint(
             "bring it with `linkspan load` or `linkspan import`; `linkspan images` lists what is there",
         ),
+        E::Image(ImageError::OtherPlatform { here, .. }) => failure.hint(&format!(
+            "bring the image for {here} (`linkspan pull --platform {here}`), or an emulator: \
+             `linkspan run --privileged --rm tonistiigi/binfmt --install all`"
+        )),
         E::NotFound(_) => failure.hint("`linkspan ps -a` lists all containers"),
         E::NameConflict { .. } => failure.hint("remove or rename that container, or choose another name"),
         E::Ambiguous { .. } => failure.hint("give more characters of the id"),

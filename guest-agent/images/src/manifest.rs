@@ -25,6 +25,8 @@ pub(crate) struct Descriptor {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
+    /// Of the blob; some writers leave it out.
+    pub(crate) size: Option<u64>,
     pub(crate) platform: Option<Platform>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) annotations: BTreeMap<String, String>,
@@ -53,6 +55,8 @@ struct RawDocument {
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     schema_version: Option<u32>,
+    #[serde(default, deserialize_with = "or_default")]
+    media_type: String,
 }
 
 impl Document {
@@ -67,10 +71,21 @@ impl Document {
                 why: "Docker's manifest schema 1 is obsolete".to_owned(),
             });
         }
+        let claims_index = match &*raw.media_type {
+            "" => None,
+            kind if kind.contains("index") || kind.contains("manifest.list") => Some(true),
+            _ => Some(false),
+        };
         match (raw.manifests, raw.config) {
-            (Some(manifests), None) if raw.layers.is_none() => Ok(Self::Index(manifests)),
-            (None, Some(config)) => {
+            (Some(manifests), None) if raw.layers.is_none() && claims_index != Some(false) => {
+                Ok(Self::Index(manifests))
+            }
+            (None, Some(config)) if claims_index != Some(true) => {
                 Ok(Self::Manifest { config, layers: raw.layers.unwrap_or_default() })
+            }
+            (Some(_), None) | (None, Some(_)) if claims_index.is_some() => {
+                let why = format!("it is not the `{}` that it says it is", raw.media_type);
+                Err(Error::corrupt(what, why))
             }
             (None, None) => Err(Error::corrupt(what, "it lists neither manifests nor a config")),
             // Two readers could see two images in it (image-spec, "Ambiguous documents").

@@ -254,6 +254,28 @@ impl Store {
         }
     }
 
+    /// The platforms that an image is known to be there for: those of the index that it was chosen
+    /// from, or its own.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupt`] and [`Error::Io`].
+    pub fn platforms(&self, id: ImageId) -> Result<Vec<Platform>> {
+        let manifests = record(&self.state.lock().index, id)?.manifests.clone();
+        let mut platforms = Vec::new();
+        for digest in &manifests {
+            let path = self.paths.blob(digest);
+            let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            if let Document::Index(images) = Document::parse(&bytes, &format!("index {digest}"))? {
+                let images = images.into_iter().filter(|image| !image.is_attachment());
+                platforms.extend(images.filter_map(|image| image.platform));
+            }
+        }
+        if platforms.is_empty() {
+            platforms.push(self.read_config(id)?.0.platform());
+        }
+        Ok(platforms)
+    }
+
     /// The configuration of an image, verified.
     pub(crate) fn read_config(&self, id: ImageId) -> Result<(ConfigFile, Vec<u8>)> {
         let what = format!("configuration of image {id}");
