@@ -8,6 +8,7 @@ mod exhaustion;
 mod faults;
 mod files;
 mod image;
+mod image_rules;
 mod isolation;
 mod life;
 mod lifecycle;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
+        ("image_rules", image_rules::TESTS),
         ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
