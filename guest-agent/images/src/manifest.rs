@@ -25,8 +25,9 @@ pub(crate) struct Descriptor {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
-    /// Of the blob; some writers leave it out.
-    pub(crate) size: Option<u64>,
+    /// Bytes of the blob; 0: some writers leave it out.
+    #[serde(default)]
+    pub(crate) size: u64,
     pub(crate) platform: Option<Platform>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) annotations: BTreeMap<String, String>,

@@ -204,13 +204,11 @@ fn image(spool: &Spool, chosen: &Candidate, tags: Vec<Reference>) -> Result<Arch
 
 /// A digest that fits and a size that does not is somebody's trick, or a broken writer's.
 fn check_size(descriptor: &Descriptor, member: &Member, what: &str) -> Result<()> {
-    match descriptor.size {
-        Some(size) if size != member.size => {
-            let why = format!("it has {} bytes, its descriptor says {size}", member.size);
-            Err(Error::corrupt(what, why))
-        }
-        _ => Ok(()),
+    if descriptor.size == 0 || descriptor.size == member.size {
+        return Ok(());
     }
+    let why = format!("it has {} bytes, its descriptor says {}", member.size, descriptor.size);
+    Err(Error::corrupt(what, why))
 }
 
 fn name_of(descriptor: &Descriptor) -> Option<String> {
