@@ -79,6 +79,7 @@ pub(crate) struct Inputs {
     pub(crate) init: PathBuf,
     pub(crate) hello: PathBuf,
     pub(crate) busybox: PathBuf,
+    pub(crate) emulators: Vec<PathBuf>,
     pub(crate) kernels: Kernels,
     pub(crate) packing: Packing,
 }
@@ -89,6 +90,8 @@ struct Loaded {
     init: Vec<u8>,
     hello: Vec<u8>,
     busybox: Vec<u8>,
+    /// By the name that they have in the VM: `qemu-aarch64`.
+    emulators: BTreeMap<String, Vec<u8>>,
     epoch: u64,
 }
 
@@ -151,6 +154,7 @@ fn read_inputs(inputs: &Inputs) -> Result<Loaded> {
         init: load(&inputs.init)?,
         hello: load(&inputs.hello)?,
         busybox,
+        emulators: inputs.emulators.iter().map(|path| emulator(path)).collect::<Result<_>>()?,
         epoch: match std::env::var("SOURCE_DATE_EPOCH") {
             Ok(value) => value
                 .parse()
@@ -168,6 +172,18 @@ fn read_inputs(inputs: &Inputs) -> Result<Loaded> {
             .with_context(|| format!("`{}` cannot run in the VM", path.display()))?;
     }
     Ok(loaded)
+}
+
+/// An emulator and its name, without what the distribution adds to it.
+fn emulator(path: &Path) -> Result<(String, Vec<u8>)> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = name.strip_suffix("-static").unwrap_or(name);
+    ensure!(name.starts_with("qemu-"), "`{}` is not named as QEMU's are", path.display());
+    let program = load(path)?;
+    check_static(&program).with_context(|| {
+        format!("`{}` cannot run in the VM: use those of `qemu-user-static`", path.display())
+    })?;
+    Ok((name.to_owned(), program))
 }
 
 /// The guest has no shared libraries: a program that wants a loader would end in "not found".
@@ -202,6 +218,10 @@ fn fingerprint(
         add(format!("{:?}", kernel.built).as_bytes());
     }
     for program in [&loaded.agent, &loaded.init, &loaded.hello, &loaded.busybox] {
+        add(program);
+    }
+    for (name, program) in &loaded.emulators {
+        add(name.as_bytes());
         add(program);
     }
     add(format!("{packing:?} {}", loaded.epoch).as_bytes());
@@ -239,6 +259,7 @@ fn write_image(
             agent: &loaded.agent,
             init: &loaded.init,
             busybox: &loaded.busybox,
+            emulators: &loaded.emulators,
             template: &template,
             manifest: &guest_manifest(name, kernel, loaded, &tool_versions)?,
         };

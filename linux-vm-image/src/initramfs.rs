@@ -1,6 +1,8 @@
 //! The initramfs: the VM's root file system. It stays in memory while the VM runs, so it holds only
 //! what the agent needs before and beside the data disk.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use clap::ValueEnum;
 
@@ -26,6 +28,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) agent: &'a [u8],
     pub(crate) init: &'a [u8],
     pub(crate) busybox: &'a [u8],
+    /// Of other processors, by name. The agent enters them into the kernel's table.
+    pub(crate) emulators: &'a BTreeMap<String, Vec<u8>>,
     pub(crate) template: &'a [u8],
     /// What the guest knows of how it was made: no hash of the initramfs itself, which cannot be.
     pub(crate) manifest: &'a [u8],
@@ -52,6 +56,9 @@ pub(crate) fn build(parts: &Parts<'_>, kernel: &CachedKernel, packing: Packing) 
         ("sys", 0o755),
         ("tmp", 0o1777),
         ("usr", 0o755),
+        ("usr/lib", 0o755),
+        ("usr/lib/linkspan", 0o755),
+        ("usr/lib/linkspan/emulators", 0o755),
         ("usr/share", 0o755),
         ("usr/share/linkspan", 0o755),
         ("var", 0o755),
@@ -72,6 +79,9 @@ pub(crate) fn build(parts: &Parts<'_>, kernel: &CachedKernel, packing: Packing) 
     archive.symlink("bin/sh", "busybox")?;
     archive.file("sbin/linkspan-init", 0o755, parts.init)?;
     archive.file("init", 0o755, parts.agent)?;
+    for (name, program) in parts.emulators {
+        archive.file(&format!("usr/lib/linkspan/emulators/{name}"), 0o755, program)?;
+    }
     archive.file("usr/share/linkspan/data.ext4.tmpl", 0o644, parts.template)?;
     archive.file("usr/share/linkspan/manifest.json", 0o644, parts.manifest)?;
     let order: String = kernel.built.modules.iter().map(|name| format!("{name}\n")).collect();

@@ -64,6 +64,11 @@ struct BuildArguments {
     /// The static busybox, from the package busybox-static.
     #[arg(long, default_value = "/bin/busybox")]
     busybox: PathBuf,
+    /// A static user emulator of QEMU, such as /usr/bin/qemu-aarch64-static of the package
+    /// qemu-user-static, with which containers run programs of that processor; may be given several
+    /// times. Each adds its size to every VM's memory.
+    #[arg(long, value_name = "FILE")]
+    emulator: Vec<PathBuf>,
     /// Which kernels go in.
     #[arg(long, value_enum, default_value_t = Kernels::Present)]
     kernel: Kernels,
@@ -133,6 +138,7 @@ fn build(arguments: BuildArguments) -> Result<()> {
         init: arguments.init,
         hello: arguments.hello,
         busybox: arguments.busybox,
+        emulators: arguments.emulator,
         kernels: arguments.kernel,
         packing: arguments.packing,
     };

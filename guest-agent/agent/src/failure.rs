@@ -4,7 +4,7 @@ use linkspan_containers::error::{Error as ContainerError, ImageError, LaunchKind
 use linkspan_containers::ports::{PortError, PortErrorKind};
 use linkspan_containers::volumes::VolumeError;
 use linkspan_files::Error as FileError;
-use linkspan_images::Error as StoreError;
+use linkspan_images::{Conflict, Error as StoreError};
 use linkspan_net::Error as NetError;
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_registry::Error as RegistryError;
@@ -25,6 +25,7 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::Image(ImageError::NotFound(_)) => ErrorCode::NotFound,
         E::Image(ImageError::Invalid { .. }) => ErrorCode::InvalidArgument,
         E::Image(ImageError::Unusable { .. }) => ErrorCode::Internal,
+        E::Image(ImageError::OtherPlatform { .. }) => ErrorCode::Unsupported,
         E::Launch(launch) => match launch.kind {
             LaunchKind::NotFound => ErrorCode::CommandNotFound,
             LaunchKind::NotExecutable => ErrorCode::CommandNotExecutable,
@@ -55,6 +56,10 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::Image(ImageError::NotFound(_)) => failure.hint(
             "bring it with `linkspan load` or `linkspan import`; `linkspan images` lists what is there",
         ),
+        E::Image(ImageError::OtherPlatform { here, .. }) => failure.hint(&format!(
+            "bring the image for {here} (`linkspan pull --platform {here}`), or an emulator: \
+             `linkspan run --privileged --rm tonistiigi/binfmt --install all`"
+        )),
         E::NotFound(_) => failure.hint("`linkspan ps -a` lists all containers"),
         E::NameConflict { .. } => failure.hint("remove or rename that container, or choose another name"),
         E::Ambiguous { .. } => failure.hint("give more characters of the id"),
@@ -136,8 +141,9 @@ pub fn of_store(error: &StoreError) -> Failure {
         E::Ambiguous { .. }
         | E::InvalidReference(_)
         | E::InvalidChange { .. }
+        | E::InvalidFilter { .. }
         | E::NoPlatform { .. } => ErrorCode::InvalidArgument,
-        E::InUse { .. } | E::SeveralReferences { .. } => ErrorCode::InUse,
+        E::Conflict { .. } => ErrorCode::InUse,
         E::Corrupt { .. } | E::TooLarge { .. } => ErrorCode::DataCorrupt,
         E::Unsupported { .. } => ErrorCode::Unsupported,
         E::NoSpace { .. } => ErrorCode::NoSpace,
@@ -148,9 +154,14 @@ pub fn of_store(error: &StoreError) -> Failure {
     };
     let failure = Failure::new(code, chain(error));
     match error {
-        E::InUse { must_stop: true, .. } => failure.hint("stop and remove that container first"),
-        E::InUse { .. } => failure.hint("remove that container first, or use --force"),
-        E::SeveralReferences { .. } => failure.hint("remove it by each name, or use --force"),
+        E::Conflict { conflict, .. } => failure.hint(match conflict {
+            Conflict::Running { .. } => "stop and remove that container first",
+            Conflict::LastName { .. } | Conflict::Stopped { .. } => {
+                "remove that container first, or use --force"
+            }
+            Conflict::SeveralNames { .. } => "remove it by each name, or use --force",
+            Conflict::Children { .. } => "remove the images that were committed on it first",
+        }),
         E::NotFound { .. } => failure.hint("`linkspan images` lists what is there"),
         E::NoSpace { .. } => failure.hint(
             "remove containers or images, or give the machine a larger disk: `linkspan machine set --disk GIB`",

@@ -10,6 +10,7 @@
 pub mod beacon;
 pub mod boot;
 pub mod console;
+pub mod emulation;
 pub mod failure;
 pub mod folders;
 pub mod launcher;

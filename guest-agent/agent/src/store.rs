@@ -7,7 +7,9 @@ use linkspan_containers::{
     health::Healthcheck,
     launch::{ImageView, Images},
 };
-use linkspan_images::{Error, Store};
+use linkspan_images::{Error, Platform, Store};
+
+use crate::emulation;
 
 /// The store on the data disk.
 #[derive(Debug, Clone)]
@@ -22,6 +24,24 @@ impl Images for GuestImages {
             }
             other => ImageError::Unusable { reference: reference.into(), why: other.to_string() },
         })?;
+        let here = Platform::here();
+        if !here.runs(&image.platform)
+            && !emulation::runs(
+                &image.platform.architecture,
+                emulation::TABLE.as_ref(),
+                &image.layers,
+            )
+        {
+            return Err(ImageError::OtherPlatform {
+                reference: reference.into(),
+                // Of an index, all; what cannot be read names at least what is here.
+                platforms: match self.0.platforms(image.id) {
+                    Ok(platforms) => platforms.iter().map(ToString::to_string).collect(),
+                    Err(_) => vec![image.platform.to_string()],
+                },
+                here: here.to_string(),
+            });
+        }
         let config = image.config;
         Ok(ImageView {
             id: image.id.to_string(),

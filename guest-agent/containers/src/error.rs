@@ -169,6 +169,19 @@ pub enum ImageError {
         /// The store's reason.
         why: String,
     },
+    /// Its programs are another processor's, and nothing emulates that.
+    #[error(
+        "image `{reference}` is for {}, this machine runs {here}",
+        platforms.join(", ")
+    )]
+    OtherPlatform {
+        /// Which image.
+        reference: String,
+        /// What it is known to be there for.
+        platforms: Vec<String>,
+        /// The machine's own.
+        here: String,
+    },
 }
 
 /// What kind of failure a start is: it decides the exit code.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
+use linkspan_images::moment;
 
 use crate::{Containers, Error, container::blocking, filter::label_matches, id::ContainerId, size};
 
-/// `--filter` of `container prune` and of `image prune`: all must match.
+/// `--filter` of `container prune` and `network prune`: all must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneFilters(Vec<Filter>);
 
@@ -64,17 +65,6 @@ impl PruneFilters {
     }
 }
 
-fn moment(text: &str) -> Option<Timestamp> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        let since_epoch = SignedDuration::try_from_secs_f64(seconds).ok()?;
-        return Timestamp::UNIX_EPOCH.checked_add(since_epoch).ok();
-    }
-    if let Ok(span) = text.parse::<SignedDuration>() {
-        return Timestamp::now().checked_sub(span).ok();
-    }
-    text.parse().ok()
-}
-
 impl Containers {
     /// Removes every container that does not run and that the filters choose. One that cannot be
     /// removed is left; the log says why.
@@ -108,17 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_a_span_a_time_or_seconds() {
-        let hour_ago = Timestamp::now() - SignedDuration::from_hours(1);
-        for text in ["1h", "60m", "1h0m"] {
-            let off = moment(text).unwrap().duration_since(hour_ago);
-            assert!(off.abs() < SignedDuration::from_mins(1), "{text}: {off}");
-        }
-        assert_eq!(moment("5"), Timestamp::from_second(5).ok());
-        assert_eq!(moment("1970-01-01T00:00:05Z"), Timestamp::from_second(5).ok());
-        for text in ["", "yesterday", "1e300", "nan"] {
-            assert_eq!(moment(text), None, "{text}");
-        }
+    fn a_key_that_is_not_known_is_refused_by_name() {
         let error = PruneFilters::parse(&["name=x".into()]).unwrap_err();
         assert!(error.to_string().starts_with("--filter name is not supported"), "{error}");
     }

@@ -29,27 +29,13 @@ pub enum Error {
         /// The images that match.
         candidates: Vec<ImageId>,
     },
-    /// Not removed, because containers need it.
-    #[error(
-        "cannot remove image `{image}`: container `{}` uses it{}",
-        containers.join("`, `"),
-        if *must_stop { " and is running" } else { "" }
-    )]
-    InUse {
+    /// Not removed, by Docker's rules and in its words.
+    #[error("conflict: {}", .conflict.told(image))]
+    Conflict {
         /// As the caller gave it.
         image: String,
-        /// Names of the containers.
-        containers: Vec<String>,
-        /// They run: forcing does not help. Otherwise it does.
-        must_stop: bool,
-    },
-    /// Not removed by id, because several references name it. Forcing removes them all.
-    #[error("cannot remove image `{image}`: it has several references: {}", references.join(", "))]
-    SeveralReferences {
-        /// As the caller gave it.
-        image: String,
-        /// The references, in familiar form.
-        references: Vec<String>,
+        /// What keeps it.
+        conflict: Conflict,
     },
     /// Not an image reference.
     #[error(transparent)]
@@ -59,6 +45,14 @@ pub enum Error {
     InvalidChange {
         /// The line.
         line: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A filter that is not one.
+    #[error("cannot filter by `{filter}`: {why}")]
+    InvalidFilter {
+        /// As the caller gave it.
+        filter: String,
         /// What is wrong with it.
         why: String,
     },
@@ -138,6 +132,76 @@ pub enum Error {
     },
 }
 
+/// What keeps an image from being removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conflict {
+    /// It is the last name of an image that a container uses. Forcing helps.
+    LastName {
+        /// The container's name.
+        container: String,
+        /// The image.
+        id: ImageId,
+    },
+    /// A container of it runs. Forcing does not help.
+    Running {
+        /// The container's name.
+        container: String,
+        /// The image.
+        id: ImageId,
+    },
+    /// A container of it does not run. Forcing helps.
+    Stopped {
+        /// The container's name.
+        container: String,
+        /// The image.
+        id: ImageId,
+    },
+    /// It was asked for by id and has several names. Forcing removes them all.
+    SeveralNames {
+        /// The image.
+        id: ImageId,
+    },
+    /// Images were committed on it. Forcing does not help.
+    Children {
+        /// The image.
+        id: ImageId,
+    },
+}
+
+impl Conflict {
+    /// Whether forcing helps.
+    #[must_use]
+    pub fn yields_to_force(&self) -> bool {
+        !matches!(self, Self::Running { .. } | Self::Children { .. })
+    }
+
+    /// `daemon/images/image_delete.go`: scripts look for these words. A container goes by its name
+    /// here, which is what its user gave.
+    fn told(&self, image: &str) -> String {
+        let (id, why) = match self {
+            Self::LastName { container, id } => {
+                return format!(
+                    "unable to remove repository reference \"{image}\" (must force) - container \
+                     {container} is using its referenced image {}",
+                    id.short()
+                );
+            }
+            Self::Running { container, id } => {
+                (id, format!("image is being used by running container {container}"))
+            }
+            Self::Stopped { container, id } => {
+                (id, format!("image is being used by stopped container {container}"))
+            }
+            Self::SeveralNames { id } => {
+                (id, "image is referenced in multiple repositories".to_owned())
+            }
+            Self::Children { id } => (id, "image has dependent child images".to_owned()),
+        };
+        let force = if self.yields_to_force() { "must be forced" } else { "cannot be forced" };
+        format!("unable to delete {} ({force}) - {why}", id.short())
+    }
+}
+
 impl Error {
     pub(crate) fn corrupt(what: impl Into<String>, why: impl Into<String>) -> Self {
         Self::Corrupt { what: what.into(), why: why.into() }
@@ -180,15 +244,38 @@ mod tests {
     }
 
     #[test]
-    fn messages_name_their_subject() {
-        let error = Error::InUse {
-            image: "busybox".into(),
-            containers: vec!["a".into(), "b".into()],
-            must_stop: true,
-        };
-        assert_eq!(
-            error.to_string(),
-            "cannot remove image `busybox`: container `a`, `b` uses it and is running"
-        );
+    fn conflicts_are_told_in_dockers_words() {
+        let id = ImageId(crate::digest::Digest::of(b""));
+        let container = || "web".to_owned();
+        for (conflict, expected) in [
+            (
+                Conflict::LastName { container: container(), id },
+                "conflict: unable to remove repository reference \"busybox\" (must force) - \
+                 container web is using its referenced image e3b0c44298fc",
+            ),
+            (
+                Conflict::Running { container: container(), id },
+                "conflict: unable to delete e3b0c44298fc (cannot be forced) - image is being used \
+                 by running container web",
+            ),
+            (
+                Conflict::Stopped { container: container(), id },
+                "conflict: unable to delete e3b0c44298fc (must be forced) - image is being used by \
+                 stopped container web",
+            ),
+            (
+                Conflict::SeveralNames { id },
+                "conflict: unable to delete e3b0c44298fc (must be forced) - image is referenced in \
+                 multiple repositories",
+            ),
+            (
+                Conflict::Children { id },
+                "conflict: unable to delete e3b0c44298fc (cannot be forced) - image has dependent \
+                 child images",
+            ),
+        ] {
+            let error = Error::Conflict { image: "busybox".to_owned(), conflict };
+            assert_eq!(error.to_string(), expected);
+        }
     }
 }

@@ -42,6 +42,7 @@ mod compression;
 mod config;
 mod digest;
 mod error;
+mod filter;
 mod import;
 mod manifest;
 mod platform;
@@ -55,13 +56,14 @@ pub use changes::absolute_path;
 pub use commit::CommitOptions;
 pub use config::{ExecConfig, Healthcheck, HistoryEntry};
 pub use digest::{Digest, DigestError, ImageId};
-pub use error::{Error, Result};
+pub use error::{Conflict, Error, Result};
+pub use filter::{ImageFilters, moment};
 pub use import::ImportOptions;
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
     ArchiveFormat, ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, LayerFile,
-    ListFilter, LoadedImage, Manifest, Options, Outgoing, OutgoingLayer, Phase, Progress, Receipt,
-    RemoteBlob, RemoteImage, RemoveOptions, Removed, RemovedImage, Store, Usage,
+    ListFilter, LoadedImage, Manifest, ManifestInfo, Options, Outgoing, OutgoingLayer, Phase,
+    Progress, Receipt, RemoteBlob, RemoteImage, RemoveOptions, Removed, RemovedImage, Store, Usage,
 };
 pub use unpack::{Limits, MapIds, copy_in};

@@ -25,7 +25,7 @@ pub(crate) struct Descriptor {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
-    /// Bytes. (Old archives were read without it.)
+    /// Bytes of the blob; 0: some writers leave it out.
     #[serde(default)]
     pub(crate) size: u64,
     pub(crate) platform: Option<Platform>,
@@ -56,6 +56,8 @@ struct RawDocument {
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     schema_version: Option<u32>,
+    #[serde(default, deserialize_with = "or_default")]
+    media_type: String,
 }
 
 impl Document {
@@ -70,16 +72,43 @@ impl Document {
                 why: "Docker's manifest schema 1 is obsolete".to_owned(),
             });
         }
+        let claims_index = match &*raw.media_type {
+            "" => None,
+            kind if kind.contains("index") || kind.contains("manifest.list") => Some(true),
+            _ => Some(false),
+        };
         match (raw.manifests, raw.config) {
-            (Some(manifests), None) if raw.layers.is_none() => Ok(Self::Index(manifests)),
-            (None, Some(config)) => {
+            (Some(manifests), None) if raw.layers.is_none() && claims_index != Some(false) => {
+                Ok(Self::Index(manifests))
+            }
+            (None, Some(config)) if claims_index != Some(true) => {
                 Ok(Self::Manifest { config, layers: raw.layers.unwrap_or_default() })
+            }
+            (Some(_), None) | (None, Some(_)) if claims_index.is_some() => {
+                let why = format!("it is not the `{}` that it says it is", raw.media_type);
+                Err(Error::corrupt(what, why))
             }
             (None, None) => Err(Error::corrupt(what, "it lists neither manifests nor a config")),
             // Two readers could see two images in it (image-spec, "Ambiguous documents").
             _ => Err(Error::corrupt(what, "it is an index and a manifest at once")),
         }
     }
+}
+
+/// What a manifest says that it is: OCI's, unless it names another type (image-spec, manifest.md,
+/// leaves the property out).
+pub(crate) fn media_type(bytes: &[u8]) -> String {
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "camelCase", default)]
+    struct Typed {
+        #[serde(deserialize_with = "or_default")]
+        media_type: String,
+    }
+    let typed: Typed = serde_json::from_slice(bytes).unwrap_or_default();
+    if typed.media_type.is_empty() {
+        return "application/vnd.oci.image.manifest.v1+json".to_owned();
+    }
+    typed.media_type
 }
 
 /// One image in Docker's `manifest.json`.

@@ -33,13 +33,32 @@ impl Platform {
         Self { os: "linux".into(), architecture: architecture.into(), variant: String::new() }
     }
 
-    /// How well an image of this platform fits a machine that is `here`: lower is better, None is
-    /// not at all. An image that does not name a platform is taken at its maker's word.
+    /// Whether a machine of this platform runs images of another by itself. A variant is taken at
+    /// its word: what the processor has beyond the base level is not known here.
+    #[must_use]
+    pub fn runs(&self, image: &Self) -> bool {
+        (&self.os, &self.architecture) == (&image.os, &image.architecture)
+            || image.fit(self).is_some()
+    }
+
+    /// Its images are unpacked as this system's.
+    pub(crate) fn is_linux(&self) -> bool {
+        matches!(&*self.os, "" | "linux")
+    }
+
+    /// How well an image of this platform fits a machine that is `here`, when there are several to
+    /// choose from: lower is better, None is not at all. An image that does not name a platform is taken at its maker's word.
     pub(crate) fn fit(&self, here: &Self) -> Option<u8> {
         if self.os.is_empty() && self.architecture.is_empty() {
             return Some(3);
         }
         let same = |image: &str, here: &str| image.is_empty() || image == here;
+        if same(&self.os, &here.os)
+            && (&*self.architecture, &*here.architecture) == ("386", "amd64")
+        {
+            // The processor and both kernels (CONFIG_IA32_EMULATION) run these, too.
+            return Some(4);
+        }
         if !same(&self.os, &here.os) || !same(&self.architecture, &here.architecture) {
             return None;
         }
@@ -84,5 +103,8 @@ mod tests {
         assert_eq!(platform("windows", "arm64", "").fit(&here), None);
         assert_eq!(platform("unknown", "unknown", "").fit(&here), None);
         assert_eq!(Platform::default().fit(&here), Some(3));
+        let (amd64, i386) = (platform("linux", "amd64", ""), platform("linux", "386", ""));
+        assert!(amd64.runs(&i386) && !i386.runs(&amd64));
+        assert!(amd64.fit(&amd64) < i386.fit(&amd64), "only when there is nothing better");
     }
 }

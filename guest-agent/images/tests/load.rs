@@ -160,8 +160,21 @@ fn our_platform_is_chosen_and_its_absence_lists_the_others() {
         assert!(matches!(error, Error::NoPlatform { .. }), "{text}");
         assert!(text.contains("linux/s390x") && text.contains("linux/mips64le"), "{text}");
     }
-    let error = fixture.load(&docker(&[(&["z:1"], &s390)])).unwrap_err();
-    assert!(error.to_string().contains("`z:1` has no image for linux/"), "{error}");
+    // What is for another platform and nothing else was wanted so: it is kept and listed.
+    for archive in [
+        docker(&[(&["z:1"], &s390)]),
+        oci(&[(Some("z:1"), &s390)]),
+        oci(&[(None, &s390)]),
+        oci(&[(Some("z:1"), &s390), (Some("x:1"), &ours)]),
+    ] {
+        let fixture = Fixture::new();
+        assert_eq!(fixture.load(&archive).unwrap()[0].id, s390.id());
+        let image = fixture.store.resolve(&s390.id().to_string()).unwrap();
+        assert_eq!(image.platform.to_string(), "linux/s390x");
+        assert!(!Platform::here().runs(&image.platform));
+        assert_eq!(fixture.store.platforms(image.id).unwrap(), [image.platform]);
+        assert!(!fixture.store.list(&everything()).unwrap().is_empty());
+    }
     // The same behind a nested index, as buildkit writes it, with what it attaches.
     let inner = nested_index(&[&s390, &ours]);
     let mut tar = Tar::new();

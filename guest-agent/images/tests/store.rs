@@ -6,11 +6,12 @@ use std::sync::Barrier;
 
 use common::{Fixture, Made, Tar, busybox, docker, everything, oci};
 use linkspan_images::{
-    ContainerUse, Digest, Error, ImageId, ListFilter, RemoveOptions, Removed, Store,
+    CommitOptions, Conflict, ContainerUse, Digest, Error, ImageFilters, ImageId, ListFilter,
+    RemoveOptions, Removed, Store,
 };
 
-const FORCE: RemoveOptions = RemoveOptions { force: true };
-const GENTLY: RemoveOptions = RemoveOptions { force: false };
+const FORCE: RemoveOptions = RemoveOptions { force: true, keep_parents: false };
+const GENTLY: RemoveOptions = RemoveOptions { force: false, keep_parents: false };
 
 fn image(content: &str) -> Made {
     Made::new(&[Tar::new().file("f", content).build()])
@@ -96,7 +97,8 @@ fn tags_are_set_moved_and_listed() {
     }
     let listed = |references: &[&str]| {
         let references = references.iter().map(|&r| r.to_owned()).collect();
-        let images = fixture.store.list(&ListFilter { references, all: false }).unwrap();
+        let images =
+            fixture.store.list(&ListFilter { references, ..ListFilter::default() }).unwrap();
         let mut ids: Vec<ImageId> = images.iter().map(|image| image.id).collect();
         ids.sort();
         ids
@@ -134,7 +136,9 @@ fn removing_by_id_needs_force_for_several_names() {
     let made = busybox();
     fixture.load(&docker(&[(&["a:1", "b:1"], &made)])).unwrap();
     match remove(&fixture.store, &made.id().short(), GENTLY) {
-        Err(Error::SeveralReferences { references, .. }) => assert_eq!(references, ["a:1", "b:1"]),
+        Err(Error::Conflict { conflict, .. }) => {
+            assert_eq!(conflict, Conflict::SeveralNames { id: made.id() });
+        }
         other => panic!("{other:?}"),
     }
     let removed = remove(&fixture.store, &made.id().short(), FORCE).unwrap();
@@ -152,17 +156,20 @@ fn containers_keep_their_image_as_docker_does() {
         fixture.store.remove(name, options, used_by("web", running), |_| true)
     };
     reload();
-    for (name, options, running) in [
-        ("a:1", GENTLY, false),
-        ("a:1", GENTLY, true),
-        (&*id, GENTLY, false),
-        (&id, GENTLY, true),
-        (&id, FORCE, true),
+    let (container, image_id) = ("web".to_owned(), made.id());
+    let last = Conflict::LastName { container: container.clone(), id: image_id };
+    let stopped = Conflict::Stopped { container: container.clone(), id: image_id };
+    let runs = Conflict::Running { container, id: image_id };
+    for (name, options, running, expected) in [
+        ("a:1", GENTLY, false, &last),
+        ("a:1", GENTLY, true, &last),
+        (&*id, GENTLY, false, &stopped),
+        (&id, GENTLY, true, &runs),
+        (&id, FORCE, true, &runs),
     ] {
         match try_remove(name, options, running) {
-            Err(Error::InUse { containers, must_stop, .. }) => {
-                assert_eq!(containers, ["web"]);
-                assert_eq!(must_stop, running && name == id);
+            Err(Error::Conflict { conflict, image }) => {
+                assert_eq!((&conflict, &*image), (expected, name));
             }
             other => panic!("{name} {options:?} {running}: {other:?}"),
         }
@@ -181,6 +188,180 @@ fn containers_keep_their_image_as_docker_does() {
     assert!(matches!(fixture.store.resolve(&id), Err(Error::NotFound { .. })));
     assert_eq!(fixture.store.usage().layers, 2);
     assert_eq!(fixture.store.usage().retained_bytes, 40_038);
+}
+
+#[test]
+fn digest_names_go_alone_or_with_the_last_tag_and_may_be_the_last_name() {
+    let fixture = Fixture::new();
+    let made = busybox();
+    fixture.load(&oci(&[(Some("a:1"), &made)])).unwrap();
+    let by_digest = format!("a@{}", Digest::of(&made.manifest()));
+    // One repository: the id takes tag and digest along without force.
+    let removed = remove(&fixture.store, &made.id().short(), GENTLY).unwrap();
+    assert_eq!(removed.untagged, ["a:1".to_owned(), by_digest.clone()]);
+    fixture.load(&oci(&[(Some("a:1"), &made)])).unwrap();
+    // The digest alone: the tag stays, and the image.
+    let removed = remove(&fixture.store, &by_digest, GENTLY).unwrap();
+    assert_eq!((removed.untagged, removed.deleted), (vec![by_digest.clone()], Vec::new()));
+    // A digest of another repository keeps the image when the last tag goes, and is then the last.
+    fixture.load(&oci(&[(Some("b/c:1"), &made)])).unwrap();
+    assert_eq!(remove(&fixture.store, "a:1", GENTLY).unwrap().deleted, Vec::<String>::new());
+    let other = format!("b/c@{}", Digest::of(&made.manifest()));
+    let removed = remove(&fixture.store, "b/c:1", GENTLY).unwrap();
+    assert_eq!(removed.untagged, ["b/c:1".to_owned(), other]);
+    assert_eq!(removed.deleted[0], made.id().to_string());
+    assert_eq!(fixture.on_disk(), Vec::<String>::new());
+}
+
+/// `base:1` and what was committed on it twice: without a name, and as `top:1`.
+fn committed(fixture: &Fixture) -> [ImageId; 3] {
+    let made = image("base");
+    fixture.load(&docker(&[(&["base:1"], &made)])).unwrap();
+    let commit = |parent: ImageId, content: &str, name: Option<&str>| {
+        let layer = Tar::new().file(content, content).build();
+        let options =
+            CommitOptions { reference: name.map(str::to_owned), ..CommitOptions::default() };
+        fixture.store.commit(&parent.to_string(), &*layer, &options).unwrap().id
+    };
+    let middle = commit(made.id(), "middle", None);
+    [made.id(), middle, commit(middle, "top", Some("top:1"))]
+}
+
+#[test]
+fn an_image_with_children_stays_until_they_have_gone_and_goes_with_the_last_when_nameless() {
+    let fixture = Fixture::new();
+    let [base, middle, top] = committed(&fixture);
+    for id in [base, middle] {
+        for options in [GENTLY, FORCE] {
+            match remove(&fixture.store, &id.to_string(), options) {
+                Err(Error::Conflict { conflict, .. }) => {
+                    assert_eq!(conflict, Conflict::Children { id });
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert_eq!(fixture.store.inspect("top:1").unwrap().parent, Some(middle));
+    // Its name is only a name, and what has none goes with its last child.
+    let removed = remove(&fixture.store, "base:1", GENTLY).unwrap();
+    assert_eq!((removed.untagged, removed.deleted), (vec!["base:1".to_owned()], Vec::new()));
+    let fixture = fixture.reopen();
+    let removed = remove(&fixture.store, "top:1", GENTLY).unwrap();
+    let images: Vec<ImageId> = removed.images.iter().map(|image| image.id).collect();
+    assert_eq!(images, [top, middle, base]);
+    assert!(removed.images.iter().all(|image| image.deleted));
+    assert_eq!(removed.deleted.len(), 6, "three images, three layers: {:?}", removed.deleted);
+    assert_eq!(fixture.on_disk(), Vec::<String>::new());
+}
+
+#[test]
+fn parents_stay_when_asked_when_named_and_while_a_container_has_them() {
+    let keep = RemoveOptions { keep_parents: true, ..GENTLY };
+    let fixture = Fixture::new();
+    let [_, middle, top] = committed(&fixture);
+    assert_eq!(remove(&fixture.store, "top:1", keep).unwrap().deleted[0], top.to_string());
+    assert!(fixture.store.resolve(&middle.to_string()).is_ok());
+    let removed = remove(&fixture.store, &middle.to_string(), GENTLY).unwrap();
+    assert_eq!(removed.images.len(), 1, "its parent has a name");
+
+    let fixture = Fixture::new();
+    let [_, middle, _] = committed(&fixture);
+    let idle = |id: &ImageId| {
+        let user = ContainerUse { name: "idle".into(), running: false };
+        (*id == middle).then_some(user).into_iter().collect()
+    };
+    let removed = fixture.store.remove("top:1", GENTLY, idle, |_| false).unwrap();
+    assert_eq!(removed.images.len(), 1);
+    assert!(fixture.store.resolve(&middle.to_string()).is_ok());
+}
+
+/// Images made in the seconds 1, 2 and 3, and one that does not say when.
+fn dated() -> Vec<Made> {
+    let made = |second: u8| {
+        let mut made = image(&second.to_string());
+        let text = String::from_utf8(made.config).unwrap();
+        let time = match second {
+            0 => String::new(),
+            second => format!("1970-01-01T00:00:0{second}Z"),
+        };
+        made.config = text.replace("2024-01-02T03:04:05Z", &time).into_bytes();
+        made
+    };
+    [1, 2, 3, 0].map(made).into()
+}
+
+#[test]
+fn filters_choose_by_age_label_name_and_namelessness() {
+    let fixture = Fixture::new();
+    let made = dated();
+    let names: &[&[&str]] = &[&["one:1", "x/one:2"], &["two:1"], &["reg:5/three:1"], &["when:1"]];
+    let images: Vec<_> = names.iter().copied().zip(&made).collect();
+    fixture.load(&docker(&images)).unwrap();
+    let nameless = image("nameless");
+    fixture.load(&docker(&[(&[], &nameless)])).unwrap();
+    let list = |all: bool, filters: &[&str]| {
+        let filters: Vec<String> = filters.iter().map(|&text| text.to_owned()).collect();
+        let filters = ImageFilters::of_list(&filters).unwrap();
+        fixture.store.list(&ListFilter { references: Vec::new(), all, filters })
+    };
+    let shown = |all: bool, filters: &[&str]| {
+        let mut names: Vec<String> =
+            list(all, filters).unwrap().into_iter().flat_map(|image| image.tags).collect();
+        names.sort();
+        names.join(" ")
+    };
+    for (filters, expected) in [
+        (&["before=two:1"][..], "one:1 x/one:2"),
+        (&["since=two:1"], "reg:5/three:1"),
+        (&["since=one:1", "before=reg:5/three:1"], "two:1"),
+        (&["before=reg:5/three:1", "before=two:1"], "one:1 x/one:2"),
+        (&["since=one:1", "since=two:1"], "reg:5/three:1"),
+        (&["until=1970-01-01T00:00:03Z"], "one:1 two:1 x/one:2"),
+        (&["label=a"], "one:1 reg:5/three:1 two:1 when:1 x/one:2"),
+        (&["label=a=b", "label!=a"], ""),
+        (&["reference=one"], "one:1"),
+        (&["reference=*one*"], "one:1"),
+        (&["reference=*/*:2"], "x/one:2"),
+        (&["reference=*/*"], "reg:5/three:1 x/one:2"),
+        (&["reference=t*:1", "reference=one:[0-9]"], "one:1 two:1"),
+        (&["reference=t*", "before=two:1"], ""),
+        (&["dangling=false"], "one:1 reg:5/three:1 two:1 when:1 x/one:2"),
+        (&["dangling=true"], ""),
+    ] {
+        assert_eq!(shown(false, filters), expected, "{filters:?}");
+    }
+    let ids = |all: bool, filters: &[&str]| {
+        list(all, filters).unwrap().into_iter().map(|image| image.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(false, &["dangling=true"]), [nameless.id()]);
+    assert_eq!(ids(true, &["dangling=false"]).len(), 4);
+    assert_eq!((ids(true, &[]).len(), ids(false, &[]).len()), (5, 4));
+    assert!(matches!(list(false, &["before=none"]), Err(Error::NotFound { .. })));
+    for pattern in ["reference=[", "reference=a[^]", "reference=[]b"] {
+        assert!(matches!(list(false, &[pattern]), Err(Error::InvalidFilter { .. })), "{pattern}");
+    }
+}
+
+#[test]
+fn an_inspected_image_tells_its_layers_its_manifest_and_when_it_was_named() {
+    let fixture = Fixture::new();
+    let made = busybox();
+    fixture.load(&oci(&[(None, &made)])).unwrap();
+    let id = made.id().to_string();
+    let image = fixture.store.inspect(&id).unwrap();
+    assert_eq!((image.tagged_unix_nanos, image.parent), (0, None));
+    assert_eq!(image.summary.layer_bytes, [40_030, 8]);
+    assert_eq!(image.layer_folders.len(), 2);
+    assert!(image.layer_folders[1].join("etc/hostname").is_file());
+    let manifest = image.manifest.unwrap();
+    assert_eq!(manifest.digest, Digest::of(&made.manifest()));
+    assert_eq!(manifest.size, made.manifest().len() as u64);
+    assert_eq!(manifest.media_type, "application/vnd.oci.image.manifest.v1+json");
+    fixture.store.tag(&id, "a:1").unwrap();
+    let first = fixture.store.inspect("a:1").unwrap().tagged_unix_nanos;
+    assert!(first > 0);
+    fixture.store.tag(&id, "a:2").unwrap();
+    assert!(fixture.reopen().store.inspect("a:1").unwrap().tagged_unix_nanos >= first);
 }
 
 #[test]

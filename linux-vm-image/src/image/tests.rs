@@ -50,6 +50,7 @@ impl Bench {
             init: "/bin/busybox".into(),
             hello: "/bin/busybox".into(),
             busybox: "/bin/busybox".into(),
+            emulators: Vec::new(),
             kernels: Kernels::All,
             packing: Packing::Lz4,
         }

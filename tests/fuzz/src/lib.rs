@@ -36,6 +36,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "layer", seeds: seeds::layers, run: targets::layer, tar: true },
     Target { name: "copy", seeds: seeds::plain_archives, run: targets::copy, tar: true },
     Target { name: "config", seeds: seeds::configs, run: targets::config, tar: false },
+    Target { name: "manifest", seeds: seeds::manifests, run: targets::manifest, tar: false },
+    Target { name: "index", seeds: seeds::indexes, run: targets::index, tar: false },
     Target { name: "reference", seeds: seeds::references, run: targets::reference, tar: false },
     Target { name: "seccomp", seeds: seeds::profiles, run: targets::seccomp, tar: false },
     Target { name: "dns", seeds: seeds::questions, run: targets::dns, tar: false },

@@ -103,44 +103,83 @@ pub(crate) fn configs() -> Vec<Vec<u8>> {
 
 /// What `docker save` writes, around a configuration that may be anything.
 pub(crate) fn image_with_config(config: &[u8]) -> Vec<u8> {
-    let manifest =
-        json!([{"Config": "config.json", "RepoTags": ["a/b:c"], "Layers": ["layer.tar"]}]);
-    let manifest = manifest.to_string().into_bytes();
-    tar(&[("manifest.json", &manifest), ("config.json", config), ("layer.tar", &layer())])
+    docker(&items(), config)
+}
+
+/// `manifest.json` of a docker-archive.
+fn items() -> Vec<u8> {
+    json!([{"Config": "config.json", "RepoTags": ["a/b:c"], "Layers": ["layer.tar"]}])
+        .to_string()
+        .into_bytes()
+}
+
+fn docker(items: &[u8], config: &[u8]) -> Vec<u8> {
+    tar(&[("manifest.json", items), ("config.json", config), ("layer.tar", &layer())])
+}
+
+/// A descriptor of OCI's.
+fn blob(media: &str, bytes: &[u8]) -> serde_json::Value {
+    json!({"mediaType": format!("application/vnd.oci.image.{media}"),
+           "digest": format!("sha256:{}", digest(bytes)), "size": bytes.len()})
+}
+
+fn manifest() -> Vec<u8> {
+    let layer = layer();
+    json!({
+        "schemaVersion": 2,
+        "config": blob("config.v1+json", &config_of(&layer)),
+        "layers": [blob("layer.v1.tar+gzip", &gzip(&layer))]
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn index(manifest: &[u8]) -> Vec<u8> {
+    let manifests = [blob("manifest.v1+json", manifest)];
+    json!({"schemaVersion": 2, "manifests": manifests}).to_string().into_bytes()
 }
 
 /// An OCI layout with one image.
-fn oci() -> Vec<u8> {
+fn oci(index: &[u8], manifest: &[u8]) -> Vec<u8> {
     let layer = layer();
-    let packed = gzip(&layer);
-    let config = config_of(&layer);
-    let blob = |media: &str, bytes: &[u8]| {
-        json!({"mediaType": media, "digest": format!("sha256:{}", digest(bytes)),
-               "size": bytes.len()})
-    };
-    let manifest = json!({
-        "schemaVersion": 2,
-        "config": blob("application/vnd.oci.image.config.v1+json", &config),
-        "layers": [blob("application/vnd.oci.image.layer.v1.tar+gzip", &packed)]
-    });
-    let manifest = manifest.to_string().into_bytes();
-    let index = json!({
-        "schemaVersion": 2,
-        "manifests": [blob("application/vnd.oci.image.manifest.v1+json", &manifest)]
-    });
+    let (packed, config) = (gzip(&layer), config_of(&layer));
     let path = |bytes: &[u8]| format!("blobs/sha256/{}", digest(bytes));
     tar(&[
         ("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#),
-        ("index.json", index.to_string().as_bytes()),
-        (&path(&manifest), &manifest),
+        ("index.json", index),
+        (&path(manifest), manifest),
         (&path(&config), &config),
         (&path(&packed), &packed),
     ])
 }
 
+pub(crate) fn manifests() -> Vec<Vec<u8>> {
+    vec![manifest(), index(&manifest())]
+}
+
+/// A layout around a manifest that may be anything.
+pub(crate) fn image_with_manifest(manifest: &[u8]) -> Vec<u8> {
+    oci(&index(manifest), manifest)
+}
+
+pub(crate) fn indexes() -> Vec<Vec<u8>> {
+    let several = json!({"manifests": [
+        {"digest": format!("sha256:{}", digest(&manifest())), "size": manifest().len(),
+         "platform": {"os": "linux", "architecture": "s390x", "variant": "v1"},
+         "annotations": {"org.opencontainers.image.ref.name": "a/b:c"}},
+        blob("manifest.v1+json", b"not there")
+    ]});
+    vec![index(&manifest()), several.to_string().into_bytes(), items()]
+}
+
+/// A layout and a docker-archive around what names their images.
+pub(crate) fn images_with_index(index: &[u8]) -> [Vec<u8>; 2] {
+    [oci(index, &manifest()), docker(index, &config_of(&layer()))]
+}
+
 pub(crate) fn images() -> Vec<Vec<u8>> {
     let docker = image_with_config(&config_of(&layer()));
-    vec![oci(), gzip(&docker), docker]
+    vec![image_with_manifest(&manifest()), gzip(&docker), docker]
 }
 
 pub(crate) fn references() -> Vec<Vec<u8>> {

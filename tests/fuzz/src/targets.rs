@@ -61,7 +61,8 @@ fn store(ground: &Ground) -> Store {
 
 /// Every image that a store took can be looked at.
 fn readable(store: &Store) {
-    for image in store.list(&linkspan_images::ListFilter::default()).expect("the list is ours") {
+    let all = linkspan_images::ListFilter { all: true, ..Default::default() };
+    for image in store.list(&all).expect("the list is ours") {
         store.inspect(&image.id.to_string()).expect("what was loaded can be read");
     }
 }
@@ -96,6 +97,18 @@ pub(crate) fn copy(input: &[u8]) {
 /// An image's configuration, in an archive that is sound otherwise.
 pub(crate) fn config(input: &[u8]) {
     image(&crate::seeds::image_with_config(input));
+}
+
+/// A manifest, in a layout that is sound otherwise.
+pub(crate) fn manifest(input: &[u8]) {
+    image(&crate::seeds::image_with_manifest(input));
+}
+
+/// What names the images of an archive.
+pub(crate) fn index(input: &[u8]) {
+    for archive in crate::seeds::images_with_index(input) {
+        image(&archive);
+    }
 }
 
 pub(crate) fn reference(input: &[u8]) {

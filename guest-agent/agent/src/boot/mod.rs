@@ -26,6 +26,7 @@ pub use cgroup::CGROUP_ROOT;
 pub use disk::DATA;
 
 use self::{cmdline::Cmdline, timeline::Timeline};
+use crate::emulation;
 
 /// Why a boot cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -131,6 +132,7 @@ pub fn early(kernel: &dyn BootCalls, timeline: &Timeline) -> Result<Cmdline, Boo
         root::mount_standard(kernel)?;
         let cmdline = Cmdline::read()?;
         modules::load(kernel, Path::new("/lib/modules/linkspan"))?;
+        emulation::prepare(kernel);
         Ok(cmdline)
     })
 }

@@ -3,26 +3,23 @@
 use std::{
     collections::{BTreeMap, HashMap},
     io::BufWriter,
+    path::PathBuf,
     pin::Pin,
 };
 
 use futures::Stream;
-use jiff::Timestamp;
-use linkspan_containers::{Containers, PruneFilters, events::Events};
+use linkspan_containers::{Containers, events::Events};
 use linkspan_images::{
-    ArchiveFormat, ContainerUse, ImageDetail, ImageId, ImageSummary, ImportOptions, ListFilter,
-    Reference, RemoveOptions, Removed, Store,
+    ArchiveFormat, ContainerUse, ImageDetail, ImageFilters, ImageId, ImageSummary, ImportOptions,
+    ListFilter, Reference, RemoveOptions, Removed, Store,
 };
-use linkspan_proto::{
-    error::{ErrorCode, Failure},
-    v1::{self as wire, image_service_server::ImageService},
-};
+use linkspan_proto::v1::{self as wire, image_service_server::ImageService};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::SyncIoBridge;
 use tonic::{Request, Response, Status};
 
-use super::{Guest, blocking, containers::refuse, registry::platform};
+use super::{Guest, blocking, registry::platform};
 use crate::failure::{of_registries, of_store};
 
 /// Parts in which an archive goes to its stream.
@@ -118,8 +115,12 @@ impl ImageService for Face {
         request: Request<wire::ListImagesRequest>,
     ) -> Answer<wire::ListImagesResponse> {
         let request = request.into_inner();
-        let filter = ListFilter { references: request.references, all: request.all };
-        let images = self.with_store(move |store| store.list(&filter)).await?;
+        let images = self.with_store(move |store| {
+            let filters = ImageFilters::of_list(&request.filters)?;
+            let references = request.references;
+            store.list(&ListFilter { references, all: request.all, filters })
+        });
+        let images = images.await?;
         let uses = self.uses();
         Ok(Response::new(wire::ListImagesResponse {
             images: images.into_iter().map(|image| summary(image, &uses)).collect(),
@@ -151,20 +152,13 @@ impl ImageService for Face {
         request: Request<wire::RemoveImageRequest>,
     ) -> Answer<wire::RemoveImageResponse> {
         let request = request.into_inner();
-        if request.no_prune {
-            return Err(Failure::new(
-                ErrorCode::Unsupported,
-                "--no-prune is not supported: there are no untagged parents to keep",
-            )
-            .into());
-        }
         let containers = self.0.containers.clone();
         let removed = self
             .with_store(move |store| {
                 let uses = containers.images_in_use();
                 store.remove(
                     &request.image,
-                    RemoveOptions { force: request.force },
+                    RemoveOptions { force: request.force, keep_parents: request.no_prune },
                     |id| users(&uses, id),
                     |layer| containers.uses_layer(&layer.to_string()),
                 )
@@ -181,23 +175,13 @@ impl ImageService for Face {
         &self,
         request: Request<wire::PruneImagesRequest>,
     ) -> Answer<wire::PruneImagesResponse> {
-        let wire::PruneImagesRequest { mut all, mut filters } = request.into_inner();
-        // Docker's other word for `all`.
-        filters.retain(|filter| match filter.as_str() {
-            "dangling=true" | "dangling=1" => false,
-            "dangling=false" | "dangling=0" => {
-                all = true;
-                false
-            }
-            _ => true,
-        });
-        let filters = PruneFilters::parse(&filters).map_err(refuse)?;
+        let request = request.into_inner();
         let containers = self.0.containers.clone();
         let removed = self.with_store(move |store| {
-            let wanted = |image: &ImageSummary| {
-                let made = Timestamp::from_nanosecond(image.created_unix_nanos.into());
-                filters.matches(made.unwrap_or_default(), &image.labels)
-            };
+            let mut filters = ImageFilters::of_prune(&request.filters)?;
+            // Docker's other word for `all`.
+            let all = filters.dangling.take().map_or(request.all, |dangling| !dangling);
+            let wanted = |image: &ImageSummary| filters.matches(image);
             let users = |id: &ImageId| users(&containers.images_in_use(), id);
             store.prune(all, wanted, users, |layer| containers.uses_layer(&layer.to_string()))
         });
@@ -306,12 +290,26 @@ pub(super) fn summary(image: ImageSummary, uses: &HashMap<String, u32>) -> wire:
         created_unix_nanos: image.created_unix_nanos,
         size_bytes: image.size_bytes,
         labels: image.labels.into_iter().collect(),
+        layer_bytes: image.layer_bytes,
+        ..wire::ImageSummary::default()
     }
 }
 
 fn detail(image: ImageDetail, uses: &HashMap<String, u32>) -> wire::ImageDetail {
+    let shown = |folder: &PathBuf| folder.display().to_string();
+    let summary = wire::ImageSummary {
+        parent: image.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        last_tagged_unix_nanos: image.tagged_unix_nanos,
+        manifest: image.manifest.map(|manifest| wire::ImageDescriptor {
+            media_type: manifest.media_type,
+            digest: manifest.digest.to_string(),
+            size: manifest.size,
+        }),
+        layer_folders: image.layer_folders.iter().map(shown).collect(),
+        ..summary(image.summary, uses)
+    };
     wire::ImageDetail {
-        summary: Some(summary(image.summary, uses)),
+        summary: Some(summary),
         architecture: image.architecture,
         os: image.os,
         variant: image.variant,

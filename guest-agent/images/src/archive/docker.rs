@@ -1,44 +1,32 @@
 //! docker-archives: what `docker save` writes. `manifest.json` names the files, `repositories` is its
 //! older companion.
 
-use crate::config::ConfigFile;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::manifest::{DockerItem, Repositories, docker_items};
-use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::spool::{Member, Spool};
-use super::{ArchiveImage, assemble, no_platform, oci};
+use super::{ArchiveImage, assemble, oci};
 
 pub(super) const MANIFEST: &str = "manifest.json";
 const REPOSITORIES: &str = "repositories";
 
-/// The images that `manifest.json` names. One for another platform is an error: each was asked for by
-/// name when the archive was made.
-pub(super) fn images(spool: &Spool, manifest: &[u8], here: &Platform) -> Result<Vec<ArchiveImage>> {
+/// The images that `manifest.json` names, for whatever processor: each was asked for by name when the
+/// archive was made.
+pub(super) fn images(spool: &Spool, manifest: &[u8]) -> Result<Vec<ArchiveImage>> {
     let repositories: Repositories = match spool.document(REPOSITORIES) {
         // It repeats what manifest.json says, so nothing is lost when it is damaged.
         Some(bytes) => serde_json::from_slice(&bytes?).unwrap_or_default(),
         None => Repositories::default(),
     };
-    let image = |item: &DockerItem| image(spool, item, &repositories, here);
+    let image = |item: &DockerItem| image(spool, item, &repositories);
     docker_items(manifest)?.iter().map(image).collect()
 }
 
-fn image(
-    spool: &Spool,
-    item: &DockerItem,
-    repositories: &Repositories,
-    here: &Platform,
-) -> Result<ArchiveImage> {
+fn image(spool: &Spool, item: &DockerItem, repositories: &Repositories) -> Result<ArchiveImage> {
     let what = format!("configuration `{}`", item.config);
     let config_json = spool.required(spool.member(&item.config), &what)?;
-    let platform = ConfigFile::parse(&config_json, &what)?.platform();
-    if platform.fit(here).is_none() {
-        let name = item.repo_tags.first().map_or("the archive", String::as_str);
-        return Err(no_platform(format!("`{name}`"), here, &[platform]));
-    }
     let layer = |name: &String| {
         spool
             .member(name)

@@ -8,6 +8,7 @@ mod docker;
 mod oci;
 mod spool;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,7 @@ impl ArchiveImage {
             config_json: self.config_json,
             manifest: self.manifest,
             tags: self.tags,
+            parent: None,
             origin: None,
         }
     }
@@ -67,7 +69,7 @@ pub(crate) fn receive(
     let input = compression::open(archive, WHAT)?;
     let spool = Spool::receive(input.reader, folder, &options.limits, WHAT, progress)?;
     let docker = match spool.document(docker::MANIFEST) {
-        Some(bytes) => Some(docker::images(&spool, &bytes?, &options.platform)),
+        Some(bytes) => Some(docker::images(&spool, &bytes?)),
         None => None,
     };
     let oci = |spool: &Spool| {
@@ -77,7 +79,6 @@ pub(crate) fn receive(
     // `docker save` writes both since Docker 25. manifest.json has the names as people gave them.
     let images = match docker {
         Some(Ok(images)) if !images.is_empty() => images,
-        Some(Err(error @ Error::NoPlatform { .. })) => return Err(error),
         Some(failed) => match (oci(&spool), failed) {
             (Some(Ok(images)), failed) => {
                 let why = failed.err().map(|error| error.to_string());
@@ -93,7 +94,21 @@ pub(crate) fn receive(
     if images.is_empty() {
         return Err(Error::corrupt(WHAT, "it contains no image"));
     }
+    check_layers(&images)?;
     Ok(images)
+}
+
+/// One file cannot be two layers: their contents would have to differ.
+fn check_layers(images: &[ArchiveImage]) -> Result<()> {
+    let mut known = BTreeMap::new();
+    for layer in images.iter().flat_map(|image| &image.layers) {
+        let first = *known.entry(&layer.blob).or_insert(layer.diff_id);
+        if first != layer.diff_id {
+            let why = format!("its file is that of layer {first}, too");
+            return Err(Error::corrupt(format!("layer {}", layer.diff_id), why));
+        }
+    }
+    Ok(())
 }
 
 /// Puts an image together from the members that its manifest names.
@@ -106,6 +121,12 @@ fn assemble(
 ) -> Result<ArchiveImage> {
     let id = ImageId(Digest::of(&config_json));
     let config = ConfigFile::parse(&config_json, &format!("configuration {id}"))?;
+    // Whatever the manifest's descriptor says.
+    let platform = config.platform();
+    if !platform.is_linux() {
+        let why = format!("it is for {platform}, and containers here run Linux");
+        return Err(Error::Unsupported { what: format!("image {id}"), why });
+    }
     let diff_ids = &config.rootfs.diff_ids;
     if diff_ids.len() != layers.len() {
         let (named, given) = (diff_ids.len(), layers.len());

@@ -20,7 +20,7 @@ const MAX_MANIFESTS: usize = 10_000;
 struct Candidate {
     digest: Digest,
     bytes: Vec<u8>,
-    config: Digest,
+    config: Descriptor,
     layers: Vec<Descriptor>,
     platform: Platform,
     /// Which image of the layout it is a variant of.
@@ -66,7 +66,7 @@ pub(super) fn manifest_of(spool: &Spool, config: Digest) -> Option<(Digest, Vec<
         // What the index names and the archive lacks is not needed here.
         let _ = collect(spool, descriptor, 0, MAX_NESTING, &mut candidates);
     }
-    let found = candidates.into_iter().find(|candidate| candidate.config == config)?;
+    let found = candidates.into_iter().find(|candidate| candidate.config.digest == config)?;
     Some((found.digest, found.bytes))
 }
 
@@ -94,6 +94,7 @@ fn collect(
             _ => Err(Error::corrupt(what, "it is not in the archive")),
         };
     };
+    check_size(descriptor, member, &what)?;
     let bytes = spool.required(Some(member), &what)?;
     match Document::parse(&bytes, &what)? {
         Document::Index(_) if nesting == 0 => {
@@ -111,7 +112,6 @@ fn collect(
                 None => platform_in(spool, &config)?,
             };
             let digest = descriptor.digest;
-            let config = config.digest;
             found.push(Candidate { digest, bytes, config, layers, platform, group });
             Ok(())
         }
@@ -147,6 +147,12 @@ fn choose(
         let fitting = of_group.clone().filter_map(|c| Some((c.platform.fit(here)?, c)));
         match fitting.min_by_key(|(fit, _)| *fit) {
             Some((_, best)) => images.push(image(spool, best, group.tags.clone())?),
+            // Made for another processor, and there is nothing to choose from: just that was wanted.
+            None if is_only(candidates, group, number) => {
+                for one in of_group {
+                    images.push(image(spool, one, group.tags.clone())?);
+                }
+            }
             None if group.name.is_none() && any_unnamed_fits => {}
             None if group.name.is_none() => return Err(no_platform("the archive", here, &unnamed)),
             None => {
@@ -159,6 +165,13 @@ fn choose(
     Ok(images)
 }
 
+/// Whether this is the one image of its name or, without a name, of the archive.
+fn is_only(candidates: &[Candidate], group: &Group, number: usize) -> bool {
+    let beside = |candidate: &&Candidate| group.name.is_none() || candidate.group == number;
+    let mut rivals = candidates.iter().filter(beside);
+    matches!((rivals.next(), rivals.next()), (Some(only), None) if only.platform.is_linux())
+}
+
 fn platforms(
     groups: &[Group],
     candidates: &[Candidate],
@@ -169,17 +182,33 @@ fn platforms(
 }
 
 fn image(spool: &Spool, chosen: &Candidate, tags: Vec<Reference>) -> Result<ArchiveImage> {
-    let what = format!("configuration {}", chosen.config);
-    let config_json = spool.required(spool.blob(&chosen.config), &what)?;
+    let what = format!("configuration {}", chosen.config.digest);
+    let member = spool.blob(&chosen.config.digest);
+    if let Some(member) = member {
+        check_size(&chosen.config, member, &what)?;
+    }
+    let config_json = spool.required(member, &what)?;
     let layer = |layer: &Descriptor| {
-        spool.blob(&layer.digest).ok_or_else(|| {
-            Error::corrupt(format!("layer blob {}", layer.digest), "it is not in the archive")
-        })
+        let what = format!("layer blob {}", layer.digest);
+        let Some(member) = spool.blob(&layer.digest) else {
+            return Err(Error::corrupt(what, "it is not in the archive"));
+        };
+        check_size(layer, member, &what)?;
+        Ok(member)
     };
     let layers: Vec<&Member> = chosen.layers.iter().map(layer).collect::<Result<_>>()?;
     let manifest = Some((chosen.digest, chosen.bytes.clone()));
     let image = assemble(spool, config_json, &layers, manifest, tags)?;
     Ok(image)
+}
+
+/// A digest that fits and a size that does not is somebody's trick, or a broken writer's.
+fn check_size(descriptor: &Descriptor, member: &Member, what: &str) -> Result<()> {
+    if descriptor.size == 0 || descriptor.size == member.size {
+        return Ok(());
+    }
+    let why = format!("it has {} bytes, its descriptor says {}", member.size, descriptor.size);
+    Err(Error::corrupt(what, why))
 }
 
 fn name_of(descriptor: &Descriptor) -> Option<String> {

@@ -24,7 +24,7 @@ const MAX_NAME: usize = 4096;
 pub(super) struct Member {
     /// Its file is named by this, not by anything in the archive.
     number: u64,
-    size: u64,
+    pub(super) size: u64,
     /// As computed.
     pub(super) digest: Digest,
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::unpack::{self, Hashing};
 
 use super::query::familiar;
-use super::{LoadedImage, Store};
+use super::{LoadedImage, NewImage, Store};
 
 impl Store {
     /// Makes an image of the image `parent` and one more layer, which is read as a tar.
@@ -32,7 +32,7 @@ impl Store {
             let input = compression::open(layer, folder.what)?.reader;
             unpack::unpack(input, folder, limits, Hashing::Yes, &mut |_| {})
         })?;
-        let image = plan.finish(diff_id)?;
+        let image = NewImage { parent: Some(parent), ..plan.finish(diff_id)? };
         let claim = self.claim([diff_id]);
         let staged = if claim.missing.contains(&diff_id) {
             BTreeMap::from([(diff_id, staged)])

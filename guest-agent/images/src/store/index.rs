@@ -42,6 +42,12 @@ pub(crate) struct ImageRecord {
     pub(crate) manifests: BTreeSet<Digest>,
     /// When it came.
     pub(crate) added_unix_nanos: i64,
+    /// The image that it was committed on; it may have gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<ImageId>,
+    /// When it last got a name; 0: never.
+    #[serde(default)]
+    pub(crate) tagged_unix_nanos: i64,
 }
 
 /// One unpacked layer.
@@ -183,6 +189,21 @@ impl Index {
         names_of(&self.digests, id)
     }
 
+    /// Whether an image was committed on this one.
+    pub(crate) fn has_children(&self, id: ImageId) -> bool {
+        self.images.values().any(|image| image.parent == Some(id))
+    }
+
+    /// Gives an image a name, taking it from the image that has it.
+    pub(crate) fn tag(&mut self, name: Reference, id: ImageId) {
+        if self.references.insert(name, id) == Some(id) {
+            return;
+        }
+        if let Some(image) = self.images.get_mut(&id) {
+            image.tagged_unix_nanos = now_unix_nanos();
+        }
+    }
+
     /// Whether an image contains this layer.
     pub(crate) fn is_used(&self, layer: &Digest) -> bool {
         self.images.values().any(|image| image.layers.contains(layer))
@@ -202,6 +223,11 @@ impl Index {
 
 fn names_of(names: &BTreeMap<Reference, ImageId>, id: &ImageId) -> Vec<Reference> {
     names.iter().filter(|(_, image)| *image == id).map(|(name, _)| name.clone()).collect()
+}
+
+/// The time.
+pub(crate) fn now_unix_nanos() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 /// Makes renames in a folder survive a crash.

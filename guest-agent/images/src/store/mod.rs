@@ -33,7 +33,7 @@ pub use load::{LoadedImage, Phase, Progress};
 pub use outgoing::{LayerFile, Manifest, Outgoing, OutgoingLayer};
 pub(crate) use paths::Paths;
 pub(crate) use publish::NewImage;
-pub use query::{Image, ImageDetail, ImageSummary, ListFilter, Usage};
+pub use query::{Image, ImageDetail, ImageSummary, ListFilter, ManifestInfo, Usage};
 pub use receive::{Receipt, RemoteBlob, RemoteImage};
 pub(crate) use remove::parse_tag;
 pub use remove::{ContainerUse, RemoveOptions, Removed, RemovedImage};

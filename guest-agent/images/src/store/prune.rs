@@ -28,7 +28,7 @@ impl Store {
             if (named && !all) || !wanted(&image) {
                 continue;
             }
-            let options = RemoveOptions { force: true };
+            let options = RemoveOptions { force: true, ..RemoveOptions::default() };
             match self.remove(&image.id.to_string(), options, keep, &layer_in_use) {
                 Ok(removed) => {
                     pruned.untagged.extend(removed.untagged);
@@ -36,7 +36,7 @@ impl Store {
                     pruned.images.extend(removed.images);
                     pruned.freed_bytes += removed.freed_bytes;
                 }
-                Err(Error::InUse { .. } | Error::NotFound { .. }) => {}
+                Err(Error::Conflict { .. } | Error::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

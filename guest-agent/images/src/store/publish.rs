@@ -9,7 +9,7 @@ use crate::digest::{Digest, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::reference::Reference;
 
-use super::index::{ImageRecord, LayerRecord, sync_folder};
+use super::index::{ImageRecord, LayerRecord, now_unix_nanos, sync_folder};
 use super::{BlobRecord, StagedLayer, State, Store, remove_any};
 
 /// An image to become visible.
@@ -21,6 +21,8 @@ pub(crate) struct NewImage {
     /// Its manifest, when it has one.
     pub(crate) manifest: Option<(Digest, Vec<u8>)>,
     pub(crate) tags: Vec<Reference>,
+    /// The image that it was committed on.
+    pub(crate) parent: Option<ImageId>,
     /// What its registry says: the index that its manifest was chosen from, and its names with a
     /// digest. Without it, each tag has the manifest's.
     pub(crate) origin: Option<Origin>,
@@ -147,6 +149,8 @@ impl Store {
                 layers,
                 manifests: BTreeSet::new(),
                 added_unix_nanos: now_unix_nanos(),
+                parent: image.parent,
+                tagged_unix_nanos: 0,
             });
             record.manifests.extend(image.documents().map(|(digest, _)| *digest));
             for (layer, blob) in image.origin.iter().flat_map(|origin| &origin.blobs) {
@@ -154,7 +158,9 @@ impl Store {
                     layer.learn(blob);
                 }
             }
-            index.references.extend(image.tags.iter().map(|tag| (tag.clone(), image.id)));
+            for tag in &image.tags {
+                index.tag(tag.clone(), image.id);
+            }
             index.digests.extend(image.digests().into_iter().map(|name| (name, image.id)));
         }
         self.replace_index(&mut state, index)
@@ -234,8 +240,4 @@ impl<S: Deref<Target = Store>> Drop for Claim<S> {
         }
         self.store.unpacked.notify_all();
     }
-}
-
-fn now_unix_nanos() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }

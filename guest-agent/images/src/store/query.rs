@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use crate::config::{ConfigFile, ExecConfig, HistoryEntry};
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
+use crate::filter::ImageFilters;
+use crate::manifest::{self, Document};
+use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::Store;
@@ -26,6 +29,8 @@ pub struct Image {
     pub diff_ids: Vec<Digest>,
     /// The names with a tag, in familiar form.
     pub tags: Vec<String>,
+    /// What it was made for.
+    pub platform: Platform,
 }
 
 /// One line of a list of images.
@@ -41,8 +46,18 @@ pub struct ImageSummary {
     pub created_unix_nanos: i64,
     /// Of the unpacked layers, shared ones included.
     pub size_bytes: u64,
+    /// Of each layer, base first.
+    pub layer_bytes: Vec<u64>,
     /// Free-form.
     pub labels: BTreeMap<String, String>,
+}
+
+impl ImageSummary {
+    /// Nothing names it.
+    #[must_use]
+    pub fn is_dangling(&self) -> bool {
+        self.tags.is_empty() && self.digests.is_empty()
+    }
 }
 
 /// All that is known of an image.
@@ -66,16 +81,37 @@ pub struct ImageDetail {
     pub history: Vec<HistoryEntry>,
     /// The configuration blob as it is.
     pub config_json: Vec<u8>,
+    /// The image that it was committed on; that may have gone.
+    pub parent: Option<ImageId>,
+    /// When it last got a name, in nanoseconds since 1970; 0: never.
+    pub tagged_unix_nanos: i64,
+    /// The folder of each layer, base first.
+    pub layer_folders: Vec<PathBuf>,
+    /// What it came with, when it came with one.
+    pub manifest: Option<ManifestInfo>,
+}
+
+/// What a registry or layout says of an image's manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestInfo {
+    /// Such as `application/vnd.oci.image.manifest.v1+json`.
+    pub media_type: String,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Number of its bytes.
+    pub size: u64,
 }
 
 /// Which images a list shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListFilter {
     /// Only these repositories or references, in familiar form; `*`, `?` and `[a-z]` match within
-    /// one path component. Empty: all.
+    /// one path component. Only the names that match are listed. Empty: all.
     pub references: Vec<String>,
     /// Also images without a tag, and those only when no reference is asked for.
     pub all: bool,
+    /// What else must hold; its `references` are more of the above.
+    pub filters: ImageFilters,
 }
 
 /// What the images take on the disk.
@@ -107,7 +143,9 @@ impl Store {
             (id, diff_ids, visible, familiar(&state.index.tags_of(&id)))
         };
         let (config, _) = self.read_config(id)?;
-        Ok(Image { id, config: config.exec(), layers: self.layer_paths(&visible)?, diff_ids, tags })
+        let layers = self.layer_paths(&visible)?;
+        let platform = config.platform();
+        Ok(Image { id, config: config.exec(), layers, diff_ids, tags, platform })
     }
 
     /// All that is known of an image. `name` as in [`Store::resolve`].
@@ -119,6 +157,7 @@ impl Store {
         let (config, config_json) = self.read_config(id)?;
         let state = self.state.lock();
         let record = record(&state.index, id)?;
+        let manifest = self.manifest_of(record, id)?;
         Ok(ImageDetail {
             summary: summary(&state.index, id, record, &config),
             architecture: config.architecture.clone(),
@@ -129,6 +168,10 @@ impl Store {
             diff_ids: record.layers.clone(),
             history: config.history(),
             config_json,
+            parent: record.parent,
+            tagged_unix_nanos: record.tagged_unix_nanos,
+            layer_folders: record.layers.iter().map(|id| self.paths.layer(id)).collect(),
+            manifest,
         })
     }
 
@@ -136,31 +179,65 @@ impl Store {
     /// [`Store::remove`] with its id.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] and [`Error::Io`].
+    /// [`Error::Corrupt`] and [`Error::Io`]; as [`Store::resolve`] for the image of a `before` or
+    /// `since`; [`Error::InvalidFilter`] for a pattern that is none.
     pub fn list(&self, filter: &ListFilter) -> Result<Vec<ImageSummary>> {
         let index = self.state.lock().index.clone();
+        let patterns: Vec<&String> =
+            filter.references.iter().chain(&filter.filters.references).collect();
+        if let Some(bad) = patterns.iter().find(|pattern| !is_pattern(pattern.as_bytes())) {
+            let why = "the pattern is malformed".to_owned();
+            return Err(Error::InvalidFilter { filter: format!("reference={bad}"), why });
+        }
+        let (after, before) = self.made_between(&index, &filter.filters)?;
         let mut images = Vec::new();
         for (id, record) in &index.images {
-            let tags = index.tags_of(id);
-            let wanted = if filter.references.is_empty() {
-                filter.all || !tags.is_empty()
-            } else {
-                let names =
-                    tags.iter().chain(index.digests.iter().filter(|d| d.1 == id).map(|d| d.0));
-                names.into_iter().any(|tag| filter.references.iter().any(|p| matches(p, tag)))
-            };
-            if !wanted {
-                continue;
-            }
             let (config, _) = match self.read_config(*id) {
                 // Removed since the index was copied.
                 Err(_) if !self.state.lock().index.images.contains_key(id) => continue,
                 other => other?,
             };
-            images.push(summary(&index, *id, record, &config));
+            let mut image = summary(&index, *id, record, &config);
+            // 0: nobody knows when.
+            let made = Some(image.created_unix_nanos).filter(|made| *made != 0);
+            let in_time = after.is_none_or(|after| made.is_some_and(|made| made > after))
+                && before.is_none_or(|before| made.is_some_and(|made| made < before));
+            if !in_time || !filter.filters.matches(&image) {
+                continue;
+            }
+            let wanted = if patterns.is_empty() {
+                filter.all || filter.filters.dangling == Some(true) || !image.tags.is_empty()
+            } else {
+                let chosen =
+                    |name: &Reference| patterns.iter().any(|pattern| matches(pattern, name));
+                let names = |mut names: Vec<Reference>| {
+                    names.retain(chosen);
+                    familiar(&names)
+                };
+                image.tags = names(index.tags_of(id));
+                image.digests = names(index.digests_of(id));
+                !image.is_dangling()
+            };
+            if wanted {
+                images.push(image);
+            }
         }
         images.sort_by_key(|image| std::cmp::Reverse(image.created_unix_nanos));
         Ok(images)
+    }
+
+    /// What `since` and `before` come to: with several of one, all must hold.
+    fn made_between(
+        &self,
+        index: &Index,
+        filters: &ImageFilters,
+    ) -> Result<(Option<i64>, Option<i64>)> {
+        let made = |name: &String| {
+            let (config, _) = self.read_config(find(index, name)?)?;
+            Ok(config.created_unix_nanos())
+        };
+        let all = |names: &[String]| names.iter().map(made).collect::<Result<Vec<_>>>();
+        Ok((all(&filters.since)?.into_iter().max(), all(&filters.before)?.into_iter().min()))
     }
 
     /// What the images take on the disk.
@@ -175,6 +252,28 @@ impl Store {
             layers_bytes: index.layers.values().map(|layer| layer.size_bytes).sum(),
             retained_bytes: retained.map(|(_, layer)| layer.size_bytes).sum(),
         }
+    }
+
+    /// The platforms that an image is known to be there for: those of the index that it was chosen
+    /// from, or its own.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupt`] and [`Error::Io`].
+    pub fn platforms(&self, id: ImageId) -> Result<Vec<Platform>> {
+        let manifests = record(&self.state.lock().index, id)?.manifests.clone();
+        let mut platforms = Vec::new();
+        for digest in &manifests {
+            let path = self.paths.blob(digest);
+            let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            if let Document::Index(images) = Document::parse(&bytes, &format!("index {digest}"))? {
+                let images = images.into_iter().filter(|image| !image.is_attachment());
+                platforms.extend(images.filter_map(|image| image.platform));
+            }
+        }
+        if platforms.is_empty() {
+            platforms.push(self.read_config(id)?.0.platform());
+        }
+        Ok(platforms)
     }
 
     /// The configuration of an image, verified.
@@ -192,6 +291,27 @@ impl Store {
             return Err(Error::corrupt(what, "its content does not have its digest"));
         }
         Ok((ConfigFile::parse(&bytes, &what)?, bytes))
+    }
+
+    /// The manifest that names this configuration: an image may have come with several, and with
+    /// the index that they were chosen from.
+    fn manifest_of(&self, record: &ImageRecord, id: ImageId) -> Result<Option<ManifestInfo>> {
+        for digest in &record.manifests {
+            let path = self.paths.blob(digest);
+            let bytes = std::fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+            let document = Document::parse(&bytes, &format!("manifest {digest}"))?;
+            if let Document::Manifest { config, .. } = document
+                && config.digest == id.0
+            {
+                let media_type = manifest::media_type(&bytes);
+                return Ok(Some(ManifestInfo {
+                    media_type,
+                    digest: *digest,
+                    size: bytes.len() as u64,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     fn layer_paths(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
@@ -220,6 +340,11 @@ fn summary(index: &Index, id: ImageId, record: &ImageRecord, config: &ConfigFile
         digests: familiar(&index.digests_of(&id)),
         created_unix_nanos: config.created_unix_nanos(),
         size_bytes: index.size_of(record),
+        layer_bytes: record
+            .layers
+            .iter()
+            .map(|id| index.layers.get(id).map_or(0, |layer| layer.size_bytes))
+            .collect(),
         labels: config.config.labels.clone(),
     }
 }
@@ -288,25 +413,60 @@ fn matches(pattern: &str, reference: &Reference) -> bool {
     glob(&reference.to_string()) || glob(&reference.repository())
 }
 
-/// Go's `path.Match`, without the escape character, which no reference can contain.
+/// Go's `path.Match`, without the escape character, which no reference can contain. A mismatch
+/// goes back to the last `*` only: what an earlier one could take more, the last one can too.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len())
-            .take_while(|end| *end == 0 || text[*end - 1] != b'/')
-            .any(|end| glob(rest, &text[end..])),
-        Some((b'?', rest)) => text.first().is_some_and(|c| *c != b'/') && glob(rest, &text[1..]),
-        Some((b'[', rest)) => {
-            let Some(end) = rest.iter().position(|c| *c == b']') else { return false };
-            let Some(c) = text.first() else { return false };
+    let (mut p, mut t) = (0, 0);
+    // Behind the last `*`, and where what follows it was last tried.
+    let mut star = None;
+    loop {
+        if pattern.get(p) == Some(&b'*') {
+            p += 1;
+            star = Some((p, t));
+        } else if p == pattern.len() && t == text.len() {
+            return true;
+        } else if let Some(used) = text.get(t).and_then(|c| one(&pattern[p..], *c)) {
+            (p, t) = (p + used, t + 1);
+        } else {
+            match star {
+                Some((after, from)) if text.get(from).is_some_and(|c| *c != b'/') => {
+                    (p, t) = (after, from + 1);
+                    star = Some((after, t));
+                }
+                _ => return false,
+            }
+        }
+    }
+}
+
+/// How much of the pattern matches this one character.
+fn one(pattern: &[u8], c: u8) -> Option<usize> {
+    match pattern.split_first()? {
+        (b'?', _) => (c != b'/').then_some(1),
+        (b'[', rest) => {
+            let end = rest.iter().position(|c| *c == b']')?;
             let (set, negated) = match rest[..end].split_first() {
                 Some((b'^', set)) => (set, true),
                 _ => (&rest[..end], false),
             };
-            in_set(set, *c) != negated && *c != b'/' && glob(&rest[end + 1..], &text[1..])
+            (in_set(set, c) != negated && c != b'/').then_some(end + 2)
         }
-        Some((c, rest)) => text.first() == Some(c) && glob(rest, &text[1..]),
+        (same, _) => (*same == c).then_some(1),
     }
+}
+
+/// Whether every class has an end, as `path.Match` asks for.
+fn is_pattern(pattern: &[u8]) -> bool {
+    let mut rest = pattern;
+    while let Some(begin) = rest.iter().position(|c| *c == b'[') {
+        // An empty class has no end either: its `]` is a member.
+        let class = &rest[begin + 1..];
+        match class.iter().position(|c| *c == b']') {
+            Some(end) if end > usize::from(class.starts_with(b"^")) => rest = &class[end + 1..],
+            _ => return false,
+        }
+    }
+    true
 }
 
 fn in_set(mut set: &[u8], c: u8) -> bool {
@@ -352,6 +512,8 @@ mod tests {
         ] {
             assert!(!matches(pattern, &reference), "{pattern}");
         }
+        // Would take the age of the universe if every `*` were tried in every place.
+        assert!(!matches(&("l*".repeat(60) + "x"), &Reference::parse(&"l".repeat(120)).unwrap()));
         assert!(matches("docker.io/library/busybox", &Reference::parse("busybox:1").unwrap()));
     }
 }

@@ -117,6 +117,7 @@ impl Store {
             config_json: image.config,
             manifest: Some(manifest),
             tags: tagged.then_some(image.reference).into_iter().collect(),
+            parent: None,
             origin: Some(origin),
         };
         let claim = Claim::new(Arc::clone(self), layers.iter().map(|(diff_id, _)| *diff_id));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use crate::digest::{Digest, ImageId};
-use crate::error::{Context as _, Error, Result};
+use crate::error::{Conflict, Context as _, Error, Result};
 use crate::reference::Reference;
 
 use super::query::{Found, familiar, find_as, record};
@@ -24,6 +24,8 @@ pub struct ContainerUse {
 pub struct RemoveOptions {
     /// Also with several references, and while stopped containers use the image.
     pub force: bool,
+    /// Without the images below that have no name and that nothing else needs.
+    pub keep_parents: bool,
 }
 
 /// What a removal did.
@@ -37,6 +39,13 @@ pub struct Removed {
     pub images: Vec<RemovedImage>,
     /// Bytes of the layers that are gone.
     pub freed_bytes: u64,
+}
+
+impl Removed {
+    fn note(&mut self, id: ImageId, untagged: Vec<String>, deleted: bool) {
+        self.untagged.extend(untagged.iter().cloned());
+        self.images.push(RemovedImage { id, untagged, deleted });
+    }
 }
 
 /// What a removal did to one image.
@@ -64,7 +73,7 @@ impl Store {
             Found::Name(_, id) | Found::Id(id) => id,
         };
         let mut index = state.index.clone();
-        index.references.insert(target, id);
+        index.tag(target, id);
         self.replace_index(&mut state, index)
     }
 
@@ -72,15 +81,16 @@ impl Store {
     ///
     /// The rules are Docker's (`daemon/images/image_delete.go`): by name, other names keep the
     /// image; the last name of an image that a container uses goes only by force, and the image
-    /// stays while that container runs. By id, several repositories or a stopped container need force,
-    /// and a running container forbids it.
+    /// stays while that container runs or images were committed on it. By id, several repositories
+    /// or a stopped container need force, and a running container or such images forbid it. The
+    /// images that it was committed on go along when they have no name and nothing needs them.
     ///
     /// `in_use` tells which containers use an image, `layer_in_use` whether any container stands
     /// on a layer: such a layer stays until [`Store::collect`]. Both are called with the store
     /// locked: they must not call it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Ambiguous`], [`Error::InUse`], [`Error::SeveralReferences`].
+    /// [`Error::NotFound`], [`Error::Ambiguous`], [`Error::Conflict`].
     pub fn remove(
         &self,
         name: &str,
@@ -91,51 +101,41 @@ impl Store {
         let mut rubbish = Rubbish::default();
         let mut state = self.state.lock();
         let mut index = state.index.clone();
-        let found = find_as(&index, name)?;
-        let (Found::Name(_, id) | Found::Id(id)) = found;
-        let containers = in_use(&id);
-        let refusal = |must_stop: bool| {
-            let blocking = containers.iter().filter(|c| c.running || !must_stop);
-            let containers: Vec<String> = blocking.map(|c| c.name.clone()).collect();
-            (!containers.is_empty()).then(|| Error::InUse {
-                image: name.to_owned(),
-                containers,
-                must_stop,
-            })
-        };
+        let refuse = |conflict: Conflict| Err(Error::Conflict { image: name.to_owned(), conflict });
         let mut removed = Removed::default();
-        let delete = match found {
-            Found::Name(reference, _) => {
+        let (id, untagged, delete) = match find_as(&index, name)? {
+            Found::Name(reference, id) => {
                 let last = is_last(&index, &reference, id);
-                if last
-                    && !options.force
-                    && let Some(error) = refusal(false)
-                {
-                    return Err(error);
+                let user = in_use(&id).into_iter().next();
+                if let Some(user) = user.filter(|_| last && !options.force) {
+                    return refuse(Conflict::LastName { container: user.name, id });
                 }
-                removed.untagged = untag(&mut index, &reference, id);
-                last && !containers.iter().any(|container| container.running)
+                let untagged = untag(&mut index, &reference, id);
+                (id, untagged, last && hard_conflict(&index, id, &in_use(&id)).is_none())
             }
-            Found::Id(_) => {
-                if let Some(error) = refusal(true) {
-                    return Err(error);
+            Found::Id(id) => {
+                let users = in_use(&id);
+                let soft = || soft_conflict(&index, id, &users).filter(|_| !options.force);
+                if let Some(conflict) = hard_conflict(&index, id, &users).or_else(soft) {
+                    return refuse(conflict);
                 }
-                if !options.force {
-                    check_by_id(&index, name, id)?;
-                    if let Some(error) = refusal(false) {
-                        return Err(error);
-                    }
-                }
-                removed.untagged = untag_all(&mut index, id);
-                true
+                (id, untag_all(&mut index, id), true)
             }
         };
-        if delete {
-            (removed.deleted, removed.freed_bytes) =
-                drop_image(&mut index, id, &state, &layer_in_use, &mut rubbish)?;
+        removed.note(id, untagged, delete);
+        let mut next = delete.then_some(id);
+        while let Some(id) = next {
+            let parent = index.images.get(&id).and_then(|image| image.parent);
+            let (deleted, freed) = drop_image(&mut index, id, &state, &layer_in_use, &mut rubbish)?;
+            removed.deleted.extend(deleted);
+            removed.freed_bytes += freed;
+            next = parent.filter(|parent| {
+                !options.keep_parents && is_leftover(&index, *parent, &in_use(parent))
+            });
+            if let Some(parent) = next {
+                removed.note(parent, Vec::new(), true);
+            }
         }
-        let untagged = removed.untagged.clone();
-        removed.images.push(RemovedImage { id, untagged, deleted: delete });
         self.replace_index(&mut state, index)?;
         let hidden = self.hide(&rubbish)?;
         drop(state);
@@ -275,18 +275,34 @@ fn untag_all(index: &mut Index, id: ImageId) -> Vec<String> {
     familiar(&gone)
 }
 
-/// By id and without force, an image may have one tag, or none.
-fn check_by_id(index: &Index, name: &str, id: ImageId) -> Result<()> {
+/// What even force does not remove.
+fn hard_conflict(index: &Index, id: ImageId, users: &[ContainerUse]) -> Option<Conflict> {
+    if index.has_children(id) {
+        return Some(Conflict::Children { id });
+    }
+    let running = users.iter().find(|container| container.running)?;
+    Some(Conflict::Running { container: running.name.clone(), id })
+}
+
+/// What needs force when an image is removed by id. It may have one tag, or none.
+fn soft_conflict(index: &Index, id: ImageId, users: &[ContainerUse]) -> Option<Conflict> {
     let tags = index.tags_of(&id);
     let repositories: BTreeSet<String> =
         tags.iter().chain(&index.digests_of(&id)).map(Reference::repository).collect();
     if tags.len() > 1 || repositories.len() > 1 {
-        return Err(Error::SeveralReferences {
-            image: name.to_owned(),
-            references: familiar(&tags),
-        });
+        return Some(Conflict::SeveralNames { id });
     }
-    Ok(())
+    let stopped = users.first()?;
+    Some(Conflict::Stopped { container: stopped.name.clone(), id })
+}
+
+/// An image that was only there for one that was committed on it.
+fn is_leftover(index: &Index, id: ImageId, users: &[ContainerUse]) -> bool {
+    index.images.contains_key(&id)
+        && users.is_empty()
+        && !index.has_children(id)
+        && index.tags_of(&id).is_empty()
+        && index.digests_of(&id).is_empty()
 }
 
 fn is_needed(index: &Index, state: &State, layer: &Digest) -> bool {

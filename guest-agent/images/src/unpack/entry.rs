@@ -341,6 +341,11 @@ impl<'a> Unpacker<'a> {
         map: &Map,
         reader: &mut Reader<R>,
     ) -> Result<u64> {
+        // Holes cost nothing here, but a copy of the file does.
+        let limit = self.limits.layer_bytes;
+        if self.tally.size_bytes.saturating_add(map.real_size) > limit {
+            return Err(Error::TooLarge { what: self.what.to_owned(), limit, unit: "bytes" });
+        }
         for (offset, length) in &map.segments {
             let (mut at, end) = (*offset, offset + length);
             self.record(file, path, at)?;
@@ -374,6 +379,7 @@ impl<'a> Unpacker<'a> {
         let there = found.ok_or_else(|| missing(&self.tree))?;
         match self.tree.stat(&there, &target)? {
             None => return Err(missing(&self.tree)),
+            Some(stat) if is_whiteout(&stat) => return Err(missing(&self.tree)),
             Some(stat) if kind(&stat) == FileType::Directory => {
                 return Err(self.tree.corrupt(path, "is a hard link to a folder"));
             }

@@ -32,6 +32,9 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     ("logs", "details follow since tail timestamps until"),
     ("ps", "all filter format last latest no-trunc quiet size"),
+    ("images", "all digests filter format no-trunc quiet tree"),
+    ("history", "format human no-trunc quiet"),
+    ("rmi", "force no-prune platform"),
 ];
 
 #[test]

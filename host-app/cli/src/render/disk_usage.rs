@@ -146,7 +146,7 @@ fn image_rows(usage: &ImageUsage, now: Timestamp) -> Vec<Value> {
             human::size(summary.size_bytes.saturating_sub(usage.shared_bytes)).into();
         row
     };
-    image::named(summary).iter().map(row).collect()
+    image::named(summary, false).iter().map(row).collect()
 }
 
 fn container_row(summary: &ContainerSummary, now: Timestamp) -> Value {

@@ -39,27 +39,36 @@ pub(crate) struct Named<'a> {
     pub(crate) digest: String,
 }
 
-/// An image for each of its tags; without a tag, once.
-pub(crate) fn named(image: &ImageSummary) -> Vec<Named<'_>> {
-    let digests: Vec<(&str, &str)> =
-        image.digests.iter().filter_map(|digest| digest.split_once('@')).collect();
-    let of = |repository: &str| {
-        digests.iter().find(|(name, _)| *name == repository).map_or(NONE, |(_, digest)| digest)
+/// An image for each of its tags; without a tag, for each of its digests; without either, once.
+/// With `digests`, a tag has a line for each digest of its repository, and the digests of others
+/// have lines of their own.
+pub(crate) fn named(image: &ImageSummary, digests: bool) -> Vec<Named<'_>> {
+    let line = |repository: &str, tag: &str, digest: &str| Named {
+        image,
+        repository: repository.into(),
+        tag: tag.into(),
+        digest: digest.into(),
     };
-    if image.tags.is_empty() {
-        let (repository, digest) = digests.first().copied().unwrap_or((NONE, NONE));
-        let (repository, tag) = (repository.to_owned(), NONE.to_owned());
-        return vec![Named { image, repository, tag, digest: digest.into() }];
+    let known: Vec<(&str, &str)> =
+        image.digests.iter().filter_map(|digest| digest.split_once('@')).collect();
+    let mut lines = Vec::new();
+    for reference in &image.tags {
+        let (repository, tag) = split_tag(reference);
+        let mut own = known.iter().filter(|(name, _)| *name == repository).peekable();
+        match (digests, own.peek()) {
+            (true, Some(_)) => lines.extend(own.map(|(_, digest)| line(repository, tag, digest))),
+            (_, first) => lines.push(line(repository, tag, first.map_or(NONE, |(_, d)| *d))),
+        }
     }
-    image
-        .tags
-        .iter()
-        .map(|reference| {
-            let (repository, tag) = split_tag(reference);
-            let digest = of(repository).to_owned();
-            Named { image, repository: repository.into(), tag: tag.into(), digest }
-        })
-        .collect()
+    let tagged: Vec<&str> = image.tags.iter().map(|reference| split_tag(reference).0).collect();
+    if digests || tagged.is_empty() {
+        let others = known.iter().filter(|(repository, _)| !tagged.contains(repository));
+        lines.extend(others.map(|(repository, digest)| line(repository, NONE, digest)));
+    }
+    if lines.is_empty() {
+        lines.push(line(NONE, NONE, NONE));
+    }
+    lines
 }
 
 /// `host:5000/name:tag` to its name and tag: a colon before the last slash is a port's.
@@ -122,7 +131,8 @@ mod tests {
         };
         let untagged = ImageSummary { id: "sha256:fedcba9876543210".into(), ..tagged.clone() };
         let untagged = ImageSummary { tags: vec![], digests: vec![], ..untagged };
-        let rows: Vec<Named<'_>> = [&tagged, &untagged].into_iter().flat_map(named).collect();
+        let rows: Vec<Named<'_>> =
+            [&tagged, &untagged].into_iter().flat_map(|image| named(image, false)).collect();
         let table = Format::parse(None).expect("valid");
         assert_eq!(
             list(&table, &rows, false, false, now).expect("rendered"),
@@ -133,6 +143,29 @@ mod tests {
         );
         let text = list(&table, &rows, false, true, now).expect("rendered");
         assert!(text.contains("busybox         latest    sha256:ff   0123456789ab"), "{text}");
+    }
+
+    #[test]
+    fn digests_have_lines_of_their_own_when_asked_for_or_without_a_tag() {
+        let image = ImageSummary {
+            tags: vec!["a:1".into(), "b:1".into()],
+            digests: vec!["a@sha256:1".into(), "a@sha256:2".into(), "c@sha256:3".into()],
+            ..ImageSummary::default()
+        };
+        let lines = |image: &ImageSummary, digests| -> Vec<String> {
+            let line = |n: Named<'_>| format!("{} {} {}", n.repository, n.tag, n.digest);
+            named(image, digests).into_iter().map(line).collect()
+        };
+        assert_eq!(lines(&image, false), ["a 1 sha256:1", "b 1 <none>"]);
+        assert_eq!(
+            lines(&image, true),
+            ["a 1 sha256:1", "a 1 sha256:2", "b 1 <none>", "c <none> sha256:3"]
+        );
+        let untagged = ImageSummary { tags: Vec::new(), ..image };
+        assert_eq!(
+            lines(&untagged, false),
+            ["a <none> sha256:1", "a <none> sha256:2", "c <none> sha256:3"]
+        );
     }
 
     #[test]

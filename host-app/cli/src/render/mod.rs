@@ -6,6 +6,7 @@ mod container_more;
 pub(crate) mod disk_usage;
 pub(crate) mod event;
 pub(crate) mod format;
+pub(crate) mod history;
 pub(crate) mod human;
 pub(crate) mod image;
 pub(crate) mod inspect;

@@ -8,6 +8,7 @@ mod exhaustion;
 mod faults;
 mod files;
 mod image;
+mod image_rules;
 mod isolation;
 mod life;
 mod lifecycle;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
         ("registry", registry::TESTS),
+        ("image_rules", image_rules::TESTS),
         ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
