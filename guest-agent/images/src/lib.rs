@@ -52,7 +52,8 @@ pub use import::ImportOptions;
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
-    ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options,
-    Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
+    ContainerUse, DiskUsage, Held, HeldImage, Image, ImageDetail, ImageSummary, ListFilter,
+    LoadedImage, MadeLayer, Options, Phase, Progress, RemoveOptions, Removed, RemovedImage, Scratch,
+    Store, Usage, check_tags, is_archive,
 };
 pub use unpack::{Limits, MapIds, copy_in};

@@ -1,5 +1,6 @@
 //! The store: what exists, and how it changes without ever being seen half done.
 
+mod build;
 mod commit;
 mod index;
 mod load;
@@ -23,6 +24,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::platform::Platform;
 use crate::unpack::Limits;
 
+pub use build::{Held, HeldImage, MadeLayer, Scratch, check_tags, is_archive};
 pub(crate) use index::{Index, LayerRecord};
 pub use load::{LoadedImage, Phase, Progress};
 pub(crate) use paths::Paths;

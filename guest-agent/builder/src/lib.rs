@@ -1,0 +1,203 @@
+//! Carries builds out: the plan of a Dockerfile becomes layers of the store and an image.
+//!
+//! Owns everything below the folder given to [`Builder::open`] (in the VM `/var/lib/linkspan/build`)
+//! and is called by the agent's build service. Synchronous, and may take long. Processes and downloads
+//! are the agent's, behind [`Machine`].
+//!
+//! ```text
+//! cache.json            by the key of a step its layer; the cache mounts (format version inside)
+//! mounts/<hex>/         one cache mount each, named by the SHA-256 of its id
+//! contexts/<hex>.json   one context each: which file had which content when (format version inside)
+//! files/<hex>           contents of contexts, by their SHA-256
+//! ```
+//!
+//! The layers are the image store's. A record of the cache says that a layer is in use
+//! ([`Builder::uses_layer`]); one that was made and not recorded goes at the next start.
+//!
+//! A build's result does not depend on the clock where its commands do not: see [`mod@image`].
+//!
+//! Deliberately absent: reading Dockerfiles (`linkspan-build`), registries, git.
+
+#![forbid(unsafe_code)]
+
+mod cache;
+mod command;
+mod context;
+mod contents;
+mod copy;
+mod error;
+mod glob;
+pub mod image;
+mod layer;
+mod mounts;
+mod record;
+mod run;
+mod tree;
+mod users;
+mod worker;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use linkspan_build::{Built, Failure, execute};
+use linkspan_files::Folder;
+use linkspan_images::{Digest, LoadedImage, Store};
+
+use cache::Cache;
+use mounts::CacheMounts;
+
+pub use command::{Command, Ended, Machine};
+pub use contents::{Listed, Listing, ListedKind};
+pub use context::{Context, ContextEntry, ContextKind};
+pub use error::{Error, Result};
+pub use run::RunOptions;
+pub use worker::{Build, StepLayer};
+
+/// What has become of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepState {
+    /// It begins.
+    Running,
+    /// It is done.
+    Done,
+    /// Its layer was there.
+    Cached,
+    /// It failed.
+    Failed,
+}
+
+/// Is told how a build goes. Called from several threads.
+pub trait Progress: Sync {
+    /// A step begins or has ended. Its title tells it from others.
+    fn step(&self, title: &str, state: StepState, took: Duration);
+
+    /// A command writes. `stderr`: to standard error.
+    fn output(&self, title: &str, stderr: bool, bytes: &[u8], elapsed: Duration);
+}
+
+/// What builds share. One for each folder; it locks for itself.
+#[derive(Debug)]
+pub struct Builder {
+    store: Arc<Store>,
+    folder: PathBuf,
+    /// In memory, for secrets.
+    memory: PathBuf,
+    cache: Cache,
+    mounts: Arc<CacheMounts>,
+    next: AtomicU64,
+}
+
+impl Builder {
+    /// Opens the folder, making it when it does not exist. `memory`: a folder that is not on a disk.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and [`Error::Record`] for a record that cannot be read.
+    pub fn open(folder: &Path, memory: &Path, store: Arc<Store>) -> Result<Self> {
+        for path in [folder, &folder.join("contexts"), &folder.join("files"), memory] {
+            fs::create_dir_all(path).map_err(Error::io("create", path))?;
+        }
+        Ok(Self {
+            cache: Cache::open(folder)?,
+            mounts: CacheMounts::open(folder)?,
+            folder: folder.to_owned(),
+            memory: memory.to_owned(),
+            store,
+            next: AtomicU64::new(0),
+        })
+    }
+
+    /// The image store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Whether a later build may find this layer.
+    #[must_use]
+    pub fn uses_layer(&self, layer: &Digest) -> bool {
+        self.cache.uses(layer)
+    }
+
+    /// 64 hexadecimal digits that no other command has.
+    fn new_id(&self) -> String {
+        use sha2::{Digest as _, Sha256};
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let now = jiff::Timestamp::now().as_nanosecond();
+        hex::encode(Sha256::digest(format!("{now} {number} {}", std::process::id())))
+    }
+
+    /// A folder in memory that goes with its value.
+    fn memory_folder(&self) -> Result<MemoryFolder> {
+        let path = self.memory.join(self.new_id());
+        fs::create_dir(&path).map_err(Error::io("create", &path))?;
+        Ok(MemoryFolder(path))
+    }
+}
+
+struct MemoryFolder(PathBuf);
+
+impl MemoryFolder {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for MemoryFolder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(path = %self.0.display(), %error, "cannot remove the secrets of a build");
+        }
+    }
+}
+
+/// A build that has ended well: what it made stays while this lives.
+pub struct Finished<'a> {
+    build: Build<'a>,
+    built: Built<StepLayer>,
+}
+
+impl<'a> Build<'a> {
+    /// Does it, on at most so many threads.
+    ///
+    /// # Errors
+    /// The step that failed first, and why.
+    pub fn execute(self, threads: usize) -> Result<Finished<'a>, Failure<Error>> {
+        let built = execute(self.plan, &self, threads);
+        if let Err(error) = self.builder.cache.flush() {
+            // What is lost is only when something was used.
+            tracing::warn!(%error, "the use of the build cache was not recorded");
+        }
+        Ok(Finished { built: built?, build: self })
+    }
+}
+
+impl Finished<'_> {
+    /// How many steps were done, and how many found.
+    #[must_use]
+    pub fn steps(&self) -> (usize, usize) {
+        (self.built.performed, self.built.found)
+    }
+
+    /// Makes the image.
+    ///
+    /// # Errors
+    /// As [`Store::make_image`].
+    pub fn image(&self, tags: &[String]) -> Result<LoadedImage> {
+        let (build, tree) = (&self.build, &self.built.tree);
+        let above: Vec<(Digest, i64)> =
+            tree.layers.iter().map(|layer| (layer.diff_id, layer.created_unix_nanos)).collect();
+        let config = image::config(build.plan, &build.base_of(tree), &above);
+        Ok(build.builder.store.make_image(config, tags)?)
+    }
+
+    /// The files of the target; None when there are none.
+    ///
+    /// # Errors
+    /// When a layer cannot be opened.
+    pub fn files(&self) -> Result<Option<Folder>> {
+        self.build.folder_of(&self.built.tree)
+    }
+}
