@@ -182,7 +182,8 @@ impl Store {
         let tags = tags.iter().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>>>()?;
         let id = ImageId(Digest::of(&config_json));
         let claim = self.claim(config.rootfs.diff_ids.iter().copied());
-        let image = NewImage { id, config, config_json, manifest: None, tags };
+        let image =
+            NewImage { id, config, config_json, manifest: None, tags, origin: None };
         self.publish(&claim, BTreeMap::new(), std::slice::from_ref(&image))?;
         Ok(LoadedImage { id, tags: familiar(&image.tags) })
     }

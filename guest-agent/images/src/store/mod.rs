@@ -8,7 +8,9 @@ mod paths;
 mod prune;
 mod publish;
 mod query;
+mod receive;
 mod remove;
+mod staging;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,13 +27,15 @@ use crate::platform::Platform;
 use crate::unpack::Limits;
 
 pub use build::{Held, HeldImage, MadeLayer, Scratch, check_tags, is_archive};
-pub(crate) use index::{Index, LayerRecord};
+pub(crate) use index::{BlobRecord, Index, LayerRecord};
 pub use load::{LoadedImage, Phase, Progress};
 pub(crate) use paths::Paths;
-pub(crate) use publish::{NewImage, StagedLayer};
+pub(crate) use publish::NewImage;
 pub use query::{Image, ImageDetail, ImageSummary, ListFilter, Usage};
+pub use receive::{Receipt, RemoteBlob, RemoteImage};
 pub(crate) use remove::parse_tag;
 pub use remove::{ContainerUse, RemoveOptions, Removed, RemovedImage};
+pub(crate) use staging::StagedLayer;
 pub use usage::DiskUsage;
 
 /// How a store behaves.
@@ -170,6 +174,7 @@ fn sweep(paths: &Paths, index: &Index) -> Result<()> {
         .images
         .iter()
         .flat_map(|(id, image)| std::iter::once(&id.0).chain(&image.manifests))
+        .chain(index.layers.values().flat_map(LayerRecord::kept).map(|blob| &blob.digest))
         .map(Digest::hex)
         .collect();
     remove_unless(&paths.blobs(), |name| blobs.contains(name))
