@@ -20,32 +20,32 @@ const MOST_CONTENTS: usize = 4096;
 
 /// A layer that a step made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerRecord {
+pub(crate) struct LayerRecord {
     /// The layer.
-    pub diff_id: Digest,
+    pub(crate) diff_id: Digest,
     /// Of its files.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
     /// When a layer with this content was first made; nanoseconds since 1970.
-    pub created_unix_nanos: i64,
+    pub(crate) created_unix_nanos: i64,
     /// When it was last found, or made.
-    pub last_used_unix_nanos: i64,
+    pub(crate) last_used_unix_nanos: i64,
     /// How often it was found.
-    pub uses: u64,
+    pub(crate) uses: u64,
     /// The step.
-    pub description: String,
+    pub(crate) description: String,
 }
 
 /// A folder of a cache mount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MountRecord {
+pub(crate) struct MountRecord {
     /// The id of the mount.
-    pub id: String,
+    pub(crate) id: String,
     /// When it was made; nanoseconds since 1970.
-    pub created_unix_nanos: i64,
+    pub(crate) created_unix_nanos: i64,
     /// When it was last used.
-    pub last_used_unix_nanos: i64,
+    pub(crate) last_used_unix_nanos: i64,
     /// How often.
-    pub uses: u64,
+    pub(crate) uses: u64,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -204,7 +204,11 @@ impl Cache {
     }
 
     /// Forgets records, on the disk too.
-    pub(crate) fn drop_all(&self, layers: &BTreeSet<String>, mounts: &BTreeSet<String>) -> Result<()> {
+    pub(crate) fn drop_all(
+        &self,
+        layers: &BTreeSet<String>,
+        mounts: &BTreeSet<String>,
+    ) -> Result<()> {
         let mut state = self.table.lock();
         state.table.layers.retain(|key, _| !layers.contains(key));
         state.table.mounts.retain(|folder, _| !mounts.contains(folder));

@@ -11,7 +11,11 @@ pub trait Machine: Sync {
     ///
     /// # Errors
     /// Why it could not be started.
-    fn run(&self, command: Command<'_>, output: &(dyn Fn(bool, &[u8]) + Sync)) -> Result<Ended, String>;
+    fn run(
+        &self,
+        command: Command<'_>,
+        output: &(dyn Fn(bool, &[u8]) + Sync),
+    ) -> Result<Ended, String>;
 
     /// Writes what is at a URL to a file.
     ///

@@ -72,6 +72,8 @@ pub struct Listing<'a> {
     /// All names of the folders that were listed.
     seen: BTreeSet<String>,
     listed: BTreeSet<String>,
+    /// Contents came.
+    received: bool,
 }
 
 impl Builder {
@@ -106,6 +108,7 @@ impl Builder {
             folders,
             seen: BTreeSet::new(),
             listed: BTreeSet::new(),
+            received: false,
         })
     }
 }
@@ -169,6 +172,7 @@ impl Listing<'_> {
     /// # Errors
     /// [`Error::Changed`] when a file is not as it was listed; [`Error::Io`].
     pub fn receive(&mut self, paths: &[String], mut from: impl Read) -> Result<()> {
+        self.received = true;
         let mut buffer = vec![0; BUFFER];
         for path in paths {
             let Some(entry) = self.entries.get(path) else {
@@ -193,8 +197,7 @@ impl Listing<'_> {
     /// # Errors
     /// [`Error::Io`].
     pub fn finish(mut self) -> Result<Context> {
-        let mut context =
-            Context { entries: BTreeMap::new(), ignore: self.filter.ignore.clone() };
+        let mut context = Context { entries: BTreeMap::new(), ignore: self.filter.ignore.clone() };
         for (path, entry) in &self.entries {
             let kind = match &entry.kind {
                 ListedKind::Folder => ContextKind::Folder,
@@ -221,6 +224,12 @@ impl Listing<'_> {
             !listed.contains(folder) || seen.contains(path)
         });
         self.known.last_used_unix_nanos = crate::cache::now();
+        if self.received {
+            // Before anything says that they are there.
+            let folder = &self.builder.folder;
+            let opened = File::open(folder).map_err(Error::io("open", folder))?;
+            rustix::fs::syncfs(&opened).map_err(Error::io("sync", folder))?;
+        }
         record::write(&self.builder.known_path(&self.known.name), &self.known)?;
         Ok(context)
     }
@@ -237,8 +246,7 @@ impl Builder {
     ) -> Result<String> {
         let temporary = self.folder.join("files").join(format!("{}.new", self.new_id()));
         let result = (|| {
-            let mut file =
-                File::create(&temporary).map_err(Error::io("create", &temporary))?;
+            let mut file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
             let (mut left, mut hash) = (size, Sha256::new());
             while left > 0 {
                 let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());

@@ -44,15 +44,15 @@ struct Copying<'a, 'b> {
 
 /// The layer of a COPY or ADD.
 pub(crate) fn copy<'b>(step: &CopyStep, around: &Around<'b>) -> Result<Layer<'b>> {
-    let owner = step.owner.as_deref().map(|owner| users::lookup(around.below, owner)).transpose()?;
+    let owner =
+        step.owner.as_deref().map(|owner| users::lookup(around.below, owner)).transpose()?;
     let (uid, gid) = owner.unwrap_or((0, 0));
     let modified = around.epoch.unwrap_or(0);
     let layer = Layer::new(around.below, Attributes { mode: 0o755, uid, gid, modified });
     let destination = layer.resolve(&step.destination)?;
     // The planner has read them.
     let excludes = Ignore::of(&step.excludes).unwrap_or_default();
-    let mut copying =
-        Copying { step, around, layer, excludes, owner, destination, unpacked: 0 };
+    let mut copying = Copying { step, around, layer, excludes, owner, destination, unpacked: 0 };
     for source in &step.sources {
         copying.source(source)?;
     }

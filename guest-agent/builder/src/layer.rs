@@ -10,14 +10,12 @@ use linkspan_files::archive::{Attributes, Entry};
 use linkspan_files::{Archive, FileType, Folder, Node as FileNode};
 use linkspan_images::{Limits, copy_in};
 
+use crate::BUFFER;
 use crate::error::{Error, Result};
 use crate::tree::{Node, What};
 
 /// As many as the kernel follows in one path (path_resolution(7)).
 const MOST_LINKS: usize = 40;
-/// Large enough that headers do not cost a system call each.
-const BUFFER: usize = 128 * 1024;
-
 /// What to add. Paths are relative to the root, in the order of the archive.
 pub(crate) struct Layer<'a> {
     below: Option<&'a Folder>,
@@ -123,7 +121,12 @@ impl<'a> Layer<'a> {
     }
 
     /// Puts a file there.
-    pub(crate) fn put_inline(&mut self, path: &Path, how: Attributes, content: Vec<u8>) -> Result<()> {
+    pub(crate) fn put_inline(
+        &mut self,
+        path: &Path,
+        how: Attributes,
+        content: Vec<u8>,
+    ) -> Result<()> {
         self.check(path, false)?;
         self.items.insert(path.to_owned(), Item::Inline { how, content });
         Ok(())

@@ -22,14 +22,15 @@
 
 mod cache;
 mod command;
-mod context;
 mod contents;
+mod context;
 mod copy;
 mod error;
 mod glob;
 pub mod image;
 mod layer;
 mod mounts;
+mod prune;
 mod record;
 mod run;
 mod tree;
@@ -37,24 +38,30 @@ mod users;
 mod worker;
 
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use linkspan_build::{Built, Failure, execute};
-use linkspan_files::Folder;
+use linkspan_files::{Archive, Folder, Node};
 use linkspan_images::{Digest, LoadedImage, Store};
+use parking_lot::Mutex;
 
 use cache::Cache;
 use mounts::CacheMounts;
 
 pub use command::{Command, Ended, Machine};
-pub use contents::{Listed, Listing, ListedKind};
+pub use contents::{Listed, ListedKind, Listing};
 pub use context::{Context, ContextEntry, ContextKind};
 pub use error::{Error, Result};
+pub use prune::{PruneOptions, Pruned, Record, RecordKind};
 pub use run::RunOptions;
 pub use worker::{Build, StepLayer};
+
+/// Large enough that headers of archives do not cost a system call each.
+const BUFFER: usize = 128 * 1024;
 
 /// What has become of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +94,8 @@ pub struct Builder {
     memory: PathBuf,
     cache: Cache,
     mounts: Arc<CacheMounts>,
+    /// How many builds are under way: contents that one counts on are not removed.
+    active: Mutex<usize>,
     next: AtomicU64,
 }
 
@@ -105,8 +114,16 @@ impl Builder {
             folder: folder.to_owned(),
             memory: memory.to_owned(),
             store,
+            active: Mutex::new(0),
             next: AtomicU64::new(0),
         })
+    }
+
+    /// A build begins: what contexts have stays until the answer is dropped.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Active {
+        *self.active.lock() += 1;
+        Active(Arc::clone(self))
     }
 
     /// The image store.
@@ -134,6 +151,16 @@ impl Builder {
         let path = self.memory.join(self.new_id());
         fs::create_dir(&path).map_err(Error::io("create", &path))?;
         Ok(MemoryFolder(path))
+    }
+}
+
+/// A build that is under way.
+#[derive(Debug)]
+pub struct Active(Arc<Builder>);
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        *self.0.active.lock() -= 1;
     }
 }
 
@@ -191,6 +218,20 @@ impl Finished<'_> {
             tree.layers.iter().map(|layer| (layer.diff_id, layer.created_unix_nanos)).collect();
         let config = image::config(build.plan, &build.base_of(tree), &above);
         Ok(build.builder.store.make_image(config, tags)?)
+    }
+
+    /// Writes the files of the target as a tar.
+    ///
+    /// # Errors
+    /// When a layer cannot be read, or nobody takes the files any more.
+    pub fn write_files(&self, out: impl Write) -> Result<()> {
+        let mut archive =
+            Archive::new(BufWriter::with_capacity(BUFFER, out)).with_latest(self.build.plan.epoch);
+        if let Some(files) = self.files()? {
+            archive.add(Path::new(""), &Node::Folder(files))?;
+        }
+        archive.finish()?.flush().map_err(linkspan_files::Error::Write)?;
+        Ok(())
     }
 
     /// The files of the target; None when there are none.

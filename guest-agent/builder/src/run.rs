@@ -43,8 +43,6 @@ pub(crate) struct Place<'a> {
     pub(crate) lower: Vec<PathBuf>,
     /// On the disk: what is written.
     pub(crate) scratch: &'a Scratch,
-    /// In memory: secrets.
-    pub(crate) memory: &'a Path,
 }
 
 /// What is to be mounted, before it has a place in the plan.
@@ -112,7 +110,13 @@ pub(crate) fn plan(
         mounts: mounts(step, shm, folder, bound),
         hostname: HOSTNAME.to_owned(),
         domainname: String::new(),
-        namespaces: Namespaces { pid: true, uts: true, ipc: true, network: own_network, cgroup: true },
+        namespaces: Namespaces {
+            pid: true,
+            uts: true,
+            ipc: true,
+            network: own_network,
+            cgroup: true,
+        },
         user_namespace: None,
         cgroup: Path::new(CGROUPS).join(id),
         resources: Resources::default(),

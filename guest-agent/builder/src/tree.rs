@@ -35,7 +35,11 @@ pub(crate) enum What {
     Folder(Option<Folder>),
     Link(OsString),
     /// A file whose content is somewhere, with its digest.
-    Stored { size: u64, digest: String, content: PathBuf },
+    Stored {
+        size: u64,
+        digest: String,
+        content: PathBuf,
+    },
     /// A file or device of a tree.
     Leaf(Leaf),
 }
@@ -87,8 +91,7 @@ impl Node {
     pub(crate) fn of_files(node: FileNode) -> Result<Self> {
         let stat = node.stat()?;
         let (uid, gid) = (stat.st_uid, stat.st_gid);
-        let how =
-            Attributes { mode: stat.st_mode & 0o7777, uid, gid, modified: stat.st_mtime };
+        let how = Attributes { mode: stat.st_mode & 0o7777, uid, gid, modified: stat.st_mtime };
         let what = match node {
             FileNode::Folder(folder) => What::Folder(Some(folder)),
             FileNode::Leaf(leaf) if leaf.kind() == FileType::Symlink => What::Link(leaf.target()?),
@@ -216,9 +219,7 @@ impl Tree<'_> {
                 Ok(())
             }
             Self::Files(_) => match &found.node.what {
-                What::Folder(Some(folder)) => {
-                    walk_files(folder, Path::new(""), excludes, visit)
-                }
+                What::Folder(Some(folder)) => walk_files(folder, Path::new(""), excludes, visit),
                 _ => Ok(()),
             },
         }

@@ -19,7 +19,8 @@ pub(crate) fn lookup(root: Option<&Folder>, text: &str) -> Result<(u32, u32)> {
         Ok(uid) => (uid, uid),
         Err(_) => {
             let fields = entry(root, "/etc/passwd", user)?;
-            let found = fields.and_then(|f| Some((f.get(2)?.parse().ok()?, f.get(3)?.parse().ok()?)));
+            let found =
+                fields.and_then(|f| Some((f.get(2)?.parse().ok()?, f.get(3)?.parse().ok()?)));
             found.ok_or_else(|| no_such("user", user, "/etc/passwd"))?
         }
     };

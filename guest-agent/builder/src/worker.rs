@@ -21,7 +21,7 @@ use crate::layer::Layer;
 use crate::mounts;
 use crate::run::{self, Place, RunOptions, Stubs};
 use crate::tree::Tree;
-use crate::{Builder, Progress, StepState};
+use crate::{BUFFER, Builder, Progress, StepState};
 
 /// A layer that a step made.
 #[derive(Debug, Clone)]
@@ -223,7 +223,13 @@ impl<'a> Build<'a> {
             scratch: &scratch,
         };
         for source in &step.sources {
-            if let Source::Files { from: from @ (FileSource::Image { .. } | FileSource::Scratch), path, required: true, parents: None, .. } = source
+            if let Source::Files {
+                from: from @ (FileSource::Image { .. } | FileSource::Scratch),
+                path,
+                required: true,
+                parents: None,
+                ..
+            } = source
                 && self.tree(from, trees)?.matches(path)?.is_empty()
             {
                 return Err(self.not_there(path, from));
@@ -258,7 +264,7 @@ impl<'a> Build<'a> {
         let (bound, rights) = mounts::prepare(command, &around)?;
         let lower = store.layer_folders(&self.layers_of(below))?;
         let below = self.folder_of(below)?;
-        let place = Place { lower, scratch: &scratch, memory: memory.path() };
+        let place = Place { lower, scratch: &scratch };
         let id = self.builder.new_id();
         let plan = run::plan(&id, command, &self.options, &place, bound)?;
         let stubs = Stubs::of(&plan, below.as_ref())?;
@@ -312,9 +318,6 @@ impl<'a> Build<'a> {
         Ok(StepLayer { diff_id: made.diff_id, created_unix_nanos })
     }
 }
-
-/// Large enough that headers do not cost a system call each.
-const BUFFER: usize = 128 * 1024;
 
 /// Tells steps apart.
 fn of(step: &Step) -> usize {

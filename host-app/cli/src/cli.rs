@@ -6,13 +6,14 @@ use clap::{
 
 use crate::args::refused;
 use crate::commands::{
-    attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
-    events::Events, exec::Exec, export::Export, image_prune::ImagePrune, images::Images,
-    import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
-    machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause, port::Port,
-    prune::Prune, ps::Ps, pull::Pull, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run,
-    start::Start, stats::Stats, stop::Stop, system::System, tag::Tag, top::Top, tour::Tour,
-    unpause::Unpause, update::Update, version::Version, volume::VolumeCommand, wait::Wait,
+    attach::Attach, build::Build, builder::BuilderCommand, commit::Commit, completion::Completion,
+    cp::Cp, create::Create, diff::Diff, events::Events, exec::Exec, export::Export,
+    image_prune::ImagePrune, images::Images, import::Import, info::Info, inspect, inspect::Inspect,
+    kill::Kill, load::Load, logs::Logs, machine::MachineCommand, man::Man, network::NetworkCommand,
+    pause::Pause, port::Port, prune::Prune, ps::Ps, pull::Pull, rename::Rename, restart::Restart,
+    rm::Rm, rmi::Rmi, run::Run, start::Start, stats::Stats, stop::Stop, system::System, tag::Tag,
+    top::Top, tour::Tour, unpause::Unpause, update::Update, version::Version,
+    volume::VolumeCommand, wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -61,6 +62,7 @@ pub(crate) enum Verb {
     Diff(Diff),
     Export(Export),
     Commit(Commit),
+    Build(Box<Build>),
     Images(Images),
     Rmi(Rmi),
     Tag(Tag),
@@ -77,6 +79,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ImageVerb,
     },
+    Builder(BuilderCommand),
     Network(NetworkCommand),
     Volume(VolumeCommand),
     Machine(MachineCommand),
@@ -122,6 +125,7 @@ pub(crate) enum ContainerVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageVerb {
+    Build(Box<Build>),
     #[command(visible_alias = "list")]
     Ls(Images),
     #[command(visible_alias = "remove")]
@@ -144,10 +148,10 @@ const GROUPS: &[(&str, &[&str])] = &[
             "cp", "diff", "export", "commit", "port",
         ],
     ),
-    ("Images", &["images", "pull", "rmi", "tag", "load", "import"]),
+    ("Images", &["build", "images", "pull", "rmi", "tag", "load", "import"]),
     ("Volumes and networks", &["volume", "network"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
-    ("As nouns", &["container", "image"]),
+    ("As nouns", &["container", "image", "builder"]),
     ("More", &["tour", "completion"]),
 ];
 
@@ -215,6 +219,7 @@ impl Cli {
             Verb::Diff(verb) => verb.run(context).await,
             Verb::Export(verb) => verb.run(context).await,
             Verb::Commit(verb) => verb.run(context).await,
+            Verb::Build(verb) => verb.run(context).await,
             Verb::Images(verb) => verb.run(context).await,
             Verb::Rmi(verb) => verb.run(context).await,
             Verb::Tag(verb) => verb.run(context).await,
@@ -223,6 +228,7 @@ impl Cli {
             Verb::Import(verb) => verb.run(context).await,
             Verb::Container { verb } => verb.run(context).await,
             Verb::Image { verb } => verb.run(context).await,
+            Verb::Builder(verb) => verb.run(context).await,
             Verb::Network(verb) => verb.run(context).await,
             Verb::Volume(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
@@ -271,6 +277,7 @@ impl ContainerVerb {
 impl ImageVerb {
     async fn run(self, context: Context) -> Outcome {
         match self {
+            Self::Build(verb) => verb.run(context).await,
             Self::Ls(verb) => verb.run(context).await,
             Self::Rm(verb) => verb.run(context).await,
             Self::Tag(verb) => verb.run(context).await,

@@ -154,15 +154,15 @@ impl ImageService for Face {
             )
             .into());
         }
-        let containers = self.0.containers.clone();
+        let guest = self.0.clone();
         let removed = self
             .with_store(move |store| {
-                let uses = containers.images_in_use();
+                let uses = guest.containers.images_in_use();
                 store.remove(
                     &request.image,
                     RemoveOptions { force: request.force },
                     |id| users(&uses, id),
-                    |layer| containers.uses_layer(&layer.to_string()),
+                    |layer| guest.uses_layer(layer),
                 )
             })
             .await?;
@@ -188,14 +188,14 @@ impl ImageService for Face {
             _ => true,
         });
         let filters = PruneFilters::parse(&filters).map_err(refuse)?;
-        let containers = self.0.containers.clone();
+        let guest = self.0.clone();
         let removed = self.with_store(move |store| {
             let wanted = |image: &ImageSummary| {
                 let made = Timestamp::from_nanosecond(image.created_unix_nanos.into());
                 filters.matches(made.unwrap_or_default(), &image.labels)
             };
-            let users = |id: &ImageId| users(&containers.images_in_use(), id);
-            store.prune(all, wanted, users, |layer| containers.uses_layer(&layer.to_string()))
+            let users = |id: &ImageId| users(&guest.containers.images_in_use(), id);
+            store.prune(all, wanted, users, |layer| guest.uses_layer(layer))
         });
         let removed = removed.await?;
         let events = self.0.containers.events();

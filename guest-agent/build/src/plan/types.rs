@@ -106,6 +106,10 @@ pub struct PlannedStage {
     pub platform: Platform,
     /// What it begins with.
     pub base: Base,
+    /// For people: `[build 1/5] FROM docker.io/library/alpine:latest`; empty unless it begins with
+    /// an image.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
     /// The FROM.
     pub span: Span,
     /// The indices in [`Plan::stages`] of what must be done before: base, COPY --from, mounts.

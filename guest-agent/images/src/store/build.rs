@@ -133,11 +133,8 @@ impl Store {
         what: &str,
         write: impl FnOnce(PipeWriter) -> Result<(), E>,
     ) -> Result<MadeLayer, E> {
-        let no_pipe = |error| Error::Io {
-            action: "make",
-            path: PathBuf::from("a pipe"),
-            source: error,
-        };
+        let no_pipe =
+            |error| Error::Io { action: "make", path: PathBuf::from("a pipe"), source: error };
         let (pipe, out) = io::pipe().map_err(no_pipe)?;
         let (verdict, complete) = mpsc::channel();
         let input = Whole { pipe, complete, ended: false };
@@ -182,8 +179,7 @@ impl Store {
         let tags = tags.iter().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>>>()?;
         let id = ImageId(Digest::of(&config_json));
         let claim = self.claim(config.rootfs.diff_ids.iter().copied());
-        let image =
-            NewImage { id, config, config_json, manifest: None, tags, origin: None };
+        let image = NewImage { id, config, config_json, manifest: None, tags, origin: None };
         self.publish(&claim, BTreeMap::new(), std::slice::from_ref(&image))?;
         Ok(LoadedImage { id, tags: familiar(&image.tags) })
     }
@@ -201,6 +197,12 @@ impl Store {
     #[must_use]
     pub fn is_of_image(&self, layer: &Digest) -> bool {
         self.state.lock().index.is_used(layer)
+    }
+
+    /// Whether somebody counts on this layer now.
+    #[must_use]
+    pub fn is_held(&self, layer: &Digest) -> bool {
+        self.state.lock().pinned.contains_key(layer)
     }
 
     /// A new folder that goes with its value.

@@ -1,6 +1,7 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod build;
 mod calls;
 mod changes;
 mod crash;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         ("life", life::TESTS),
         ("lifecycle", lifecycle::TESTS),
         ("image", image::TESTS),
+        ("build", build::TESTS),
         ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         ("vsock", vsock::OWN),
         ("lifecycle", lifecycle::OWN),
         ("ports", ports::OWN),
+        ("build", build::OWN),
         ("shares", shares::OWN),
         ("userns", userns::OWN),
         ("faults", faults::TESTS),
