@@ -6,7 +6,7 @@ use linkspan_images::{Platform, check_tags};
 use linkspan_net::files::DnsSpec;
 use linkspan_proto::{
     error::{ErrorCode, Failure},
-    v1::BuildOpen,
+    v1::{BuildOpen, build_context},
 };
 use linkspan_runtime::plan::Rlimit;
 
@@ -45,7 +45,15 @@ pub(super) fn planning(open: &BuildOpen, ignore: Ignore) -> Result<Options, Fail
             Err(invalid(format!("--allow `{other}` is not one of network.host, security.insecure")))
         }
     });
+    let named = open.named_contexts.iter().map(|(name, context)| match &context.kind {
+        Some(build_context::Kind::Image(image)) => Ok((name.to_lowercase(), image.clone())),
+        _ => Err(Failure::new(
+            ErrorCode::Unsupported,
+            format!("the build context `{name}` is not supported: only images can have a name"),
+        )),
+    });
     Ok(Options {
+        named_images: named.collect::<Result<_, _>>()?,
         build_args: open.build_args.clone().into_iter().collect(),
         target: Some(open.target.clone()).filter(|target| !target.is_empty()),
         platform,

@@ -34,6 +34,9 @@ pub struct Options {
     pub no_cache_stages: BTreeSet<String>,
     /// The .dockerignore.
     pub ignore: Ignore,
+    /// `--build-context NAME=docker-image://IMAGE`: names in small letters that mean an image
+    /// wherever FROM, --from or a mount has them.
+    pub named_images: BTreeMap<String, String>,
 }
 
 /// What a build may do only if the user allows it.
