@@ -6,6 +6,7 @@ use prost::Message as _;
 
 const FILES: &[&str] = &[
     "linkspan/v1/agent.proto",
+    "linkspan/v1/build.proto",
     "linkspan/v1/container.proto",
     "linkspan/v1/error.proto",
     "linkspan/v1/event.proto",

@@ -9,6 +9,7 @@
 
 pub mod beacon;
 pub mod boot;
+pub mod builds;
 pub mod console;
 pub mod emulation;
 pub mod failure;

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
+use linkspan_builder::Builder;
 use linkspan_containers::{Containers, Setup, limits::Capacity, userns, volumes::Volumes};
 use linkspan_images::{Digest, Store};
 use linkspan_sys::boot::{BootCalls, Kernel, PowerAction};
@@ -9,6 +10,7 @@ use linkspan_sys::boot::{BootCalls, Kernel, PowerAction};
 use crate::{
     beacon,
     boot::{self, BootError, CGROUP_ROOT, DATA, cmdline::Cmdline, timeline::Timeline},
+    builds::Builds,
     console::{self, Journal},
     folders::Folders,
     launcher::GuestLauncher,
@@ -23,6 +25,9 @@ use crate::{
     store::GuestImages,
     streams::Streams,
 };
+
+/// The secrets of builds: in memory, as all but the data disk is.
+const BUILD_SECRETS: &str = "/run/linkspan/build";
 
 /// How long a machine that cannot boot stays on, so that the host can read the console's end.
 const FAILED_STAYS_ON: Duration = Duration::from_secs(5);
@@ -110,6 +115,10 @@ fn prepare(
         .map_err(|error| {
             BootError::file("make", "the registry client")(std::io::Error::other(error))
         })?;
+    let path = Path::new(DATA).join("build");
+    let builder = Builder::open(&path, Path::new(BUILD_SECRETS), Arc::clone(&images))
+        .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
+    let builder = Arc::new(builder);
     let path = Path::new(DATA).join("networks");
     let networks = GuestNetworks::open(&path)
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
@@ -131,7 +140,8 @@ fn prepare(
         on_removed: None,
     })
     .map_err(|error| BootError::file("open", &root)(std::io::Error::other(error)))?;
-    collect_layers(&images, &containers);
+    collect_layers(&images, &containers, &builder);
+    let builds = Builds { builder, launcher: launcher.clone(), networks: networks.clone() };
     let listeners = Listeners::bind().map_err(BootError::file("listen on", "vsock"))?;
     // Last: what is started needs everything above.
     containers.resume();
@@ -139,6 +149,7 @@ fn prepare(
         containers,
         volumes,
         images,
+        builds,
         registries,
         networks: networks.networks(),
         shell: Arc::new(MachineShell { reaper }),
@@ -159,10 +170,13 @@ fn prepare(
 }
 
 /// Layers that were kept for containers which are gone now are given back.
-fn collect_layers(images: &Arc<Store>, containers: &Containers) {
+fn collect_layers(images: &Arc<Store>, containers: &Containers, builder: &Arc<Builder>) {
     let (images, containers) = (Arc::clone(images), containers.clone());
+    let builder = Arc::clone(builder);
     tokio::task::spawn_blocking(move || {
-        match images.collect(|layer: &Digest| containers.uses_layer(&layer.to_string())) {
+        let used =
+            |layer: &Digest| containers.uses_layer(&layer.to_string()) || builder.uses_layer(layer);
+        match images.collect(used) {
             Ok(0) => {}
             Ok(bytes) => tracing::info!(bytes, "unused layers were removed"),
             Err(error) => tracing::warn!(%error, "unused layers could not be removed"),

@@ -37,29 +37,32 @@ impl Error {
     /// The error as a terminal shows it: the file and line, the lines around, the message, a hint.
     #[must_use]
     pub fn report(&self, file: &str, text: &str) -> String {
-        const AROUND: usize = 2;
-        let mut out = String::new();
-        if let Some(span) = self.span {
-            let rule = "-".repeat(20);
-            out = format!("{file}:{}\n{rule}\n", span.first_line);
-            let shown = span.first_line.saturating_sub(AROUND)..=span.last_line + AROUND;
-            for (index, line) in text.lines().enumerate() {
-                let number = index + 1;
-                if shown.contains(&number) {
-                    let inside = (span.first_line..=span.last_line).contains(&number);
-                    let mark = if inside { ">>>" } else { "   " };
-                    out += format!("{number:4} | {mark} {line}").trim_end();
-                    out.push('\n');
-                }
-            }
-            out += &format!("{rule}\n");
-        }
+        let mut out = self.span.map(|span| excerpt(file, text, span)).unwrap_or_default();
         out += &format!("error: {self}\n");
         if let Some(hint) = self.problem.hint() {
             out += &format!("hint: {hint}\n");
         }
         out
     }
+}
+
+/// A part of a Dockerfile with the lines around it, as a terminal shows it.
+#[must_use]
+pub fn excerpt(file: &str, text: &str, span: Span) -> String {
+    const AROUND: usize = 2;
+    let rule = "-".repeat(20);
+    let mut out = format!("{file}:{}\n{rule}\n", span.first_line);
+    let shown = span.first_line.saturating_sub(AROUND)..=span.last_line + AROUND;
+    for (index, line) in text.lines().enumerate() {
+        let number = index + 1;
+        if shown.contains(&number) {
+            let inside = (span.first_line..=span.last_line).contains(&number);
+            let mark = if inside { ">>>" } else { "   " };
+            out += format!("{number:4} | {mark} {line}").trim_end();
+            out.push('\n');
+        }
+    }
+    out + &format!("{rule}\n")
 }
 
 impl fmt::Display for Error {

@@ -39,7 +39,7 @@ mod source;
 mod syntax;
 
 pub use config::{Config, Empty, Healthcheck, History, ImageConfig};
-pub use error::{Error, Problem, Result, Suggestion};
+pub use error::{Error, Problem, Result, Suggestion, excerpt};
 pub use execute::{Built, Event, Failure, ImageName, Tree, Trees, Worker, execute};
 pub use ignore::{ContextFilter, Ignore, Matched, ignore_files};
 pub use mode::ModeChange;
@@ -48,6 +48,7 @@ pub use plan::{
     Images, Key, Mount, Network, Options, Outcome, Parent, Plan, PlannedStage, RunStep, Script,
     Sharing, Source, Step, Warning, plan,
 };
+pub use platform::parse as parse_platform;
 pub use source::Span;
 /// What is supported, as data.
 pub mod support {

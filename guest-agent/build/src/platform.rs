@@ -4,7 +4,10 @@ use linkspan_images::Platform;
 
 /// Reads `linux/arm64/v8`, `arm64`, `linux`, and the names that other systems have for them.
 /// What is left out is that of `here`.
-pub(crate) fn parse(text: &str, here: &Platform) -> Result<Platform, String> {
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse(text: &str, here: &Platform) -> Result<Platform, String> {
     let legal = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let parts: Vec<&str> = text.split('/').collect();
     if parts.len() > 3 || parts.iter().any(|part| part.is_empty() || !part.chars().all(legal)) {

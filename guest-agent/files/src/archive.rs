@@ -3,6 +3,8 @@
 //! Times are whole seconds, as Docker writes them. Extended attributes are written as
 //! `SCHILY.xattr.*`, which GNU tar, Go and our own reader know. Sockets are left out.
 
+mod entry;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -19,6 +21,8 @@ use crate::copy::attributes;
 use crate::error::{Error, Result};
 use crate::merged::{Folder, Leaf, Node, is_opaque, is_whiteout};
 
+pub use entry::{Attributes, Entry};
+
 /// The longest name in a header; longer ones go into an extended header.
 const NAME: usize = 100;
 /// AUFS' signs, which OCI layers use (image-spec, layer.md, "Whiteouts").
@@ -32,6 +36,8 @@ pub struct Archive<W: Write> {
     links: HashMap<(u64, u64), PathBuf>,
     /// Whose a file is in the archive; None: as it is on the disk.
     owners: Option<Owners>,
+    /// No time is later, in seconds since 1970.
+    latest: Option<i64>,
 }
 
 /// From the owner and group of a file to those in the archive.
@@ -40,13 +46,20 @@ pub type Owners = Box<dyn Fn(u32, u32) -> (u32, u32)>;
 impl<W: Write> Archive<W> {
     /// Writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { builder: Builder::new(out), links: HashMap::new(), owners: None }
+        Self { builder: Builder::new(out), links: HashMap::new(), owners: None, latest: None }
     }
 
     /// Writes other owners than the files have.
     #[must_use]
     pub fn with_owners(mut self, owners: Option<Owners>) -> Self {
         self.owners = owners;
+        self
+    }
+
+    /// Writes no time that is later than this one, in seconds since 1970.
+    #[must_use]
+    pub fn with_latest(mut self, latest: Option<i64>) -> Self {
+        self.latest = latest;
         self
     }
 
@@ -192,7 +205,8 @@ impl<W: Write> Archive<W> {
         header.set_gid(gid.into());
         header.set_size(0);
         // The format has no time before 1970.
-        header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+        let time = self.latest.map_or(stat.st_mtime, |latest| stat.st_mtime.min(latest));
+        header.set_mtime(u64::try_from(time).unwrap_or(0));
         header
     }
 

@@ -62,8 +62,9 @@ pub use import::ImportOptions;
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
-    ArchiveFormat, ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, LayerFile,
-    ListFilter, LoadedImage, Manifest, ManifestInfo, Options, Outgoing, OutgoingLayer, Phase,
-    Progress, Receipt, RemoteBlob, RemoteImage, RemoveOptions, Removed, RemovedImage, Store, Usage,
+    ArchiveFormat, ContainerUse, DiskUsage, Held, HeldImage, Image, ImageDetail, ImageSummary,
+    LayerFile, ListFilter, LoadedImage, MadeLayer, Manifest, ManifestInfo, Options, Outgoing,
+    OutgoingLayer, Phase, Progress, Receipt, RemoteBlob, RemoteImage, RemoveOptions, Removed,
+    RemovedImage, Scratch, Store, Usage, check_tags, is_archive,
 };
 pub use unpack::{Limits, MapIds, copy_in};

@@ -10,7 +10,7 @@ use linkspan_images::{Digest, Error, Platform, Reference, RemoveOptions};
 type Pack = fn(&[u8]) -> Vec<u8>;
 
 fn remove(fixture: &Fixture, image: &str) {
-    let options = RemoveOptions { force: true };
+    let options = RemoveOptions { force: true, ..RemoveOptions::default() };
     fixture.store.remove(image, options, |_| Vec::new(), |_| false).unwrap();
 }
 

@@ -31,6 +31,7 @@ mod challenge;
 mod client;
 mod connect;
 mod document;
+mod download;
 mod endpoint;
 mod error;
 mod flight;
@@ -53,6 +54,7 @@ pub use client::{Client, Repository};
 pub use document::{
     Content, DOCKER_INDEX, DOCKER_MANIFEST, Descriptor, Document, OCI_INDEX, OCI_MANIFEST,
 };
+pub use download::DownloadError;
 pub use error::{BoxError, Error, Refusal, Result};
 pub use manifest::Image;
 pub use outgoing::BlobSource;

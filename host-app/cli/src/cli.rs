@@ -6,15 +6,15 @@ use clap::{
 
 use crate::args::refused;
 use crate::commands::{
-    attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
-    events::Events, exec::Exec, export::Export, history::History, image_prune::ImagePrune,
-    images::Images, import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load,
-    login::Login, logout::Logout, logs::Logs, machine::MachineCommand, man::Man,
-    network::NetworkCommand, pause::Pause, port::Port, prune::Prune, ps::Ps, pull::Pull,
-    push::Push, registry::RegistryCommand, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi,
-    run::Run, save::Save, search::Search, start::Start, stats::Stats, stop::Stop, system::System,
-    tag::Tag, top::Top, tour::Tour, unpause::Unpause, update::Update, version::Version,
-    volume::VolumeCommand, wait::Wait,
+    attach::Attach, build::Build, builder::BuilderCommand, commit::Commit, completion::Completion,
+    cp::Cp, create::Create, diff::Diff, events::Events, exec::Exec, export::Export,
+    history::History, image_prune::ImagePrune, images::Images, import::Import, info::Info, inspect,
+    inspect::Inspect, kill::Kill, load::Load, login::Login, logout::Logout, logs::Logs,
+    machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause, port::Port,
+    prune::Prune, ps::Ps, pull::Pull, push::Push, registry::RegistryCommand, rename::Rename,
+    restart::Restart, rm::Rm, rmi::Rmi, run::Run, save::Save, search::Search, start::Start,
+    stats::Stats, stop::Stop, system::System, tag::Tag, top::Top, tour::Tour, unpause::Unpause,
+    update::Update, version::Version, volume::VolumeCommand, wait::Wait,
 };
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -63,6 +63,7 @@ pub(crate) enum Verb {
     Diff(Diff),
     Export(Export),
     Commit(Commit),
+    Build(Box<Build>),
     Images(Images),
     Rmi(Rmi),
     Tag(Tag),
@@ -86,6 +87,7 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: ImageVerb,
     },
+    Builder(BuilderCommand),
     Network(NetworkCommand),
     Volume(VolumeCommand),
     Machine(MachineCommand),
@@ -131,6 +133,7 @@ pub(crate) enum ContainerVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageVerb {
+    Build(Box<Build>),
     #[command(visible_alias = "list")]
     Ls(Images),
     #[command(visible_alias = "remove")]
@@ -156,11 +159,14 @@ const GROUPS: &[(&str, &[&str])] = &[
             "cp", "diff", "export", "commit", "port",
         ],
     ),
-    ("Images", &["images", "pull", "push", "rmi", "tag", "history", "save", "load", "import"]),
+    (
+        "Images",
+        &["build", "images", "pull", "push", "rmi", "tag", "history", "save", "load", "import"],
+    ),
     ("Registries", &["login", "logout", "search", "registry"]),
     ("Volumes and networks", &["volume", "network"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
-    ("As nouns", &["container", "image"]),
+    ("As nouns", &["container", "image", "builder"]),
     ("More", &["tour", "completion"]),
 ];
 
@@ -228,6 +234,7 @@ impl Cli {
             Verb::Diff(verb) => verb.run(context).await,
             Verb::Export(verb) => verb.run(context).await,
             Verb::Commit(verb) => verb.run(context).await,
+            Verb::Build(verb) => verb.run(context).await,
             Verb::Images(verb) => verb.run(context).await,
             Verb::Rmi(verb) => verb.run(context).await,
             Verb::Tag(verb) => verb.run(context).await,
@@ -243,6 +250,7 @@ impl Cli {
             Verb::Import(verb) => verb.run(context).await,
             Verb::Container { verb } => verb.run(context).await,
             Verb::Image { verb } => verb.run(context).await,
+            Verb::Builder(verb) => verb.run(context).await,
             Verb::Network(verb) => verb.run(context).await,
             Verb::Volume(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
@@ -291,6 +299,7 @@ impl ContainerVerb {
 impl ImageVerb {
     async fn run(self, context: Context) -> Outcome {
         match self {
+            Self::Build(verb) => verb.run(context).await,
             Self::Ls(verb) => verb.run(context).await,
             Self::Rm(verb) => verb.run(context).await,
             Self::Tag(verb) => verb.run(context).await,

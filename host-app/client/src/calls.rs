@@ -7,9 +7,10 @@ use linkspan_proto::{
         host_service_client::HostServiceClient, machine_service_client::MachineServiceClient,
     },
     v1::{
-        agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-        event_service_client::EventServiceClient, file_service_client::FileServiceClient,
-        image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
+        agent_service_client::AgentServiceClient, build_service_client::BuildServiceClient,
+        container_service_client::ContainerServiceClient, event_service_client::EventServiceClient,
+        file_service_client::FileServiceClient, image_service_client::ImageServiceClient,
+        network_service_client::NetworkServiceClient,
         registry_service_client::RegistryServiceClient, system_service_client::SystemServiceClient,
         volume_service_client::VolumeServiceClient,
     },
@@ -27,6 +28,8 @@ pub const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
 
 /// A connection that tags every call.
 pub type Wire = InterceptedService<Channel, Tag>;
+/// `linkspan.v1.BuildService` of one machine.
+pub type BuildCalls = BuildServiceClient<Wire>;
 /// `linkspan.v1.ContainerService` of one machine.
 pub type ContainerCalls = ContainerServiceClient<Wire>;
 /// `linkspan.v1.EventService` of one machine.
@@ -100,6 +103,10 @@ pub(crate) fn host(channel: Channel) -> HostCalls {
 
 pub(crate) fn machines(channel: Channel) -> MachineCalls {
     limits!(MachineServiceClient::with_interceptor(channel, Tag::default()))
+}
+
+pub(crate) fn builds(channel: Channel, machine: Option<&str>) -> BuildCalls {
+    limits!(BuildServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn containers(channel: Channel, machine: Option<&str>) -> ContainerCalls {

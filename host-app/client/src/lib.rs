@@ -21,8 +21,9 @@ mod start;
 mod upload;
 
 pub use calls::{
-    AgentCalls, ContainerCalls, EventCalls, FileCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES,
-    MachineCalls, NetworkCalls, RegistryCalls, SystemCalls, Tag, VolumeCalls, Wire,
+    AgentCalls, BuildCalls, ContainerCalls, EventCalls, FileCalls, HostCalls, ImageCalls,
+    MAX_MESSAGE_BYTES, MachineCalls, NetworkCalls, RegistryCalls, SystemCalls, Tag, VolumeCalls,
+    Wire,
 };
 pub use linkspan_proto::{REQUEST_ID_KEY, error::Failure};
 pub use upload::new_stream_id;
@@ -243,6 +244,12 @@ impl Client {
     #[must_use]
     pub fn events(&self, machine: Option<&str>) -> EventCalls {
         calls::events(self.channel.clone(), machine)
+    }
+
+    /// Calls on builds in a machine (`None`: the default one), which is started first.
+    #[must_use]
+    pub fn builds(&self, machine: Option<&str>) -> BuildCalls {
+        calls::builds(self.channel.clone(), machine)
     }
 
     /// Calls on the containers of a machine (`None`: the default one), which is started first.

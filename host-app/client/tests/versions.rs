@@ -9,7 +9,8 @@ use linkspan_proto::{
     error::ErrorCode,
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse, HostPortsRequest,
-        HostPortsResponse, HostShutdownRequest, HostShutdownResponse,
+        HostPortsResponse, HostShutdownRequest, HostShutdownResponse, RegistrySettingsRequest,
+        RegistrySettingsResponse, UpdateRegistrySettingsRequest, UpdateRegistrySettingsResponse,
         host_service_server::{HostService, HostServiceServer},
     },
 };
@@ -42,6 +43,20 @@ impl HostService for Newer {
         &self,
         _: Request<HostPortsRequest>,
     ) -> Result<Response<HostPortsResponse>, Status> {
+        Err(Status::unimplemented("not asked for in these tests"))
+    }
+
+    async fn registry_settings(
+        &self,
+        _: Request<RegistrySettingsRequest>,
+    ) -> Result<Response<RegistrySettingsResponse>, Status> {
+        Err(Status::unimplemented("not asked for in these tests"))
+    }
+
+    async fn update_registry_settings(
+        &self,
+        _: Request<UpdateRegistrySettingsRequest>,
+    ) -> Result<Response<UpdateRegistrySettingsResponse>, Status> {
         Err(Status::unimplemented("not asked for in these tests"))
     }
 

@@ -76,6 +76,21 @@ impl BuiltinImages {
         agent.containers().create(attempt()).await
     }
 
+    /// Loads an image that is built in, and that the guest lacks.
+    pub(crate) async fn provide(
+        &self,
+        machine: &str,
+        agent: &AgentChannel,
+        reference: &str,
+    ) -> Result<(), Failure> {
+        let inspect = InspectImageRequest { image: reference.into() };
+        let Err(refused) = agent.images().inspect(inspect).await else { return Ok(()) };
+        match self.archive(reference).await? {
+            Some(archive) => self.load(machine, agent, reference, archive).await,
+            None => Err(refused.into()),
+        }
+    }
+
     async fn archive(&self, reference: &str) -> Result<Option<PathBuf>, Failure> {
         let (search, reference) = (self.search.clone(), reference.to_owned());
         let found = tokio::task::spawn_blocking(move || match search.find() {

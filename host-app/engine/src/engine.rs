@@ -114,4 +114,7 @@ pub trait Engine: Send + Sync + 'static {
         machine: &str,
         request: Request<CreateContainerRequest>,
     ) -> Result<Response<CreateContainerResponse>, Status>;
+
+    /// `BuildService.ProvideImage`: an image that is built in, and which the guest lacks, is loaded.
+    async fn provide_image(&self, machine: &str, reference: &str) -> Result<(), Failure>;
 }

@@ -304,4 +304,10 @@ impl Engine for HostEngine {
         response.get_mut().warnings.extend(warnings);
         Ok(response)
     }
+
+    async fn provide_image(&self, machine: &str, reference: &str) -> Result<(), Failure> {
+        let name = self.fleet.resolve(machine)?;
+        let agent = self.fleet.agent(&name).await?;
+        self.builtin.provide(name.as_str(), &agent, reference).await
+    }
 }

@@ -232,4 +232,9 @@ impl Engine for StubEngine {
         let agent = self.agent(machine).await?;
         self.builtin.create(machine, &agent, request).await
     }
+
+    async fn provide_image(&self, machine: &str, reference: &str) -> Result<(), Failure> {
+        let agent = self.agent(machine).await?;
+        self.builtin.provide(machine, &agent, reference).await
+    }
 }

@@ -129,6 +129,7 @@ fn the_runtime_is_synchronous_and_knows_no_wire_types() {
         "linkspan-images",
         "linkspan-files",
         "linkspan-build",
+        "linkspan-builder",
         "linkspan-net",
     ] {
         for foreign in ["tokio", "tonic", "linkspan-proto"] {

@@ -152,15 +152,15 @@ impl ImageService for Face {
         request: Request<wire::RemoveImageRequest>,
     ) -> Answer<wire::RemoveImageResponse> {
         let request = request.into_inner();
-        let containers = self.0.containers.clone();
+        let guest = self.0.clone();
         let removed = self
             .with_store(move |store| {
-                let uses = containers.images_in_use();
+                let uses = guest.containers.images_in_use();
                 store.remove(
                     &request.image,
                     RemoveOptions { force: request.force, keep_parents: request.no_prune },
                     |id| users(&uses, id),
-                    |layer| containers.uses_layer(&layer.to_string()),
+                    |layer| guest.uses_layer(layer),
                 )
             })
             .await?;
@@ -176,14 +176,14 @@ impl ImageService for Face {
         request: Request<wire::PruneImagesRequest>,
     ) -> Answer<wire::PruneImagesResponse> {
         let request = request.into_inner();
-        let containers = self.0.containers.clone();
+        let guest = self.0.clone();
         let removed = self.with_store(move |store| {
             let mut filters = ImageFilters::of_prune(&request.filters)?;
             // Docker's other word for `all`.
             let all = filters.dangling.take().map_or(request.all, |dangling| !dangling);
             let wanted = |image: &ImageSummary| filters.matches(image);
-            let users = |id: &ImageId| users(&containers.images_in_use(), id);
-            store.prune(all, wanted, users, |layer| containers.uses_layer(&layer.to_string()))
+            let users = |id: &ImageId| users(&guest.containers.images_in_use(), id);
+            store.prune(all, wanted, users, |layer| guest.uses_layer(layer))
         });
         let removed = removed.await?;
         let events = self.0.containers.events();

@@ -1,6 +1,7 @@
 //! The faces: one file a service. A handler decodes, calls, encodes.
 
 mod agent;
+mod builds;
 mod containers;
 mod convert;
 mod events;
@@ -19,25 +20,25 @@ mod volumes;
 use std::sync::Arc;
 
 use linkspan_containers::{Containers, launch::Launcher, volumes::Volumes};
-use linkspan_images::Store;
+use linkspan_images::{Digest, Store};
 use linkspan_net::Networks;
 use linkspan_proto::{
     error::Failure,
     v1::{
-        agent_service_server::AgentServiceServer, container_service_server::ContainerServiceServer,
-        event_service_server::EventServiceServer, file_service_server::FileServiceServer,
-        folder_service_server::FolderServiceServer, image_service_server::ImageServiceServer,
-        network_service_server::NetworkServiceServer, port_service_server::PortServiceServer,
-        registry_service_server::RegistryServiceServer, system_service_server::SystemServiceServer,
-        volume_service_server::VolumeServiceServer,
+        agent_service_server::AgentServiceServer, build_service_server::BuildServiceServer,
+        container_service_server::ContainerServiceServer, event_service_server::EventServiceServer,
+        file_service_server::FileServiceServer, folder_service_server::FolderServiceServer,
+        image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
+        port_service_server::PortServiceServer, registry_service_server::RegistryServiceServer,
+        system_service_server::SystemServiceServer, volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
 use tonic::{Status, service::Routes};
 
 use crate::{
-    boot::timeline::Timeline, console::Journal, folders::Folders, ports::Ports, power::Power,
-    registries::Registries, streams::Streams,
+    boot::timeline::Timeline, builds::Builds, console::Journal, folders::Folders, ports::Ports,
+    power::Power, registries::Registries, streams::Streams,
 };
 
 /// A message may carry an inspect result or a batch of log lines; archives do not travel so.
@@ -52,6 +53,8 @@ pub struct Guest {
     pub volumes: Arc<Volumes>,
     /// The images.
     pub images: Arc<Store>,
+    /// Builds.
+    pub builds: Builds,
     /// Where images come from.
     pub registries: Registries,
     /// The networks.
@@ -76,6 +79,13 @@ pub struct Guest {
     pub kernel: Arc<dyn BootCalls>,
     /// Names this boot.
     pub boot_id: Arc<str>,
+}
+
+impl Guest {
+    /// Whether a container stands on a layer, or a build may find it again.
+    pub(crate) fn uses_layer(&self, layer: &Digest) -> bool {
+        self.containers.uses_layer(&layer.to_string()) || self.builds.builder.uses_layer(layer)
+    }
 }
 
 /// Starts a process in the VM itself.
@@ -105,6 +115,10 @@ pub fn services(guest: Guest) -> Routes {
     routes
         .add_service(
             AgentServiceServer::new(agent::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            BuildServiceServer::new(builds::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

@@ -20,13 +20,13 @@ impl SystemService for Face {
     ) -> Result<Response<wire::DiskUsageResponse>, Status> {
         let guest = &self.0;
         let uses = images::uses(&guest.containers);
-        let (store, containers) = (Arc::clone(&guest.images), guest.containers.clone());
+        let (store, shared) = (Arc::clone(&guest.images), guest.clone());
         let used = uses.clone();
         let images = blocking(move || {
             store
                 .disk_usage(
                     |id| used.contains_key(&id.to_string()),
-                    |layer| containers.uses_layer(&layer.to_string()),
+                    |layer| shared.uses_layer(layer),
                 )
                 .map_err(|error| of_store(&error))
         })

@@ -56,6 +56,8 @@ pub(super) struct Graph {
     pub(super) reachable: BTreeSet<usize>,
     /// The last stage of each name.
     names: BTreeMap<String, usize>,
+    /// Names that mean an image, whatever the Dockerfile says.
+    named: BTreeMap<String, String>,
     platform: Platform,
 }
 
@@ -71,6 +73,7 @@ impl Graph {
             target: 0,
             reachable: BTreeSet::new(),
             names: BTreeMap::new(),
+            named: options.named_images.clone(),
             platform: globals.platform.clone(),
         };
         for statement in statements {
@@ -118,18 +121,22 @@ impl Graph {
                 Some(parsed.map_err(|why| Problem::Platform { text: value.clone(), why })?)
             }
         };
-        let number = self.names.get(&name.to_lowercase()).copied();
+        let named = self.named.get(&name.to_lowercase());
+        let number = match named {
+            Some(_) => None,
+            None => self.names.get(&name.to_lowercase()).copied(),
+        };
         let mut platform = asked.unwrap_or_else(|| globals.platform.clone());
         let base = match number {
             Some(number) => {
                 platform = self.nodes[number].platform.clone();
                 NodeBase::Stage(number)
             }
-            None if name == "scratch" => {
+            None if name == "scratch" && named.is_none() => {
                 platform = globals.platform.clone();
                 NodeBase::Scratch
             }
-            None => NodeBase::Image(request(&name, platform.clone())?),
+            None => NodeBase::Image(request(named.unwrap_or(&name), platform.clone())?),
         };
         let name = stage.name.clone();
         Ok(Node { name, base, platform, span, statements: Vec::new() })
@@ -147,6 +154,9 @@ impl Graph {
 
     /// What a name in COPY --from or a mount means.
     pub(super) fn from(&self, name: &str) -> Result<From, Problem> {
+        if let Some(image) = self.named.get(&name.to_lowercase()) {
+            return request(image, self.platform.clone()).map(From::Image);
+        }
         if let Some(number) = self.names.get(&name.to_lowercase()) {
             return Ok(From::Stage(*number));
         }

@@ -35,7 +35,7 @@ pub(super) fn plan(
         mounts,
         script,
     };
-    let key = key(&step, state);
+    let key = key(scope, &step, state);
     let line = match state.arguments_for_history() {
         Some(values) => format!("RUN {values} {} # buildkit", step.arguments.join(" ")),
         None => format!("RUN {} # buildkit", step.arguments.join(" ")),
@@ -172,7 +172,7 @@ fn mount(
     })
 }
 
-fn key(step: &RunStep, state: &State) -> Key {
+fn key(scope: &Scope<'_>, step: &RunStep, state: &State) -> Key {
     let mut holes = Vec::new();
     let mut mounts = Vec::new();
     for mount in &step.mounts {
@@ -201,7 +201,7 @@ fn key(step: &RunStep, state: &State) -> Key {
             FileSource::Scratch => {}
         }
     }
-    let known = vec![
+    let mut known = vec![
         ("run", json(&step.arguments)),
         ("platform", state.platform.to_string()),
         ("env", json(&step.env)),
@@ -212,5 +212,7 @@ fn key(step: &RunStep, state: &State) -> Key {
         ("mounts", json(&mounts)),
         ("script", json(&step.script)),
     ];
+    // No time in the layer is later.
+    known.extend(scope.globals.epoch.map(|epoch| ("epoch", epoch.to_string())));
     Key { parent: state.parent.clone(), known, holes }
 }

@@ -120,6 +120,7 @@ impl Scope<'_> {
         let node = &self.graph.nodes[number];
         let (mut state, base) = self.begin(number, bases)?;
         let mut titles = Titles::new(self.graph, number);
+        let title = titles.first(&base);
         let mut steps = Vec::new();
         let no_cache = self.options.no_cache
             || node.name.as_ref().is_some_and(|name| self.options.no_cache_stages.contains(name));
@@ -155,7 +156,7 @@ impl Scope<'_> {
         needs.sort_unstable();
         needs.dedup();
         let (name, platform, span) = (node.label(number), state.platform.clone(), node.span);
-        Ok((state, PlannedStage { number, name, platform, base, span, needs, steps }))
+        Ok((state, PlannedStage { number, name, platform, base, title, span, needs, steps }))
     }
 
     fn begin(&self, number: usize, bases: &mut Bases) -> Result<(State, Base)> {

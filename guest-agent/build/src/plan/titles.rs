@@ -1,6 +1,7 @@
 //! The titles of steps, as BuildKit writes them.
 
 use super::graph::{Graph, NodeBase};
+use super::types::Base;
 use crate::env::Env;
 use crate::expand::Lexer;
 use crate::syntax::{Instruction, Statement};
@@ -24,6 +25,14 @@ impl Titles {
         let several = graph.nodes.len() > 1;
         let prefix = if several { format!("{} ", node.label(number)) } else { String::new() };
         Self { prefix, done: from_image, total }
+    }
+
+    /// Of the FROM: an image is a step too.
+    pub(super) fn first(&self, base: &Base) -> String {
+        let Base::Image { reference, .. } = base else { return String::new() };
+        let (prefix, total) = (&self.prefix, self.total);
+        let width = total.to_string().len();
+        format!("[{prefix}{:width$}/{total}] FROM {reference}", 1)
     }
 
     pub(super) fn next(

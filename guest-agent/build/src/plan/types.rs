@@ -34,6 +34,9 @@ pub struct Options {
     pub no_cache_stages: BTreeSet<String>,
     /// The .dockerignore.
     pub ignore: Ignore,
+    /// `--build-context NAME=docker-image://IMAGE`: names in small letters that mean an image
+    /// wherever FROM, --from or a mount has them.
+    pub named_images: BTreeMap<String, String>,
 }
 
 /// What a build may do only if the user allows it.
@@ -106,6 +109,10 @@ pub struct PlannedStage {
     pub platform: Platform,
     /// What it begins with.
     pub base: Base,
+    /// For people: `[build 1/5] FROM docker.io/library/alpine:latest`; empty unless it begins with
+    /// an image.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub title: String,
     /// The FROM.
     pub span: Span,
     /// The indices in [`Plan::stages`] of what must be done before: base, COPY --from, mounts.

@@ -11,6 +11,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use linkspan_build::Error;
@@ -99,6 +100,7 @@ impl Case {
             no_cache_stages: texts("no_cache_stages").into_iter().collect(),
             ignore: Ignore::parse(text("ignore").unwrap_or_default(), ".dockerignore")
                 .expect("patterns"),
+            named_images: BTreeMap::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The store: what exists, and how it changes without ever being seen half done.
 
+mod build;
 mod commit;
 mod content;
 mod index;
@@ -28,6 +29,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::platform::Platform;
 use crate::unpack::Limits;
 
+pub use build::{Held, HeldImage, MadeLayer, Scratch, check_tags, is_archive};
 pub(crate) use index::{BlobRecord, Index, LayerRecord};
 pub use load::{LoadedImage, Phase, Progress};
 pub use outgoing::{LayerFile, Manifest, Outgoing, OutgoingLayer};

@@ -314,7 +314,7 @@ impl Store {
         Ok(None)
     }
 
-    fn layer_paths(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
+    pub(super) fn layer_paths(&self, layers: &[Digest]) -> Result<Vec<PathBuf>> {
         if layers.is_empty() {
             return Ok(vec![self.paths.empty_layer()]);
         }

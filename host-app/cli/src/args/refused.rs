@@ -22,6 +22,9 @@ const LINKS: &str = "links are replaced by names: put both containers into one n
 const PLATFORMS: &str = "only the VM's own platform can run for now";
 const DISKS: &str = "limits of single disks can be given to `run` and `create` only";
 const WINDOWS: &str = "it is for Windows containers only";
+const ATTESTATIONS: &str = "no attestations are made";
+const CLASSIC: &str = "it is of Docker's old builder only";
+const BUILD: &[&str] = &["build"];
 const CHECKPOINTS: &str = "checkpoints are not supported";
 
 /// Every refused flag.
@@ -54,6 +57,30 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(&["start"], "checkpoint", None, CHECKPOINTS),
     value(&["start"], "checkpoint-dir", None, CHECKPOINTS),
     switch(&["images"], "tree", None, "images of several platforms are not supported yet"),
+    value(BUILD, "ssh", None, "the machine has no way to an SSH agent of the host"),
+    value(BUILD, "cache-from", None, "the cache is the machine's own"),
+    value(BUILD, "cache-to", None, "the cache is the machine's own"),
+    value(BUILD, "builder", None, "there is one builder, our own: choose a machine with --machine"),
+    switch(BUILD, "push", None, "build with --tag, then `linkspan push`"),
+    switch(BUILD, "provenance", None, ATTESTATIONS),
+    switch(BUILD, "sbom", None, ATTESTATIONS),
+    value(BUILD, "attest", None, ATTESTATIONS),
+    value(BUILD, "annotation", None, "the store keeps no manifests of built images"),
+    value(BUILD, "call", None, "only --check is supported"),
+    value(BUILD, "cgroup-parent", None, "the place of a command's cgroup is fixed"),
+    switch(BUILD, "squash", None, CLASSIC),
+    switch(BUILD, "compress", None, CLASSIC),
+    switch(BUILD, "rm", None, CLASSIC),
+    switch(BUILD, "force-rm", None, CLASSIC),
+    value(BUILD, "isolation", None, WINDOWS),
+    value(BUILD, "security-opt", None, CLASSIC),
+    value(BUILD, "memory", Some('m'), CLASSIC),
+    value(BUILD, "memory-swap", None, CLASSIC),
+    value(BUILD, "cpu-shares", Some('c'), CLASSIC),
+    value(BUILD, "cpu-period", None, CLASSIC),
+    value(BUILD, "cpu-quota", None, CLASSIC),
+    value(BUILD, "cpuset-cpus", None, CLASSIC),
+    value(BUILD, "cpuset-mems", None, CLASSIC),
     value(&["rmi", "load", "import"], "platform", None, PLATFORMS),
 ];
 
@@ -122,7 +149,7 @@ pub(crate) fn augment(command: Command) -> Command {
         command.mut_subcommand(name, |verb| match verb.get_name() {
             // The verbs of machines and the daemon are not Docker's; those of networks and volumes
             // refuse nothing.
-            "machine" | "system" | "network" | "volume" | "registry" => verb,
+            "machine" | "system" | "network" | "volume" | "registry" | "builder" => verb,
             "container" | "image" => augment(verb),
             _ => add(verb, &known_as),
         })

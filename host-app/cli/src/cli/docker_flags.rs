@@ -30,6 +30,14 @@ const OTHERS: &[(&str, &str)] = &[
          device-write-bps device-write-iops kernel-memory memory memory-reservation memory-swap \
          pids-limit restart",
     ),
+    (
+        "build",
+        "add-host allow annotation attest build-arg build-context builder cache-from cache-to \
+         call cgroup-parent check compress cpu-period cpu-quota cpu-shares cpuset-cpus \
+         cpuset-mems file force-rm iidfile isolation label load memory memory-swap \
+         metadata-file network no-cache no-cache-filter output platform progress provenance \
+         pull push quiet rm sbom secret security-opt shm-size squash ssh tag target ulimit",
+    ),
     ("logs", "details follow since tail timestamps until"),
     ("ps", "all filter format last latest no-trunc quiet size"),
     ("images", "all digests filter format no-trunc quiet tree"),

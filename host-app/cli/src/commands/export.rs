@@ -41,7 +41,7 @@ impl Export {
 
 /// Where an archive goes.
 pub(crate) struct Target {
-    out: Box<dyn AsyncWrite + Unpin>,
+    out: Box<dyn AsyncWrite + Send + Unpin>,
     /// A file takes its name when it is complete.
     file: Option<(PathBuf, PathBuf)>,
 }

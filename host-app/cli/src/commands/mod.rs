@@ -1,6 +1,8 @@
 //! One file a verb: arguments, the call, what is printed.
 
 pub(crate) mod attach;
+pub(crate) mod build;
+pub(crate) mod builder;
 pub(crate) mod commit;
 pub(crate) mod completion;
 mod confirm;

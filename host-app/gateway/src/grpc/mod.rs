@@ -1,5 +1,6 @@
 //! gRPC on the local socket: one HTTP/2 server for our own services and for what is passed on.
 
+mod builds;
 mod containers;
 mod host;
 mod machines;
@@ -121,6 +122,8 @@ impl Face {
         let path = request.uri().path();
         if path == containers::CREATE {
             containers::create(self.engine, request).await
+        } else if path == builds::PROVIDE {
+            builds::provide(self.engine, request).await
         } else if path.starts_with(pass_through::PREFIX) && !path.starts_with(registry::PREFIX) {
             pass_through::forward(self.engine, request).await
         } else {

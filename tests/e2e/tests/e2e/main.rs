@@ -1,6 +1,7 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod build;
 mod calls;
 mod changes;
 mod crash;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("image", image::TESTS),
         ("registry", registry::TESTS),
         ("image_rules", image_rules::TESTS),
+        ("build", build::TESTS),
         ("logs", logs::TESTS),
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
@@ -93,6 +95,7 @@ fn main() -> ExitCode {
         ("vsock", vsock::OWN),
         ("lifecycle", lifecycle::OWN),
         ("ports", ports::OWN),
+        ("build", build::OWN),
         ("shares", shares::OWN),
         ("userns", userns::OWN),
         ("registry", registry::OWN),

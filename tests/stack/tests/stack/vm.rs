@@ -12,6 +12,7 @@ use std::{
 use futures::{Stream, stream};
 use linkspan_agent::{
     boot::{BootError, timeline::Timeline},
+    builds::Builds,
     console::Journal,
     folders::Folders,
     ports::Ports,
@@ -22,6 +23,7 @@ use linkspan_agent::{
     store::GuestImages,
     streams::Streams,
 };
+use linkspan_builder::Builder;
 use linkspan_containers::{
     Containers, Setup,
     fake::{FakeLauncher, FakeNetworks},
@@ -216,11 +218,19 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         on_removed: None,
     });
     let containers = containers.expect("the containers open");
+    let builder =
+        Builder::open(&folder.join("build"), &folder.join("secrets"), Arc::clone(&images));
+    let builds = Builds {
+        builder: Arc::new(builder.expect("the builder opens")),
+        launcher: launcher.clone(),
+        networks: Arc::new(FakeNetworks::default()),
+    };
     containers.resume();
     Guest {
         containers,
         volumes,
         images,
+        builds,
         registries,
         networks: Arc::new(networks.expect("the networks open")),
         ports,

@@ -1,0 +1,31 @@
+//! Builds of Dockerfiles: what joins the planner, the builder and the machine.
+//!
+//! ```text
+//! dialogue   the caller is asked for images, listings and contents; then the plan is carried out
+//! machine    runs the commands of a build, and fetches its files
+//! report     tells the caller how it goes
+//! ```
+
+mod dialogue;
+mod machine;
+mod options;
+mod remote;
+mod report;
+
+use std::sync::Arc;
+
+use linkspan_builder::Builder;
+use linkspan_containers::{launch::Launcher, network::Networks};
+
+pub(crate) use dialogue::{of_build, run};
+
+/// What builds need. Cheap to clone.
+#[derive(Clone)]
+pub struct Builds {
+    /// The layers, and what earlier builds left.
+    pub builder: Arc<Builder>,
+    /// Starts commands.
+    pub launcher: Arc<dyn Launcher>,
+    /// Gives commands a network.
+    pub networks: Arc<dyn Networks>,
+}

@@ -1,0 +1,272 @@
+//! The contents of a client's context: only those travel that have changed since the last build.
+//!
+//! A file whose size and time are as before is taken to have its content of before, as make and rsync
+//! do; a folder of the same name on the same client is the same context.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{Read, Write as _};
+use std::path::PathBuf;
+
+use linkspan_build::ContextFilter;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::context::{Context, ContextEntry, ContextKind, join, wanted};
+use crate::error::{Error, Result};
+use crate::{Builder, record};
+
+/// Raised when an older program could not read the file any more.
+const FORMAT: u32 = 1;
+const BUFFER: usize = 256 * 1024;
+
+/// What a client says of something in a folder of its context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// One part of a path.
+    pub name: String,
+    /// What it is.
+    pub kind: ListedKind,
+    /// Permission bits.
+    pub mode: u32,
+    /// When it was changed; nanoseconds since 1970.
+    pub modified_unix_nanos: i64,
+}
+
+/// What something in a client's context is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListedKind {
+    /// A file of so many bytes.
+    File(u64),
+    /// A folder.
+    Folder,
+    /// A symbolic link, and where it points.
+    Link(String),
+}
+
+/// What is known of the files of one context.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Known {
+    format: u32,
+    /// How the client called it.
+    name: String,
+    last_used_unix_nanos: i64,
+    files: BTreeMap<String, KnownFile>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct KnownFile {
+    size: u64,
+    modified: i64,
+    digest: String,
+}
+
+/// A context that is being found out about: folder by folder, so that nothing of what is left out
+/// is looked at.
+pub struct Listing<'a> {
+    builder: &'a Builder,
+    filter: &'a ContextFilter,
+    known: Known,
+    entries: BTreeMap<String, Listed>,
+    folders: Vec<String>,
+    /// All names of the folders that were listed.
+    seen: BTreeSet<String>,
+    listed: BTreeSet<String>,
+    /// Contents came.
+    received: bool,
+}
+
+impl Builder {
+    fn known_path(&self, name: &str) -> PathBuf {
+        let name = hex::encode(Sha256::digest(name));
+        self.folder.join("contexts").join(name).with_extension("json")
+    }
+
+    fn file_path(&self, digest: &str) -> PathBuf {
+        self.folder.join("files").join(digest)
+    }
+
+    /// Begins with the context that a client calls so.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn listing<'a>(&'a self, name: &str, filter: &'a ContextFilter) -> Result<Listing<'a>> {
+        let path = self.known_path(name);
+        let known = match record::read::<Known>(&path) {
+            Ok(known) => known.filter(|known| known.format == FORMAT),
+            // It only says what need not be sent.
+            Err(Error::Record { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let known = known.unwrap_or_default();
+        let folders = if filter.is_empty() { Vec::new() } else { vec![String::new()] };
+        Ok(Listing {
+            builder: self,
+            filter,
+            known: Known { format: FORMAT, name: name.to_owned(), ..known },
+            entries: BTreeMap::new(),
+            folders,
+            seen: BTreeSet::new(),
+            listed: BTreeSet::new(),
+            received: false,
+        })
+    }
+}
+
+impl Listing<'_> {
+    /// The folders to look at next; empty: all is known.
+    #[must_use]
+    pub fn folders(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.folders)
+    }
+
+    /// What is in a folder.
+    ///
+    /// # Errors
+    /// [`Error::Context`] for names that are none.
+    pub fn take(&mut self, folder: &str, entries: Vec<Listed>) -> Result<()> {
+        self.listed.insert(folder.to_owned());
+        for entry in entries {
+            if entry.name.is_empty()
+                || entry.name.contains(['/', '\0'])
+                || matches!(entry.name.as_str(), "." | "..")
+            {
+                return Err(Error::Context { path: entry.name, why: "is not a file name" });
+            }
+            let path = join(folder, &entry.name);
+            self.seen.insert(path.clone());
+            let is_folder = entry.kind == ListedKind::Folder;
+            if !wanted(self.filter, &path, is_folder) {
+                continue;
+            }
+            if is_folder {
+                self.folders.push(path.clone());
+            }
+            if let ListedKind::Link(target) = &entry.kind {
+                // What it points to is not followed here: a build that needs it names it.
+                tracing::trace!(path, target, "a link of a context");
+            }
+            self.entries.insert(path, entry);
+        }
+        Ok(())
+    }
+
+    /// The files whose contents are not here.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let lacks = |(path, entry): &(&String, &Listed)| match entry.kind {
+            ListedKind::File(size) => {
+                let known = self.known.files.get(*path).filter(|known| {
+                    known.size == size && known.modified == entry.modified_unix_nanos
+                });
+                !known.is_some_and(|known| self.builder.file_path(&known.digest).exists())
+            }
+            _ => false,
+        };
+        self.entries.iter().filter(lacks).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Takes the contents of these files: for each its length in 8 bytes, the lowest first, and its
+    /// bytes.
+    ///
+    /// # Errors
+    /// [`Error::Changed`] when a file is not as it was listed; [`Error::Io`].
+    pub fn receive(&mut self, paths: &[String], mut from: impl Read) -> Result<()> {
+        self.received = true;
+        let mut buffer = vec![0; BUFFER];
+        for path in paths {
+            let Some(entry) = self.entries.get(path) else {
+                return Err(Error::Context { path: path.clone(), why: "was not listed" });
+            };
+            let mut length = [0; 8];
+            let broken = |error| Error::io("receive", path)(error);
+            from.read_exact(&mut length).map_err(broken)?;
+            let size = u64::from_le_bytes(length);
+            if entry.kind != ListedKind::File(size) {
+                return Err(Error::Changed { path: path.clone() });
+            }
+            let digest = self.builder.store_file(path, size, &mut from, &mut buffer)?;
+            let modified = entry.modified_unix_nanos;
+            self.known.files.insert(path.clone(), KnownFile { size, modified, digest });
+        }
+        Ok(())
+    }
+
+    /// The context, when nothing is missing any more.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(mut self) -> Result<Context> {
+        let mut context = Context { entries: BTreeMap::new(), ignore: self.filter.ignore.clone() };
+        for (path, entry) in &self.entries {
+            let kind = match &entry.kind {
+                ListedKind::Folder => ContextKind::Folder,
+                ListedKind::Link(target) => ContextKind::Link(target.clone()),
+                ListedKind::File(size) => {
+                    let Some(known) = self.known.files.get(path) else {
+                        return Err(Error::Context { path: path.clone(), why: "was not sent" });
+                    };
+                    ContextKind::File {
+                        size: *size,
+                        digest: known.digest.clone(),
+                        content: self.builder.file_path(&known.digest),
+                    }
+                }
+            };
+            let modified = entry.modified_unix_nanos.div_euclid(1_000_000_000);
+            let mode = entry.mode & 0o7777;
+            context.entries.insert(path.clone(), ContextEntry { kind, mode, modified });
+        }
+        // What has gone is forgotten; what this build did not look at may be of use to another.
+        let (listed, seen) = (&self.listed, &self.seen);
+        self.known.files.retain(|path, _| {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            !listed.contains(folder) || seen.contains(path)
+        });
+        self.known.last_used_unix_nanos = crate::cache::now();
+        if self.received {
+            // Before anything says that they are there.
+            let folder = &self.builder.folder;
+            let opened = File::open(folder).map_err(Error::io("open", folder))?;
+            rustix::fs::syncfs(&opened).map_err(Error::io("sync", folder))?;
+        }
+        record::write(&self.builder.known_path(&self.known.name), &self.known)?;
+        Ok(context)
+    }
+}
+
+impl Builder {
+    /// Keeps a content under its digest.
+    fn store_file(
+        &self,
+        path: &str,
+        size: u64,
+        from: &mut impl Read,
+        buffer: &mut [u8],
+    ) -> Result<String> {
+        let temporary = self.folder.join("files").join(format!("{}.new", self.new_id()));
+        let result = (|| {
+            let mut file = File::create(&temporary).map_err(Error::io("create", &temporary))?;
+            let (mut left, mut hash) = (size, Sha256::new());
+            while left > 0 {
+                let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                let length = from.read(&mut buffer[..most]).map_err(Error::io("receive", path))?;
+                if length == 0 {
+                    return Err(Error::Changed { path: path.to_owned() });
+                }
+                hash.update(&buffer[..length]);
+                file.write_all(&buffer[..length]).map_err(Error::io("write", &temporary))?;
+                left -= length as u64;
+            }
+            let digest = hex::encode(hash.finalize());
+            let place = self.file_path(&digest);
+            fs::rename(&temporary, &place).map_err(Error::io("create", &place))?;
+            Ok(digest)
+        })();
+        if result.is_err() {
+            // It may not even be there; what stays goes with the next prune.
+            let _ = fs::remove_file(&temporary);
+        }
+        result
+    }
+}

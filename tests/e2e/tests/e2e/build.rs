@@ -1,0 +1,390 @@
+//! `linkspan build` in a real VM. What a Dockerfile should come to is mostly asserted by a RUN of its
+//! own: a build that succeeds is one that was right.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use linkspan_test_e2e::{Done, Host};
+use tempfile::TempDir;
+
+use crate::{Shared, unique};
+
+/// A build context.
+struct Files(TempDir);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let files_of = Self(tempfile::tempdir().expect("a temporary folder"));
+        for (path, content) in files {
+            files_of.write(path, content);
+        }
+        files_of
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        fs::write(&path, content).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a file of ours");
+    }
+
+    fn path(&self) -> &str {
+        self.0.path().to_str().expect("a path that is text")
+    }
+
+    fn build(&self, host: &Host, flags: &[&str]) -> Done {
+        let mut args = vec!["build", "--progress", "plain"];
+        args.extend_from_slice(flags);
+        args.push(self.path());
+        host.run(&args)
+    }
+}
+
+/// Builds a Dockerfile with these files; it succeeds.
+#[track_caller]
+fn built(host: &Host, dockerfile: &str, files: &[(&str, &str)], flags: &[&str]) -> Done {
+    let context = Files::new(files);
+    context.write("Dockerfile", dockerfile);
+    context.build(host, flags).ok()
+}
+
+/// The id of the image that it comes to.
+#[track_caller]
+fn id(host: &Host, context: &Files, flags: &[&str]) -> String {
+    let mut all = vec!["-q"];
+    all.extend_from_slice(flags);
+    let id = context.build(host, &all).ok().text();
+    assert!(id.starts_with("sha256:"), "{id}");
+    id
+}
+
+/// Dockerfiles that assert what they should come to, with their files.
+const SAME: &[(&str, &str, &[(&str, &str)])] = &[
+    (
+        "run and copy",
+        "FROM busybox\nRUN echo made > /made\nCOPY f /f\nRUN test \"$(cat /made /f | tr -d '\\n')\" = madex\n",
+        &[("f", "x")],
+    ),
+    (
+        "heredocs of RUN",
+        "FROM busybox\nRUN <<E\nset -e\necho one > /a\ntest $(cat /a) = one\nE\n",
+        &[],
+    ),
+    (
+        "a heredoc with its own program",
+        "FROM busybox\nRUN <<E\n#!/bin/sh -e\necho $0 > /a\nE\nRUN test \"$(cat /a)\" = /dev/pipes/E && test ! -e /dev/pipes/E\n",
+        &[],
+    ),
+    (
+        "heredocs of COPY",
+        "FROM busybox\nARG WHO=world\nCOPY <<A <<'B' /x/\nhello $WHO\nA\nhello $WHO\nB\nRUN test \"$(cat /x/A)\" = 'hello world' && test \"$(cat /x/B)\" = 'hello $WHO'\n",
+        &[],
+    ),
+    (
+        "ARG and ENV",
+        "ARG BASE=busybox\nFROM $BASE\nARG A=1\nENV B=${A}2 PATH=$PATH:/more\nRUN test $A$B = 112 && echo $PATH | grep -q :/more$\n",
+        &[],
+    ),
+    (
+        "USER by name and number",
+        "FROM busybox\nRUN mkdir -p /etc && echo 'root:x:0:0:::' > /etc/passwd && echo 'app:x:1000:1001::/:' >> /etc/passwd\nUSER app\nRUN test \"$(id -u):$(id -g)\" = 1000:1001\nUSER 7:8\nRUN test \"$(id -u):$(id -g)\" = 7:8\n",
+        &[],
+    ),
+    (
+        "WORKDIR",
+        "FROM busybox\nWORKDIR /a\nWORKDIR b/c\nCOPY f .\nRUN test $(pwd) = /a/b/c && test -f /a/b/c/f && test $(stat -c %a /a) = 755\n",
+        &[("f", "x")],
+    ),
+    (
+        "chown and chmod",
+        "FROM busybox\nCOPY --chown=5:6 --chmod=640 f /f\nRUN test \"$(stat -c '%u:%g %a' /f)\" = '5:6 640'\n",
+        &[("f", "x")],
+    ),
+    (
+        "wildcards and several sources",
+        "FROM busybox\nCOPY *.txt one /d/\nRUN test \"$(ls /d | tr '\\n' ' ')\" = 'a.txt b.txt one '\n",
+        &[("a.txt", ""), ("b.txt", ""), ("c.md", ""), ("one", "")],
+    ),
+    (
+        "folders, nested",
+        "FROM busybox\nCOPY d /d\nCOPY d/e /e/\nRUN test -f /d/e/f && test -f /e/f\n",
+        &[("d/e/f", "x")],
+    ),
+    (
+        "parents and exclude",
+        "FROM busybox\nCOPY --parents d/*/f /p/\nCOPY --exclude=*.md d /x/\nRUN test -f /p/d/e/f && test ! -e /x/g.md && test -f /x/e/f\n",
+        &[("d/e/f", "x"), ("d/g.md", "")],
+    ),
+    (
+        "stages and images",
+        "FROM busybox AS one\nRUN mkdir /o && echo 1 > /o/f\nFROM busybox AS two\nRUN echo 2 > /f\nFROM scratch AS all\nCOPY --from=one /o/ /\nCOPY --from=two /f /g\nFROM busybox\nCOPY --from=all / /all/\nCOPY --from=busybox /bin/busybox /own\nRUN test $(cat /all/f /all/g | tr -d '\\n') = 12 && test -s /own\n",
+        &[],
+    ),
+    ("a linked copy", "FROM busybox\nCOPY --link f /deep/f\nRUN test -f /deep/f\n", &[("f", "x")]),
+    (
+        "what is removed",
+        "FROM busybox\nRUN echo x > /gone && mkdir /d && echo y > /d/f\nRUN rm -r /gone /d && mkdir /d\nRUN test ! -e /gone && test -z \"$(ls /d)\"\n",
+        &[],
+    ),
+    (
+        "tmpfs and cache mounts",
+        "FROM busybox\nRUN --mount=type=tmpfs,target=/m --mount=type=cache,target=/c,id=e2e echo x > /m/f && echo x >> /c/f\nRUN --mount=type=cache,target=/c,id=e2e test -s /c/f && test ! -e /m && echo y > /c/g\n",
+        &[],
+    ),
+    (
+        "bind mounts",
+        "FROM busybox AS one\nRUN echo 1 > /f\nFROM busybox\nRUN --mount=target=/ctx --mount=from=one,source=/f,target=/one test $(cat /ctx/f /one | tr -d '\\n') = x1 && ! touch /ctx/new\nRUN --mount=target=/ctx,rw touch /ctx/new\nRUN test ! -e /ctx/new\n",
+        &[("f", "x")],
+    ),
+    (
+        "no network, and loopback",
+        "FROM busybox\nRUN --network=none test \"$(ls /sys/class/net)\" = lo\nRUN ls /sys/class/net | grep -q eth0 && grep -q nameserver /etc/resolv.conf && grep -q localhost /etc/hosts\n",
+        &[],
+    ),
+    (
+        "confined as a container",
+        "FROM busybox\nRUN grep -q 'CapBnd:.00000000a80425fb' /proc/self/status && grep -q 'Seccomp:.2' /proc/self/status && test $(hostname) = buildkitsandbox\n",
+        &[],
+    ),
+    (
+        "an escape directive and continuations",
+        "# escape=`\nFROM busybox\nRUN echo a `\n  # between\n  b > /f && test \"$(cat /f)\" = 'a b'\n",
+        &[],
+    ),
+    (
+        "SHELL",
+        "FROM busybox\nSHELL [\"/bin/sh\", \"-ec\"]\nRUN test $- = ehB || echo $- | grep -q e\n",
+        &[],
+    ),
+];
+
+fn tar_of(path: &str, content: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, path, content.as_bytes()).expect("a tar in memory");
+    tar.into_inner().expect("a tar in memory")
+}
+
+pub(crate) const TESTS: &[Shared] = &[
+    ("dockerfiles_come_to_what_they_say", |host| {
+        for (what, dockerfile, files) in SAME {
+            let context = Files::new(files);
+            context.write("Dockerfile", dockerfile);
+            let done = context.build(host, &[]);
+            assert_eq!(done.code, 0, "{what}: {}", done.err);
+        }
+    }),
+    ("an_image_that_was_built_runs_as_it_says", |host| {
+        let name = unique("built/app");
+        let text = "FROM busybox\nENV GREETING=hello\nLABEL a=b\nEXPOSE 80\nVOLUME /data\n\
+                    HEALTHCHECK --interval=5s CMD true\nSTOPSIGNAL SIGINT\nWORKDIR /work\n\
+                    CMD echo $GREETING from $(pwd)\n";
+        let _ = built(host, text, &[], &["-t", &name, "--label", "c=d"]);
+        assert_eq!(host.run(&["run", "--rm", &name]).ok().text(), "hello from /work");
+        let image = host.run(&["inspect", "--type", "image", &name]).ok().json();
+        let config = &image[0]["Config"];
+        assert_eq!(config["Labels"], serde_json::json!({"a": "b", "c": "d"}));
+        assert_eq!(config["Healthcheck"]["Test"], serde_json::json!(["CMD-SHELL", "true"]));
+        assert_eq!(config["StopSignal"], "SIGINT");
+        let _ = host.run(&["rmi", &name]).ok();
+    }),
+    ("a_build_twice_is_one_image_and_all_cached", |host| {
+        let marker = unique("twice");
+        let context = Files::new(&[("f", &marker)]);
+        context.write("Dockerfile", "FROM busybox\nCOPY f /f\nRUN cat /f > /g\nWORKDIR /w\n");
+        let first = id(host, &context, &[]);
+        let again = context.build(host, &[]).ok();
+        assert_eq!(again.err.matches("CACHED").count(), 4, "{}", again.err);
+        assert_eq!(first, id(host, &context, &[]));
+        // A changed content and a changed mode are not found.
+        context.write("f", "changed");
+        assert_ne!(first, id(host, &context, &[]));
+        context.write("f", &marker);
+        let mode = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(Path::new(context.path()).join("f"), mode).expect("a file of ours");
+        assert_ne!(first, id(host, &context, &[]));
+        context.write("f", &marker);
+        assert_eq!(first, id(host, &context, &[]));
+    }),
+    ("an_epoch_makes_the_same_image_without_the_cache", |host| {
+        let context = Files::new(&[("f", "x")]);
+        context.write("Dockerfile", "FROM busybox\nCOPY f /d/f\nRUN echo x > /made\n");
+        let flags = ["--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1000000000"];
+        assert_eq!(id(host, &context, &flags), id(host, &context, &flags));
+    }),
+    ("a_dockerignore_leaves_out_and_lets_in", |host| {
+        let text = "FROM busybox\nCOPY . /c/\nRUN test \"$(ls -A /c | tr '\\n' ' ')\" = 'Dockerfile keep.log src '\n";
+        let files = [
+            (".dockerignore", "*.log\n!keep.log\n.dockerignore\nnode_modules\n"),
+            ("a.log", ""),
+            ("keep.log", ""),
+            ("node_modules/x/y", ""),
+            ("src/main", ""),
+        ];
+        let _ = built(host, text, &files, &[]);
+        let left_out = [(".dockerignore", "secret\n"), ("secret", "x")];
+        let context = Files::new(&left_out);
+        context.write("Dockerfile", "FROM busybox\nCOPY secret /s\n");
+        context.build(host, &[]).fails(1, &["/secret", ".dockerignore", "Dockerfile:2"]);
+    }),
+    ("add_unpacks_archives", |host| {
+        let context = Files::new(&[]);
+        fs::write(Path::new(context.path()).join("a.tar"), tar_of("in/f", "hi")).expect("a file");
+        context.write("Dockerfile", "FROM busybox\nADD a.tar /x/\nCOPY a.tar /y/\nRUN test $(cat /x/in/f) = hi && test -s /y/a.tar\n");
+        let _ = context.build(host, &[]).ok();
+    }),
+    ("onbuild_triggers_run_in_the_next_build", |host| {
+        let name = unique("built/trigger");
+        let _ = built(
+            host,
+            "FROM busybox\nONBUILD COPY f /f\nONBUILD RUN test -f /f\n",
+            &[],
+            &["-t", &name],
+        );
+        let next = built(host, &format!("FROM {name}\nRUN test -s /f\n"), &[("f", "x")], &[]);
+        assert!(next.err.contains("ONBUILD RUN"), "{}", next.err);
+    }),
+    ("a_secret_is_there_while_it_runs_and_nowhere_else", |host| {
+        let name = unique("built/secret");
+        let context = Files::new(&[("key", "hush-hush")]);
+        let file = format!("id=key,src={}/key", context.path());
+        context.write("Dockerfile", "FROM busybox\nRUN --mount=type=secret,id=key test $(cat /run/secrets/key) = hush-hush && test $(stat -c %a /run/secrets/key) = 400\nRUN test ! -e /run/secrets/key\nRUN --mount=type=secret,id=key,env=KEY test $KEY = hush-hush\n");
+        let _ = context.build(host, &["--secret", &file, "-t", &name]).ok();
+        let image = host.run(&["inspect", "--type", "image", &name]).ok().text();
+        assert!(!image.contains("hush"), "{image}");
+        let required = "FROM busybox\nRUN --mount=type=secret,id=none,required=true true\n";
+        context.write("Dockerfile", required);
+        context.build(host, &[]).fails(1, &["`none` is required", "--secret"]);
+    }),
+    ("a_command_that_fails_is_shown_with_its_last_lines", |host| {
+        let context = Files::new(&[]);
+        context.write(
+            "Dockerfile",
+            "FROM busybox\nENV A=1\nRUN echo so far; echo so bad >&2; exit 7\n",
+        );
+        let done = context.build(host, &[]);
+        done.fails(1, &["so far", "so bad", "Dockerfile:3", ">>> RUN echo so far", "exit code: 7"]);
+        context.write("Dockerfile", "FROM busybox\nRUN true\nCOPI a b\n");
+        context.build(host, &[]).fails(1, &["Dockerfile:3", "COPI", "COPY"]);
+        context.write("Dockerfile", "FROM busybox\nRUN --mount=type=ssh,required=true true\n");
+        context.build(host, &[]).fails(1, &["SSH"]);
+    }),
+    ("progress_is_buildkits", |host| {
+        let marker = unique("progress");
+        let done = built(host, &format!("FROM busybox\nRUN echo {marker}; sleep 0.1\n"), &[], &[]);
+        assert!(done.err.contains(&format!("[2/2] RUN echo {marker}")), "{}", done.err);
+        let line = done.err.lines().find(|line| line.ends_with(&marker) && !line.contains("RUN"));
+        assert!(line.is_some_and(|line| line.starts_with('#')), "{}", done.err);
+        assert!(done.err.contains("DONE"), "{}", done.err);
+        assert_eq!(done.text(), "");
+    }),
+    ("a_dockerfile_or_a_tar_may_come_from_standard_input", |host| {
+        let stdin = b"FROM busybox\nRUN true\n";
+        let done = host.run_with_stdin(&["build", "-q", "-"], stdin).ok();
+        assert!(done.text().starts_with("sha256:"), "{done:?}");
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, text) in
+            [("sub/File", "FROM busybox\nCOPY f /f\nRUN test $(cat /f) = hi\n"), ("f", "hi")]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, text.as_bytes()).expect("a tar in memory");
+        }
+        let bytes = tar.into_inner().expect("a tar in memory");
+        let _ = host.run_with_stdin(&["build", "-f", "sub/File", "-"], &bytes).ok();
+        let context = Files::new(&[("f", "x")]);
+        let text = b"FROM busybox\nCOPY f /f\n";
+        let _ = host.run_with_stdin(&["build", "-f", "-", context.path()], text).ok();
+    }),
+    ("the_files_of_a_stage_come_out", |host| {
+        let context = Files::new(&[]);
+        context.write("Dockerfile", "FROM busybox AS make\nRUN mkdir /o && echo made > /o/f\nFROM scratch AS out\nCOPY --from=make /o/ /\nFROM busybox\nRUN exit 1\n");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let place = folder.path().join("out");
+        let place = place.to_str().expect("text");
+        let _ = context.build(host, &["--target", "out", "-o", place]).ok();
+        assert_eq!(fs::read_to_string(Path::new(place).join("f")).expect("a file"), "made\n");
+        let tar = context.build(host, &["--target", "out", "-o", "-"]).ok().out;
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let names: Vec<_> = archive
+            .entries()
+            .expect("a tar")
+            .map(|entry| entry.expect("an entry").path().expect("a path").display().to_string())
+            .collect();
+        assert_eq!(names, ["f"]);
+    }),
+    ("warnings_are_shown_and_check_fails_on_them", |host| {
+        let context = Files::new(&[]);
+        context.write("Dockerfile", "FROM busybox\nMAINTAINER me\nRUN exit 1\n");
+        let done = context.build(host, &["--check"]);
+        assert_eq!(done.code, 1);
+        assert!(done.err.contains("MaintainerDeprecated"), "{}", done.err);
+        context.write("Dockerfile", "FROM busybox\nRUN exit 1\n");
+        assert!(context.build(host, &["--check"]).ok().text().contains("no warnings"));
+    }),
+    ("what_cannot_be_done_is_refused_by_name", |host| {
+        let context = Files::new(&[]);
+        context.write("Dockerfile", "FROM busybox\n");
+        for (flags, words) in [
+            (&["--ssh", "default"][..], "--ssh"),
+            (&["--cache-from", "x"], "--cache-from"),
+            (&["--network", "mine"], "--network `mine`"),
+            (&["-o", "type=oci,dest=x"], "save"),
+            (&["-t", "Not A Name"], "Not A Name"),
+        ] {
+            context.build(host, flags).fails(1, &[words]);
+        }
+        host.run(&["build", "https://example.com/x.git"]).fails(1, &["git"]);
+        host.run(&["build", "/no/such/folder"]).fails(1, &["/no/such/folder"]);
+        context.write("Dockerfile", "FROM busybox\nADD https://example.com/x.git /x\n");
+        context.build(host, &[]).fails(1, &["git"]);
+        context.write("Dockerfile", "FROM busybox\nRUN --network=host true\n");
+        context.build(host, &[]).fails(1, &["network.host"]);
+    }),
+    ("stages_that_do_not_need_each_other_run_together", |host| {
+        // Each waits for the other's sign in a cache that both share.
+        let wait = |own: &str, other: &str| {
+            format!(
+                "RUN --mount=type=cache,id=meet,target=/m touch /m/{own}; n=0; until test -e /m/{other}; do n=$((n+1)); test $n -lt 600 || exit 1; sleep 0.1; done"
+            )
+        };
+        let text = format!(
+            "FROM busybox AS a\n{}\nFROM busybox AS b\n{}\nFROM scratch\nCOPY --from=a /bin/true /a\nCOPY --from=b /bin/true /b\n",
+            wait("a", "b"),
+            wait("b", "a")
+        );
+        let _ = built(host, &text, &[], &["--no-cache"]);
+    }),
+];
+
+/// In a machine of its own, because it removes what others build on.
+pub(crate) const OWN: &[crate::Own] = &[("prune_gives_back_what_no_image_shares", || {
+    let host = Host::new();
+    let _ = host.run(&["machine", "init", "--cpus", "2", "--memory", "1024", "--disk", "4"]).ok();
+    let context = Files::new(&[("f", "x")]);
+    context.write("Dockerfile", "FROM busybox\nCOPY f /f\nRUN --mount=type=cache,target=/c dd if=/dev/zero of=/big bs=1M count=3 && echo > /c/f\n");
+    let _ = context.build(&host, &["-t", "kept"]).ok();
+    let usage = host.run(&["builder", "du"]).ok().text();
+    for kind in ["regular", "exec.cachemount", "source.local"] {
+        assert!(usage.contains(kind), "{usage}");
+    }
+    // The image shares its layers.
+    let pruned = host.run(&["builder", "prune", "--force"]).ok().text();
+    assert!(!pruned.contains("MB"), "{pruned}");
+    let again = context.build(&host, &[]).ok();
+    assert!(
+        again.err.contains("CACHED [3/3]") || again.err.matches("CACHED").count() == 3,
+        "{}",
+        again.err
+    );
+    let _ = host.run(&["rmi", "kept"]).ok();
+    let _ = host.run(&["image", "prune", "--all", "--force"]).ok();
+    let pruned = host.run(&["builder", "prune", "--all", "--force"]).ok().text();
+    assert!(pruned.contains("MB"), "{pruned}");
+    host.run(&["builder", "prune", "--force", "--filter", "color=red"]).fails(1, &["color"]);
+    host.leaves_nothing();
+})];
