@@ -15,6 +15,7 @@ mod command;
 mod signals;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -72,6 +73,8 @@ pub struct Status {
     pub health: Option<Arc<Health>>,
     /// What listens on the host while it runs.
     pub ports: Arc<[PublishedPort]>,
+    /// The kernel's OOM killer ended a process of it, in this or the last run.
+    pub oom_killed: bool,
 }
 
 /// The handle that everyone but the task has.
@@ -85,6 +88,8 @@ pub(crate) struct Container {
     pub(crate) hub: Arc<Hub>,
     /// Set while it runs: what exec and signals go to.
     pub(crate) target: Mutex<Option<Target>>,
+    /// Ids of the commands that `exec` has started and that run.
+    pub(crate) execs: Mutex<BTreeSet<ContainerId>>,
     /// Held while its networks change.
     pub(crate) networking: Mutex<()>,
     /// Held, on threads that may block, while a container that does not run is started, removed or
@@ -190,6 +195,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
     let Saved { state, restarts, stopped_by_hand } = saved;
     let (commands, queue) = mpsc::channel(32);
     let last_exit = state.exit().cloned();
+    let oom_killed = last_exit.as_ref().is_some_and(|exit| exit.oom_killed);
     let (sender, status) = watch::channel(Status {
         state,
         exits: 0,
@@ -198,6 +204,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         restarts,
         health: None,
         ports: Arc::from([]),
+        oom_killed,
     });
     let folder = Folder::of(&shared.root, &record);
     let hub = Arc::new(Hub::new(log_files(&folder, &record), folder.path().into()));
@@ -209,6 +216,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         status,
         hub,
         target: Mutex::default(),
+        execs: Mutex::default(),
         networking: Mutex::default(),
         files: Mutex::default(),
     });
@@ -383,6 +391,7 @@ impl Task {
             status.state = State::Running { pid, started_at };
             status.trace = launched.trace.into();
             status.health = health;
+            status.oom_killed = false;
         });
         let watch = |check| {
             health::watch(Arc::clone(container), Arc::clone(&self.shared), check, started_at)
