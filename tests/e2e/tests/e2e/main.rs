@@ -14,7 +14,9 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod machine;
+mod networks;
 mod oci;
+mod options;
 mod ports;
 mod run;
 mod security;
@@ -64,6 +66,8 @@ fn main() -> ExitCode {
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
         ("volumes", volumes::TESTS),
+        ("networks", networks::TESTS),
+        ("options", options::TESTS),
         ("ports", ports::TESTS),
         ("shares", shares::SHARED),
         ("changes", changes::TESTS),
