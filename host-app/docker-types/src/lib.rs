@@ -15,7 +15,12 @@
 pub mod compat;
 pub mod container;
 pub mod error;
+pub mod event;
+pub mod filters;
+pub mod header;
 pub mod json;
+pub mod size;
+pub mod stdio;
 pub mod time;
 pub mod version;
 
