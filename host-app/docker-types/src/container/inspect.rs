@@ -100,7 +100,7 @@ impl From<&ContainerDetail> for Container {
             mount_label: "",
             process_label: "",
             app_armor_profile: "",
-            exec_ids: None,
+            exec_ids: Some(detail.exec_ids.clone()).filter(|ids| !ids.is_empty()),
             host_config: detail.into(),
             graph_driver: GraphDriver { data, name: DRIVER },
             size_rw: summary.size.map(|size| size.rw_bytes),

@@ -62,9 +62,9 @@ impl From<&ContainerDetail> for Config {
             domainname: asked.domainname,
             user: detail.user.clone(),
             // Docker sets the one where the other is.
-            attach_stdin: asked.stdin_once,
-            attach_stdout: false,
-            attach_stderr: false,
+            attach_stdin: asked.attach_stdin,
+            attach_stdout: asked.attach_stdout,
+            attach_stderr: asked.attach_stderr,
             exposed_ports: set(&summary.exposed_ports),
             tty: asked.tty,
             open_stdin: asked.open_stdin,

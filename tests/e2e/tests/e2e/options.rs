@@ -38,6 +38,54 @@ pub(crate) const TESTS: &[Shared] = &[
         host.run(&["run", "--rm", &cidfile, CHECKER, "true"]).fails(125, &["the file exists"]);
         let it = &host.run(&["inspect", &name]).ok().json()[0];
         assert_eq!(it["HostConfig"]["Annotations"]["a"], "b");
+        assert_eq!(it["Config"]["AttachStdout"], false);
+        let _ = host.run(&["rm", "-f", &name]).ok();
+        let _ = host.run(&["run", "--name", &name, CHECKER, "true"]).ok();
+        let it = &host.run(&["inspect", &name]).ok().json()[0];
+        for (stream, attached) in [("Stdin", false), ("Stdout", true), ("Stderr", true)] {
+            assert_eq!(it["Config"][format!("Attach{stream}")], attached, "{stream}");
+        }
+        let _ = host.run(&["rm", "-f", &name]).ok();
+    }),
+    ("commands_that_run_in_a_container_are_listed_with_it", |host| {
+        let name = unique("execs");
+        let _ = host.run(&["run", "-d", "--name", &name, CHECKER, "sleep", "600"]).ok();
+        let ids = || host.run(&["inspect", &name]).ok().json()[0]["ExecIDs"].clone();
+        assert!(ids().is_null());
+        let script = "while [ ! -e /tmp/go ]; do busybox usleep 50000; done";
+        let _ = host.run(&["exec", "-d", &name, "sh", "-c", script]).ok();
+        let listed = ids();
+        let [id] = listed.as_array().expect("a list").as_slice() else { panic!("{listed}") };
+        assert_eq!(id.as_str().map(str::len), Some(64));
+        let _ = host.run(&["exec", &name, "sh", "-c", "> /tmp/go"]).ok();
+        assert!(wait_until(SOON, || ids().is_null()), "{}", ids());
+        let _ = host.run(&["rm", "-f", &name]).ok();
+    }),
+    ("one_more_process_may_have_every_privilege", |host| {
+        let name = unique("privileged");
+        let _ = host.run(&["run", "-d", "--name", &name, CHECKER, "sleep", "600"]).ok();
+        let state = |flags: &[&str]| {
+            let script = "busybox grep -E '^(CapEff|Seccomp):' /proc/self/status";
+            let args = [&["exec"][..], flags, &[&name, "sh", "-c", script]].concat();
+            let text = host.run(&args).ok().text();
+            let mut numbers =
+                text.lines().map(|line| line.split_once(':').expect("a field").1.trim());
+            let set = u64::from_str_radix(numbers.next().expect("a set"), 16).expect("a set");
+            (set, numbers.next().expect("a mode").to_owned())
+        };
+        const SYS_ADMIN: u64 = 1 << 21;
+        let (plain, filter) = state(&[]);
+        assert_eq!((plain & SYS_ADMIN, &*filter), (0, "2"));
+        let (whole, filter) = state(&["--privileged"]);
+        assert_eq!((whole & SYS_ADMIN, &*filter), (SYS_ADMIN, "0"));
+        let _ = host.run(&["rm", "-f", &name]).ok();
+    }),
+    ("a_host_name_is_shared_with_who_joins_it", |host| {
+        let name = unique("uts");
+        let args = ["run", "-d", "--name", &name, "--hostname=donor", CHECKER, "sleep", "600"];
+        let _ = host.run(&args).ok();
+        let joined = report(host, &[&format!("--uts=container:{name}")]);
+        assert_eq!(joined["hostname"], "donor");
         let _ = host.run(&["rm", "-f", &name]).ok();
     }),
     ("the_stop_signal_has_the_seconds_that_were_asked_for", |host| {
@@ -84,6 +132,9 @@ pub(crate) const TESTS: &[Shared] = &[
         // Between the two: the second only.
         let since = ["logs", "--since", lines[1].0, &name];
         assert!(host.run(&since).ok().text().ends_with("two"));
+        let before = ["logs", "--until", "2020-01-01T00:00:00Z", &name];
+        assert_eq!(host.run(&before).ok().text(), "");
+        assert_eq!(host.run(&["logs", "--until", "0s", &name]).ok().text(), "one\ntwo");
         let _ = host.run(&["rm", &name]).ok();
     }),
     ("mounts_spread_as_they_are_asked_to", |host| {
