@@ -1,4 +1,4 @@
-//! Connecting to a container: its own streams, one more process, its log.
+//! Connecting to a container: its own streams, its log.
 
 use std::sync::Arc;
 
@@ -7,18 +7,13 @@ use tokio::sync::watch;
 
 use crate::{
     Containers, Error, Shared, Status,
-    config::ExecConfig,
     container::{Command, Container, blocking},
-    id::ContainerId,
     io::Channel,
-    launch::StdioSpec,
     log::{Batch, LogFiles, Position, Reader, Select},
     output::{Attached, Backlog, LogEnd},
-    plan::{self, Permissions},
-    session::{Event, OomBase, Session},
+    session::Event,
     signal::Signal,
     state::{Action, Kind},
-    validate,
 };
 
 /// How many log records travel together.
@@ -168,18 +163,6 @@ impl Containers {
         Ok(attachment)
     }
 
-    /// Runs one more process in a container.
-    ///
-    /// # Errors
-    /// When the container does not run, or the process cannot be started, with the failing step.
-    pub async fn exec(&self, who: &str, config: ExecConfig) -> Result<Session, Error> {
-        validate::exec(&config)?;
-        let container = self.find(who)?;
-        let detach = config.detach;
-        let session = open_session(&container, &self.shared, config).await?;
-        Ok(if detach { session.detached() } else { session })
-    }
-
     /// Reads a container's log, and with `follow` waits for more until the container ends.
     ///
     /// # Errors
@@ -212,57 +195,6 @@ async fn read_log(
     })
     .await;
     Ok((reader, batch.map_err(Error::file("read", files.path()))?))
-}
-
-/// One more process in a container, valid as it is, with its events.
-pub(crate) async fn open_session(
-    container: &Arc<Container>,
-    shared: &Arc<Shared>,
-    config: ExecConfig,
-) -> Result<Session, Error> {
-    container.permit(Action::Exec)?;
-    // Of the same shape as a container's.
-    let exec_id = ContainerId::generate().to_string();
-    let command = config.args.join(" ");
-    let tell = |what: &str| {
-        let action = format!("{what}: {command}");
-        shared.tell(container, action, [("execID", exec_id.clone())]);
-    };
-    tell("exec_create");
-    let (its, ours) = (Arc::clone(container), Arc::clone(shared));
-    let (launched, base) = blocking(move || launch_exec(&its, &ours, &config)).await?;
-    tell("exec_start");
-    let (its, ours, id) = (Arc::clone(container), Arc::clone(shared), exec_id.clone());
-    let ended = move |code: i32| {
-        ours.tell(&its, "exec_die", [("execID", id), ("exitCode", code.to_string())]);
-    };
-    Session::watched(launched, Arc::clone(&shared.launcher), Some(base), ended)
-        .map_err(|source| Error::Process { action: "connect to", name: container.name(), source })
-}
-
-fn launch_exec(
-    container: &Container,
-    shared: &Shared,
-    config: &ExecConfig,
-) -> Result<(crate::launch::Launched, OomBase), Error> {
-    let record = container.record();
-    let own = &record.config;
-    let permissions = Permissions::of_exec(own, config)?;
-    let seccomp = shared.seccomp(own, &permissions)?;
-    let ids = shared.user_namespace(own);
-    let process = plan::exec(own, &record.resolved, config, seccomp, ids)?;
-    let Some(target) = container.target.lock().clone() else {
-        return Err(Error::WrongState {
-            action: Action::Exec.verb(),
-            name: container.name(),
-            why: "it has just ended".into(),
-        });
-    };
-    let launcher = &shared.launcher;
-    let before = launcher.oom_kills(&target.cgroup).unwrap_or(0);
-    let stdio = StdioSpec { stdin: config.stdin, output: !config.detach };
-    let launched = launcher.exec(&target, &process, stdio).map_err(Error::Launch)?;
-    Ok((launched, OomBase { cgroup: target.cgroup, before }))
 }
 
 impl Attachment {

@@ -52,6 +52,8 @@ pub struct Config {
     pub open_stdin: bool,
     /// Close standard input when the first attached client leaves.
     pub stdin_once: bool,
+    /// What the client meant to connect. Kept and shown, without effect.
+    pub attach: AttachConfig,
     /// The request's own; the image's are merged below them.
     pub labels: BTreeMap<String, String>,
     /// Remove the container when it ends.
@@ -187,9 +189,23 @@ pub struct Ulimit {
     pub hard: u64,
 }
 
+/// Streams that the client that asked for a container meant to connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AttachConfig {
+    /// Standard input.
+    pub stdin: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+}
+
 /// One more process in a running container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecConfig {
+    /// Empty: a generated one.
+    pub id: String,
     /// Never empty.
     pub args: Vec<String>,
     /// Added to the container's.

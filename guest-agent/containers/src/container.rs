@@ -4,23 +4,25 @@
 //! ended. So a `kill` is not held up by a `stop` that waits for its grace period; whoever wants
 //! to wait, waits on the status.
 //!
-//! Here are the handle, the task, and a run's beginning and end. What is asked comes through
-//! [`command`]; how it is done is in [`signals`] (stop, kill, pause), [`again`] (restarts) and
+//! Here are the handle and the task. A run's beginning is in [`begin`], its end in [`end`]. What is
+//! asked comes through [`command`]; how it is done is in [`signals`] (stop, kill, pause), [`again`] (restarts) and
 //! [`change`] (rename, update).
 
 mod again;
 mod around;
+mod begin;
 mod change;
 mod command;
+mod end;
 mod signals;
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use jiff::Timestamp;
-use linkspan_net::Endpoint;
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -29,23 +31,17 @@ use tokio::{
 };
 
 use crate::{
-    Error, KILL_BUDGET, Shared, devices,
-    error::{LaunchError, LaunchKind},
+    Error, KILL_BUDGET, Shared,
     health::{self, Health},
     id::ContainerId,
-    io::Streams,
-    launch::{ExitCode, Launched, OomWatch, StdioSpec, Target, TraceStep},
-    limits,
+    launch::{ExitCode, OomWatch, Target, TraceStep},
     log::LogFiles,
-    mounts::{self, MountPoint},
-    namespaces, network,
     output::Hub,
-    plan::{self, CGROUP_PARENT, Permissions, Surroundings},
-    ports::{PortError, PublishedPort},
+    plan::CGROUP_PARENT,
+    ports::PublishedPort,
     restart::Backoff,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record, Saved},
-    userns,
     volumes::Held,
 };
 
@@ -72,6 +68,8 @@ pub struct Status {
     pub health: Option<Arc<Health>>,
     /// What listens on the host while it runs.
     pub ports: Arc<[PublishedPort]>,
+    /// The kernel's OOM killer ended a process of it, in this or the last run.
+    pub oom_killed: bool,
 }
 
 /// The handle that everyone but the task has.
@@ -85,6 +83,8 @@ pub(crate) struct Container {
     pub(crate) hub: Arc<Hub>,
     /// Set while it runs: what exec and signals go to.
     pub(crate) target: Mutex<Option<Target>>,
+    /// Ids of the commands that `exec` has started and that run.
+    pub(crate) execs: Mutex<BTreeSet<ContainerId>>,
     /// Held while its networks change.
     pub(crate) networking: Mutex<()>,
     /// Held, on threads that may block, while a container that does not run is started, removed or
@@ -190,6 +190,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
     let Saved { state, restarts, stopped_by_hand } = saved;
     let (commands, queue) = mpsc::channel(32);
     let last_exit = state.exit().cloned();
+    let oom_killed = last_exit.as_ref().is_some_and(|exit| exit.oom_killed);
     let (sender, status) = watch::channel(Status {
         state,
         exits: 0,
@@ -198,6 +199,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         restarts,
         health: None,
         ports: Arc::from([]),
+        oom_killed,
     });
     let folder = Folder::of(&shared.root, &record);
     let hub = Arc::new(Hub::new(log_files(&folder, &record), folder.path().into()));
@@ -209,6 +211,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         status,
         hub,
         target: Mutex::default(),
+        execs: Mutex::default(),
         networking: Mutex::default(),
         files: Mutex::default(),
     });
@@ -297,215 +300,8 @@ impl Task {
         }
     }
 
-    async fn start(&mut self, size: Option<(u16, u16)>) -> Result<(), Error> {
-        let begun = std::time::Instant::now();
-        let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
-        let ports = self.publish().await;
-        let launched = match &ports {
-            Ok(_) => blocking(move || launch(&container, &shared, size)).await,
-            Err(error) => Err(Error::Ports(error.clone())),
-        };
-        let launched = launched.and_then(|(launched, held)| {
-            self.connect(launched, held).map_err(|error| {
-                Error::Launch(LaunchError {
-                    kind: LaunchKind::Engine,
-                    message: format!("the process's streams cannot be used: {error}"),
-                })
-            })
-        });
-        tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
-        let Err(error) = launched else {
-            let ports = ports.unwrap_or_default().into();
-            self.status.send_modify(|status| status.ports = ports);
-            return Ok(());
-        };
-        self.container.hub.close();
-        if ports.is_ok_and(|ports| !ports.is_empty()) {
-            self.shared.ports.withdraw(self.container.id.as_str()).await;
-        }
-        let failure = match &error {
-            Error::Launch(failure) => Some(failure.clone()),
-            _ => None,
-        };
-        self.status.send_modify(|status| match &mut status.state {
-            State::Created { failed } | State::Exited { failed, .. } => *failed = failure,
-            // A policy does not try again what cannot be started.
-            State::Restarting { exit, .. } => {
-                status.state = State::Exited { exit: exit.clone(), failed: failure };
-            }
-            _ => {}
-        });
-        Err(error)
-    }
-
-    /// Before the process: a container whose port is taken does not start.
-    async fn publish(&self) -> Result<Vec<PublishedPort>, PortError> {
-        let record = self.container.record();
-        let wanted = record.config.ports.wanted(&record.resolved.exposed, &record.config.network);
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.shared.ports.publish(record.id.as_str(), &record.name, &wanted).await
-    }
-
-    /// The process runs: connects its streams and says so.
-    fn connect(&mut self, launched: Launched, held: Held) -> std::io::Result<()> {
-        let container = &self.container;
-        let streams = match Streams::new(launched.stdio) {
-            Ok(streams) => streams,
-            Err(error) => {
-                // Nobody would ever hear of it again; its exit is the reaper's alone.
-                let killed = self.shared.launcher.kill_all(&container.cgroup());
-                container.target.lock().take();
-                tracing::warn!(?killed, "a container without usable streams was killed");
-                return Err(error);
-            }
-        };
-        let stdin = streams.input.map(|input| {
-            let (sender, chunks) = mpsc::channel(8);
-            tokio::spawn(input.feed(chunks));
-            sender
-        });
-        container.hub.connect(stdin, streams.terminal);
-        let (ended, watch_end) = watch::channel(false);
-        let mut pumps = JoinSet::new();
-        for (channel, output) in streams.outputs {
-            pumps.spawn(Arc::clone(&container.hub).pump(channel, output, watch_end.clone()));
-        }
-        let started_at = Timestamp::now();
-        let pid = launched.target.pid;
-        *container.target.lock() = Some(launched.target);
-        let check = container.record().resolved.health.clone();
-        let health = check.as_ref().map(|_| Arc::new(Health::default()));
-        around::tell_begin(container, &self.shared);
-        self.shared.tell(container, "start", []);
-        self.status.send_modify(|status| {
-            status.state = State::Running { pid, started_at };
-            status.trace = launched.trace.into();
-            status.health = health;
-        });
-        let watch = |check| {
-            health::watch(Arc::clone(container), Arc::clone(&self.shared), check, started_at)
-        };
-        self.run = Some(Run {
-            started_at,
-            exit: launched.exit,
-            ended,
-            pumps,
-            kill_at: None,
-            held,
-            oom: around::watch_oom(container, &self.shared),
-            oom_told: 0,
-            last: false,
-            stopping: false,
-            restart: None,
-            _health: check.map(watch),
-        });
-        Ok(())
-    }
-
     fn process_error(&self, action: &'static str, source: std::io::Error) -> Error {
         Error::Process { action, name: self.container.name(), source }
-    }
-
-    async fn ended(&mut self, code: i32) {
-        let oom_killed = self.tell_oom().await;
-        let Some(mut run) = self.run.take() else { return };
-        run.ended.send_replace(true);
-        self.container.target.lock().take();
-        while run.pumps.join_next().await.is_some() {}
-        self.container.hub.close();
-        if namespaces::shares_pids(&self.container.record().config)
-            && let Err(error) = self.kill_all().await
-        {
-            tracing::warn!(%error, "processes are left of a container that has ended");
-        }
-        let held = run.held;
-        blocking(move || drop(held)).await;
-        let config = &self.container.record().config;
-        let removes = self.remove_when_ended || config.auto_remove && run.restart.is_none();
-        if removes {
-            // Before anyone hears of the end: a `run --rm --name x` can follow another at once.
-            self.shared.forget(&self.container.id);
-        }
-        let exit = Exit {
-            code,
-            oom_killed,
-            error: String::new(),
-            started_at: run.started_at,
-            finished_at: Timestamp::now(),
-        };
-        tracing::debug!(code, oom_killed, "ended");
-        // Before anyone hears of the end, its networks can be removed.
-        let left = self.shared.networks.leave(self.container.id.as_str());
-        let published = !self.status.borrow().ports.is_empty();
-        if published {
-            self.shared.ports.withdraw(self.container.id.as_str()).await;
-        }
-        self.tell_end(&exit, run.stopping, &left);
-        let again = !removes && !run.last && run.restart.is_none();
-        let state = self.after(exit.clone(), again.then_some(config.restart));
-        self.status.send_modify(|status| {
-            status.last_exit = Some(exit);
-            status.restarts += u32::from(matches!(state, State::Restarting { .. }));
-            status.state = state;
-            status.exits += 1;
-            status.ports = Arc::from([]);
-        });
-        let networks = Arc::clone(&self.shared.networks);
-        blocking(move || networks.clean(left)).await;
-        if removes {
-            return self.remove().await;
-        }
-        self.remove_cgroup().await;
-        if let Some(reply) = run.restart {
-            self.start_again(reply).await;
-        }
-        self.persist().await;
-    }
-
-    fn tell_end(&self, exit: &Exit, stopped: bool, left: &[Endpoint]) {
-        let ran = exit.started_at.duration_until(exit.finished_at).as_secs().to_string();
-        let details = [("exitCode", exit.code.to_string()), ("execDuration", ran)];
-        self.shared.tell(&self.container, "die", details);
-        around::tell_end(&self.container, &self.shared, left);
-        if stopped {
-            self.shared.tell(&self.container, "stop", []);
-        }
-    }
-
-    async fn remove_cgroup(&self) {
-        let (launcher, cgroup) = (Arc::clone(&self.shared.launcher), self.container.cgroup());
-        if let Err(error) = blocking(move || launcher.remove_cgroup(&cgroup)).await {
-            tracing::warn!(%error, "a container's cgroup was not removed");
-        }
-    }
-
-    /// Deletes everything and ends the task; [`State::Dead`] when that fails.
-    async fn remove(&mut self) {
-        let exit = self.status.borrow().state.exit().cloned();
-        let begun = State::Removing { exit: exit.clone() };
-        self.status.send_modify(|status| status.state = begun);
-        self.restart_at = None;
-        self.container.hub.close();
-        self.remove_cgroup().await;
-        let (container, shared) = (Arc::clone(&self.container), Arc::clone(&self.shared));
-        let volumes = self.removes_volumes;
-        match blocking(move || delete(&container, &shared, volumes)).await {
-            Ok(()) => {
-                self.shared.forget(&self.container.id);
-                self.shared.tell(&self.container, "destroy", []);
-                self.status.send_modify(|status| status.state = State::Removed { exit });
-                self.shared.removed();
-                self.over = true;
-            }
-            Err(error) => {
-                // Removing it again finds it by its id.
-                self.shared.remember(&self.container);
-                let error = error.to_string();
-                self.status.send_modify(|status| status.state = State::Dead { error, exit });
-            }
-        }
     }
 
     /// Writes state.json. A disk that cannot be written must not stop the container.
@@ -522,81 +318,6 @@ impl Task {
         let folder = self.container.folder.clone();
         if let Err(error) = blocking(move || folder.save(&saved)).await {
             tracing::warn!(%error, "a container's state was not written");
-        }
-    }
-}
-
-/// Deletes the files of a container, and lets go of its volumes. Blocks.
-fn delete(container: &Container, shared: &Shared, anonymous_volumes: bool) -> Result<(), Error> {
-    let _files = container.files.lock();
-    if let Some(log) = container.hub.log() {
-        log.close();
-    }
-    container.folder.remove()?;
-    let record = container.record();
-    let anonymous: Vec<String> = if anonymous_volumes {
-        let mounts = record.resolved.mounts.iter();
-        mounts.filter_map(MountPoint::anonymous_volume).map(str::to_owned).collect()
-    } else {
-        Vec::new()
-    };
-    Ok(shared.volumes.release(&record.id, &anonymous)?)
-}
-
-/// Everything from the configuration to the process. Blocks.
-fn launch(
-    container: &Container,
-    shared: &Arc<Shared>,
-    size: Option<(u16, u16)>,
-) -> Result<(Launched, Held), Error> {
-    let record = container.record();
-    let (config, resolved) = (&record.config, &record.resolved);
-    // Again: the setting may be another than when it was made.
-    userns::validate(config, shared.user_namespace.as_ref())?;
-    let permissions = Permissions::of(config)?;
-    let cgroup = container.cgroup();
-    let (mut nodes, device_rules) = devices::resolve(config)?;
-    if config.privileged {
-        nodes.extend(plan::devices_of_the_vm().map_err(Error::file("read", "/dev"))?);
-    }
-    let around = Surroundings {
-        cgroup: cgroup.clone(),
-        folder: container.folder.path().into(),
-        devices: nodes,
-        device_rules,
-        disk_limits: limits::disk_limits(&config.limits, devices::disk)?,
-        seccomp: shared.seccomp(config, &permissions)?,
-        user_namespace: shared.user_namespace(config).cloned(),
-        size,
-    };
-    let mut plan = plan::build(config, resolved, around)?;
-    let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes)?;
-    plan.mounts = mounts::plan::merge(plan.mounts, own);
-    let held = shared.volumes.hold(resolved.mounts.iter().filter_map(MountPoint::volume))?;
-    let attributes = config.log.attributes(record.as_ref())?;
-    container
-        .hub
-        .open(attributes)
-        .map_err(Error::file("open the log in", container.folder.path()))?;
-    let stdio = StdioSpec { stdin: config.open_stdin, output: true };
-    let joins = namespaces::find(container, shared)?;
-    let _files = container.files.lock();
-    let _turn = container.networking.lock();
-    let prepared = network::prepare(container, shared)?;
-    prepared.change(config, &mut plan);
-    let launched = prepared
-        .with(container, shared, |network| shared.launcher.start(&plan, stdio, network, &joins));
-    match launched {
-        Ok(launched) => {
-            *container.target.lock() = Some(launched.target.clone());
-            Ok((launched, held))
-        }
-        Err(failure) => {
-            network::give_up(container, shared);
-            if let Err(error) = shared.launcher.remove_cgroup(&cgroup) {
-                tracing::warn!(%error, "the cgroup of a failed start was not removed");
-            }
-            Err(Error::Launch(failure))
         }
     }
 }

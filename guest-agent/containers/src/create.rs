@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub status: Status,
     /// Its folder on the data disk.
     pub folder: PathBuf,
+    /// Ids of the commands that `exec` has started in it and that run.
+    pub execs: Vec<ContainerId>,
     /// Its log as Docker shows it: only the driver `json-file` has a file that others may read.
     pub log_path: Option<PathBuf>,
     /// Relative to the cgroup2 mount.
@@ -203,10 +205,18 @@ impl Containers {
             Source::Tmpfs(_) => PathBuf::new(),
         };
         let endpoints = self.shared.networks.endpoints(container.id.as_str());
+        let status = container.status.borrow().clone();
+        // Those of an ended container end with it, in their own time.
+        let execs = if status.state.process().is_some() {
+            container.execs.lock().iter().cloned().collect()
+        } else {
+            Vec::new()
+        };
         Snapshot {
             networks: network::names(container, &endpoints),
-            status: container.status.borrow().clone(),
+            status,
             folder: container.folder.path().into(),
+            execs,
             log_path: record.config.log.shown_path(&container.folder),
             cgroup: container.cgroup(),
             capabilities,

@@ -15,9 +15,9 @@ use tokio::{
 
 use crate::{
     Error, Shared,
-    attach::open_session,
     config::ExecConfig,
     container::{Command, Container},
+    exec::open_session,
     session::{Event, Session},
     signal::Signal,
     state::Kind,

@@ -15,6 +15,7 @@ mod create;
 mod devices;
 pub mod error;
 pub mod events;
+mod exec;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 pub mod files;

@@ -8,6 +8,7 @@ use crate::{
     Error,
     config::{Config, ExecConfig},
     devices,
+    id::ContainerId,
     limits::{self, Capacity},
     mounts, namespaces, network, ports,
     restart::RestartPolicy,
@@ -101,6 +102,12 @@ pub fn exec(config: &ExecConfig) -> Result<(), Error> {
     environment(&config.env)?;
     working_dir(&config.working_dir)?;
     text("--user", &config.user)
+}
+
+/// The id that a caller gives one more process.
+pub(crate) fn exec_id(id: &str) -> Result<ContainerId, Error> {
+    let refuse = |_| Error::invalid("id", format!("`{id}` is not 64 hexadecimal digits"));
+    id.parse().map_err(refuse)
 }
 
 /// What is left of root.

@@ -39,7 +39,6 @@ impl Waiting<'_> {
     /// Says that the container is created, and returns when somebody starts it. It still has its
     /// privileges and no filter: a filter of the bundle need not allow what is done here.
     pub(crate) fn for_start(&self, report: &mut Report) -> Result<(), Failure> {
-        report.step(Step::Schedule, || self.set_schedule())?;
         let listener = report.step(Step::AwaitStart, || {
             let socket = take_inherited(START_FD)
                 .ok_or_else(|| Fault::new(format!("descriptor {START_FD} was not passed")))?;
@@ -64,27 +63,28 @@ impl Waiting<'_> {
         Ok(place_descriptors(preserved, first)?)
     }
 
-    fn set_schedule(&self) -> Result<(), Fault> {
-        if let Some(priority) = self.bundle.io_priority {
-            schedule::set_io_priority(priority).about(|| "disk priority".to_owned())?;
-        }
-        if let Some(wanted) = self.bundle.scheduler {
-            let attributes = schedule::Attributes {
-                policy: wanted.policy,
-                flags: wanted.flags,
-                nice: wanted.nice,
-                priority: wanted.priority,
-                runtime: wanted.runtime,
-                deadline: wanted.deadline,
-                period: wanted.period,
-            };
-            schedule::set(attributes).about(|| format!("policy {}", wanted.policy))?;
-        }
-        Ok(())
-    }
-
     /// The last before execve(2), with the rights of the program.
     pub(crate) fn last(&self, report: &mut Report) -> Result<(), Failure> {
         report.step(Step::Hooks, || run_all(&self.bundle.start_container, &self.states.created))
     }
+}
+
+/// Priorities: by who has the machine's rights, and inherited.
+pub(crate) fn set_schedule(bundle: &Bundle) -> Result<(), Fault> {
+    if let Some(priority) = bundle.io_priority {
+        schedule::set_io_priority(priority).about(|| "disk priority".to_owned())?;
+    }
+    if let Some(wanted) = bundle.scheduler {
+        let attributes = schedule::Attributes {
+            policy: wanted.policy,
+            flags: wanted.flags,
+            nice: wanted.nice,
+            priority: wanted.priority,
+            runtime: wanted.runtime,
+            deadline: wanted.deadline,
+            period: wanted.period,
+        };
+        schedule::set(attributes).about(|| format!("policy {}", wanted.policy))?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use linkspan_runtime::plan::{Device, UserNamespace};
 use linkspan_sys::Errno;
 use linkspan_sys::mount::{Attributes, FsContext, MntFlags, attach, attach_at, clone_tree_of};
 use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::libc::dev_t;
 use nix::mount::umount2;
 use nix::sys::stat::{Mode, SFlag, fstatat, makedev, mknodat};
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
@@ -128,22 +129,9 @@ pub(crate) fn make_nodes(root: &Root, nodes: &[Node]) -> Result<(), Fault> {
         let subject = || format!("`{}`", node.path.display());
         let (parent, name) = split(&node.path).about(subject)?;
         let folder = root.folder(parent).about(subject)?;
-        let kind = match node.kind {
-            NodeKind::Character => SFlag::S_IFCHR,
-            NodeKind::Block => SFlag::S_IFBLK,
-            NodeKind::Pipe => SFlag::S_IFIFO,
-        };
-        let number = makedev(node.major.into(), node.minor.into());
+        let (kind, number) = kind_and_number(node);
         match mknodat(&folder, name, kind, Mode::from_bits_truncate(node.mode), number) {
-            Err(Errno::EEXIST) => {
-                let there = fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).about(subject)?;
-                let same = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == kind
-                    && (kind == SFlag::S_IFIFO || there.st_rdev == number);
-                if !same {
-                    let detail = format!("`{}`: there is something else", node.path.display());
-                    return Err(Fault { errno: Errno::EEXIST as i32, detail });
-                }
-            }
+            Err(Errno::EEXIST) => same_is_there(&folder, name, node)?,
             other => other.about(subject)?,
         }
         let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
@@ -151,6 +139,50 @@ pub(crate) fn make_nodes(root: &Root, nodes: &[Node]) -> Result<(), Fault> {
             .about(subject)?;
     }
     Ok(())
+}
+
+/// As [`make_nodes`], with mounts of those that are no pipes, in their order: see [`mounts_of`].
+pub(crate) fn mount_nodes(root: &Root, nodes: &[Node], mounts: Vec<OwnedFd>) -> Result<(), Fault> {
+    let mut mounts = mounts.into_iter();
+    for node in nodes {
+        if node.kind == NodeKind::Pipe {
+            make_nodes(root, std::slice::from_ref(node))?;
+            continue;
+        }
+        let subject = || format!("`{}`", node.path.display());
+        let mount = mounts.next().ok_or_else(|| Fault::new(subject()))?;
+        let (parent, name) = split(&node.path).about(subject)?;
+        let folder = root.folder(parent).about(subject)?;
+        match fstatat(&folder, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => {
+                root.file(&node.path).and_then(|place| attach(mount, place)).about(subject)?;
+            }
+            _ => same_is_there(&folder, name, node)?,
+        }
+    }
+    Ok(())
+}
+
+fn kind_and_number(node: &Node) -> (SFlag, dev_t) {
+    let kind = match node.kind {
+        NodeKind::Character => SFlag::S_IFCHR,
+        NodeKind::Block => SFlag::S_IFBLK,
+        NodeKind::Pipe => SFlag::S_IFIFO,
+    };
+    (kind, makedev(node.major.into(), node.minor.into()))
+}
+
+fn same_is_there(folder: &OwnedFd, name: &Path, node: &Node) -> Result<(), Fault> {
+    let subject = || format!("`{}`", node.path.display());
+    let (kind, number) = kind_and_number(node);
+    let there = fstatat(folder, name, AtFlags::AT_SYMLINK_NOFOLLOW).about(subject)?;
+    let same = SFlag::from_bits_truncate(there.st_mode) & SFlag::S_IFMT == kind
+        && (kind == SFlag::S_IFIFO || there.st_rdev == number);
+    if same {
+        return Ok(());
+    }
+    let detail = format!("{}: there is something else", subject());
+    Err(Fault { errno: Errno::EEXIST as i32, detail })
 }
 
 fn unless_there(result: Result<(), Errno>) -> Result<(), Errno> {

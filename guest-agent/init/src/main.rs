@@ -11,6 +11,7 @@
 //! thread, few system calls, nothing read that is not needed.
 
 mod bundle;
+mod clocks;
 mod copy_up;
 mod cwd;
 mod devices;

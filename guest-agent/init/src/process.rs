@@ -15,7 +15,7 @@ use linkspan_sys::{Errno, caps, seccomp, tty};
 use nix::sys::stat::{Mode, fstat, umask};
 use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, fchown, setsid};
 
-use crate::bundle::Waiting;
+use crate::bundle::{Waiting, set_schedule};
 use crate::program;
 use crate::reaper;
 use crate::report::{About as _, Fault, Report};
@@ -45,6 +45,9 @@ pub(crate) fn become_it(
     let first_private = report.socket_number();
     if let Some(waiting) = &waiting {
         mask = waiting.bundle.umask;
+        if process.mapped_root.is_none() {
+            report.step(Step::Schedule, || set_schedule(waiting.bundle))?;
+        }
         waiting.for_start(report)?;
     }
     // Everything that must not be filtered, or needs privileges, comes before they go.

@@ -18,7 +18,7 @@ use crate::bundle::Waiting;
 use crate::exec::{Side, enter_pid_namespace};
 use crate::paths::{Root, sysctl};
 use crate::report::{About as _, Fault, Report};
-use crate::{bundle, cwd, devices, mounts, process, rootfs, terminal, userns};
+use crate::{bundle, clocks, cwd, devices, mounts, process, rootfs, terminal, userns};
 
 /// Becomes the container's first process. Returns when something is in the way, and, Ok, when the
 /// first process is another one, made in the pid namespace that is joined.
@@ -32,7 +32,7 @@ pub(crate) fn run(
     // Modes of what is made here are meant as they are written.
     umask(Mode::empty());
     if let Some(ids) = &plan.user_namespace {
-        return userns::run(report, plan, ids);
+        return userns::run(report, plan, ids, bundle);
     }
     if let Some(target) = take_inherited(TARGET_FD)
         && enter_pid_namespace(report, &target)? == Side::Messenger
@@ -43,12 +43,9 @@ pub(crate) fn run(
         // Not at clone3: the root of a cgroup namespace is the cgroup of whoever makes it.
         report.step(Step::Unshare, || Ok(unshare(CloneFlags::CLONE_NEWCGROUP)?))?;
     }
-    if bundle.is_some()
-        && let Some(namespace) = take_inherited(CGROUP_NAMESPACE_FD)
-    {
-        report.step(Step::JoinOthers, || {
-            setns(&namespace, CloneFlags::CLONE_NEWCGROUP).about(|| "cgroup".to_owned())
-        })?;
+    join_bundle_namespaces(report, bundle)?;
+    if let Some(bundle) = bundle {
+        clocks::enter(report, bundle)?;
     }
     join_network(report)?;
     let ipc = join_others(report)?;
@@ -64,12 +61,28 @@ pub(crate) fn run(
         report.step(Step::Pivot, rootfs::pivot)?;
         return inside(report, plan, sources, Devices::Nodes);
     };
+    ahead(report, plan, bundle, sources, Devices::Nodes, None)
+}
+
+/// What follows once the root of a bundle is the working directory. `nodes`: mounts of those of its
+/// devices that are no pipes, where they must not be made.
+pub(crate) fn ahead(
+    report: &mut Report,
+    plan: &Plan,
+    bundle: &Bundle,
+    sources: Vec<Option<OwnedFd>>,
+    devices: Devices,
+    nodes: Option<Vec<OwnedFd>>,
+) -> Result<(), Failure> {
     let root = report.step(Step::Mounts, || Ok(Root::ahead()?))?;
-    furnish(report, plan, &root, sources, Devices::Nodes)?;
-    report.step(Step::Devices, || devices::make_nodes(&root, &bundle.nodes))?;
+    furnish(report, plan, &root, sources, devices)?;
+    report.step(Step::Devices, || match nodes {
+        None => devices::make_nodes(&root, &bundle.nodes),
+        Some(mounts) => devices::mount_nodes(&root, &bundle.nodes, mounts),
+    })?;
     let states = bundle::before_pivot(report, bundle)?;
     report.step(Step::Pivot, rootfs::pivot)?;
-    report.step(Step::Pivot, || rootfs::propagate(&root, propagation))?;
+    report.step(Step::Pivot, || rootfs::propagate(&root, bundle.root_propagation))?;
     finish(report, plan, &root, Some(Waiting { bundle, states }))
 }
 
@@ -147,6 +160,22 @@ fn finish(
         report.step(Step::Terminal, || sent)?;
     }
     process::become_it(report, &plan.process, terminal, bundle)
+}
+
+/// Joins what only the namespaces of a bundle's list name.
+pub(crate) fn join_bundle_namespaces(
+    report: &mut Report,
+    bundle: Option<&Bundle>,
+) -> Result<(), Failure> {
+    if bundle.is_none() {
+        return Ok(());
+    }
+    report.step(Step::JoinOthers, || {
+        if let Some(namespace) = take_inherited(CGROUP_NAMESPACE_FD) {
+            setns(&namespace, CloneFlags::CLONE_NEWCGROUP).about(|| "cgroup".to_owned())?;
+        }
+        clocks::join()
+    })
 }
 
 /// Joins another container's network namespace, if there is one to join.

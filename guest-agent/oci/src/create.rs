@@ -202,6 +202,8 @@ fn open_all(paths: &JoinedPaths) -> Result<Joined, Error> {
         ipc: open(&paths.ipc)?,
         uts: open(&paths.uts)?,
         cgroup: open(&paths.cgroup)?,
+        user: open(&paths.user)?,
+        time: open(&paths.time)?,
     })
 }
 

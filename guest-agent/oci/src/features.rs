@@ -34,7 +34,8 @@ pub(crate) fn features() -> String {
             "poststop"],
         "mountOptions": option_names(),
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time",
+                "user", "uts"],
             "capabilities": capability_names(capabilities::ALL),
             "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false,
                 "rdma": true },

@@ -30,12 +30,34 @@ pub struct Bundle {
     pub names_joined_uts: bool,
     /// Somebody wants hooks: `linkspan-init` says when the environment is there, and waits.
     pub hooks: bool,
+    /// A new time namespace, whose clocks are ahead of the machine's by these. None: none.
+    pub clocks: Option<Vec<ClockOffset>>,
     /// Run in the container's namespaces, before its root is changed.
     pub create_container: Vec<Hook>,
     /// Run in the container by its process, before it becomes the program.
     pub start_container: Vec<Hook>,
     /// Descriptors of `linkspan-init` that the program has from 3 on, in this order.
     pub preserved: Vec<i32>,
+}
+
+/// What is added to a clock in a time namespace (time_namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// Which.
+    pub clock: Clock,
+    /// Seconds; negative: it is behind.
+    pub seconds: i64,
+    /// Below a second, and always ahead.
+    pub nanoseconds: u32,
+}
+
+/// A clock that a time namespace has of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Clock {
+    /// CLOCK_MONOTONIC.
+    Monotonic,
+    /// CLOCK_BOOTTIME.
+    Boottime,
 }
 
 /// `linux.rootfsPropagation`.

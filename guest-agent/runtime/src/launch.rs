@@ -16,85 +16,30 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use linkspan_sys::nix::sys::signal::Signal;
-use linkspan_sys::nix::time::{ClockId, clock_gettime};
 use linkspan_sys::nix::unistd::Pid;
-use linkspan_sys::spawn::{CloneFlags, Program, spawn_exec};
-use linkspan_sys::{Errno, fdpass, process};
+use linkspan_sys::spawn::{CloneFlags, Program};
+use linkspan_sys::{Errno, process};
 
-use crate::bundle::HookStates;
 use crate::cgroup::{Cgroup, CgroupError, Hierarchy};
 use crate::devices::{DeviceFilter, DeviceRule};
-use crate::plan::{Look, Namespaces, Plan, Process};
+use crate::plan::{Namespaces, Plan, Process};
 use crate::wire::{
-    CGROUP_FD, Channel, Failure, IPC_FD, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD, Step,
-    TARGET_FD, USER_FD, UTS_FD, WireError,
+    CGROUP_FD, Failure, IPC_FD, NETWORK_FD, OrderRef, SOCKET_FD, Step, TARGET_FD, USER_FD, UTS_FD,
 };
 
 pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
 
+mod conversation;
 mod create;
 mod error;
+mod look;
+mod spawner;
+pub use conversation::monotonic_us;
+use conversation::{Clock, Conversation, RunHooks, killed, no_hooks, out_of_turn};
 pub use create::{Creation, Joined, begin};
 pub use error::{LaunchError, LaunchErrorKind, describe};
-
-/// What a new process is to the one who reaps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// A container's process: somebody will ask how it ended.
-    Process,
-    /// A helper that ends by itself within moments: it only has to be reaped.
-    Errand,
-}
-
-/// Where processes are made, so that whoever reaps them knows each before it can end.
-pub trait Spawner: Send + Sync {
-    /// Calls [`spawn_exec`] and registers the process, in one step as far as the reaper can see.
-    ///
-    /// # Errors
-    /// As [`spawn_exec`]; nothing is registered then.
-    fn spawn(&self, request: SpawnRequest<'_>, role: Role) -> Result<Spawned, SpawnError>;
-
-    /// Registers a child that an errand made for us ([`Role::Process`]). It waits for our "go"
-    /// and so cannot end by itself before this returns; if somebody kills it before, the reaper
-    /// sees an exit of a process it does not know, and has to keep it for this call.
-    fn adopt(&self, pid: Pid, pidfd: BorrowedFd<'_>);
-
-    /// Unregisters a process that did not become what it should: nobody will ask how it ended.
-    /// It may still run; this ends it.
-    fn abandon(&self, process: Spawned);
-}
-
-/// For programs that do not reap all of their children in one place, such as tests.
-#[derive(Debug, Default)]
-pub struct DirectSpawner {
-    errands: Mutex<Vec<Spawned>>,
-}
-
-impl Spawner for DirectSpawner {
-    fn spawn(&self, request: SpawnRequest<'_>, role: Role) -> Result<Spawned, SpawnError> {
-        let spawned = spawn_exec(request)?;
-        if role == Role::Errand {
-            let copy = spawned.pidfd.try_clone().map_err(|_| SpawnError::Clone(Errno::EMFILE))?;
-            let copy = Spawned { pid: spawned.pid, pidfd: copy };
-            self.errands.lock().unwrap_or_else(PoisonError::into_inner).push(copy);
-        }
-        Ok(spawned)
-    }
-
-    fn adopt(&self, _pid: Pid, _pidfd: BorrowedFd<'_>) {
-        for errand in self.errands.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // It has done its work; ECHILD would mean that somebody else waited for it.
-            let _ = process::wait_pidfd(&errand.pidfd);
-        }
-    }
-
-    fn abandon(&self, spawned: Spawned) {
-        // ESRCH and ECHILD: it has ended and was reaped, which is what is wanted.
-        let _ = process::pidfd_send_signal(&spawned.pidfd, Signal::SIGKILL as i32);
-        let _ = process::wait_pidfd(&spawned.pidfd);
-    }
-}
+pub use look::Looking;
+pub use spawner::{DirectSpawner, Role, Spawner};
 
 /// The program `linkspan-init`, in memory and sealed: a container's process that finds it behind
 /// /proc/PID/exe while it enters the container cannot change it (CVE-2019-5736).
@@ -362,26 +307,6 @@ impl<S: Spawner> Launcher<S> {
         self.hold_errand(conversation, &order, terminal, errand, None, &mut no_hooks)
     }
 
-    /// Mounts the files of a container that does not run, for as long as the answer lives.
-    ///
-    /// # Errors
-    /// Names the failing step and the reason.
-    pub fn look(&self, look: &Look) -> Result<Looking, LaunchError> {
-        let (ours, theirs) = socket_pair()?;
-        let fds = [(theirs.as_fd(), SOCKET_FD)];
-        let flags = CloneFlags::CLONE_NEWNS;
-        let errand = self.spawn(&Stdio::default(), &fds, flags, None, Role::Errand)?;
-        drop(theirs);
-        let mut channel = Channel::new(ours);
-        match root_of(&mut channel, look) {
-            Ok(root) => Ok(Looking { root, _channel: channel }),
-            Err(error) => {
-                self.spawner.abandon(errand);
-                Err(error)
-            }
-        }
-    }
-
     fn spawn(
         &self,
         stdio: &Stdio,
@@ -461,197 +386,6 @@ fn socket_pair() -> Result<(OwnedFd, OwnedFd), LaunchError> {
 fn open_folder(cgroup: &Cgroup) -> Result<File, LaunchError> {
     let folder = cgroup.folder();
     Ok(folder.map_err(|source| CgroupError::Read { path: cgroup.path().to_owned(), source })?)
-}
-
-/// The mounted files of a container that does not run. They are unmounted when it is dropped.
-#[derive(Debug)]
-pub struct Looking {
-    // Before the channel: what is open below the root would outlive the mounts otherwise.
-    root: OwnedFd,
-    _channel: Channel,
-}
-
-impl Looking {
-    /// The container's root, opened O_PATH. Paths are to be resolved within it.
-    #[must_use]
-    pub fn root(&self) -> BorrowedFd<'_> {
-        self.root.as_fd()
-    }
-}
-
-fn root_of(channel: &mut Channel, look: &Look) -> Result<OwnedFd, LaunchError> {
-    match channel.send(&OrderRef::Look(look), None) {
-        // It was killed before it had read all: the end of file that follows says so.
-        Ok(()) | Err(WireError::Socket(Errno::EPIPE | Errno::ECONNRESET)) => {}
-        Err(error) => return Err(LaunchError::wire(error)),
-    }
-    let mut root = None;
-    while let Some(message) = channel.receive().map_err(LaunchError::wire)? {
-        match message {
-            InitMessage::Failed(reason) => return Err(reason.into()),
-            InitMessage::Root => root = Some(channel.take_fd().map_err(LaunchError::wire)?),
-            InitMessage::Ready { .. } => {
-                return root.ok_or_else(|| out_of_turn(&"Ready, without the root"));
-            }
-            other => return Err(out_of_turn(&other)),
-        }
-    }
-    Err(killed())
-}
-
-/// Runs the hooks of a bundle once its environment is there. Gets the process, when it was made
-/// by an errand; its answer goes to `linkspan-init`.
-type RunHooks<'a> = dyn FnMut(Option<Pid>) -> Result<HookStates, LaunchError> + 'a;
-
-fn no_hooks(_: Option<Pid>) -> Result<HookStates, LaunchError> {
-    Err(out_of_turn(&InitMessage::Environment))
-}
-
-/// What is said after the spawn.
-struct Conversation {
-    channel: Channel,
-    clock: Clock,
-    master: Option<OwnedFd>,
-    /// exec: the process that was announced.
-    process: Option<Spawned>,
-}
-
-impl Conversation {
-    fn new(socket: OwnedFd, clock: Clock) -> Self {
-        Self { channel: Channel::new(socket), clock, master: None, process: None }
-    }
-
-    /// Gives the order and listens until the other end has executed or failed. In an exec two
-    /// processes speak, so the announcement of the second may come after its own first words.
-    fn hold(
-        &mut self,
-        order: &OrderRef<'_>,
-        terminal: bool,
-        adopt: impl Fn(Pid, BorrowedFd<'_>) -> Result<(), LaunchError>,
-        hooks: &mut RunHooks<'_>,
-    ) -> Result<(), LaunchError> {
-        match self.channel.send(order, None) {
-            // It was killed before it had read all: the end of file that follows says so.
-            Ok(()) | Err(WireError::Socket(Errno::EPIPE | Errno::ECONNRESET)) => {}
-            Err(error) => return Err(LaunchError::wire(error)),
-        }
-        let (mut ready, mut failure) = (false, None);
-        while let Some(message) = self.channel.receive().map_err(LaunchError::wire)? {
-            match message {
-                InitMessage::Failed(reason) if failure.is_none() => failure = Some(reason),
-                InitMessage::Failed(_) => {}
-                InitMessage::PtyMaster => self.master = Some(self.take_fd()?),
-                InitMessage::Root => return Err(out_of_turn(&message)),
-                InitMessage::Environment => {
-                    let states = hooks(self.process.as_ref().map(|process| process.pid))?;
-                    self.channel.send(&states, None).map_err(LaunchError::wire)?;
-                }
-                InitMessage::Process { pid } => {
-                    let pidfd = self.take_fd()?;
-                    let pid = Pid::from_raw(pid);
-                    let process = self.process.insert(Spawned { pid, pidfd });
-                    adopt(pid, process.pidfd.as_fd())?;
-                    self.go()?;
-                }
-                InitMessage::Ready { .. } if ready => return Err(out_of_turn(&message)),
-                InitMessage::Ready { trace } => {
-                    ready = true;
-                    self.clock.merge(&trace);
-                }
-            }
-        }
-        if let Some(failure) = failure {
-            return Err(failure.into());
-        }
-        if !ready {
-            return Err(killed());
-        }
-        if terminal && self.master.is_none() {
-            return Err(out_of_turn(&"Ready, without the terminal that was ordered"));
-        }
-        self.clock.done(Step::Execute);
-        Ok(())
-    }
-
-    /// exec: the new process may execute, or end.
-    fn go(&self) -> Result<(), LaunchError> {
-        match fdpass::send(self.channel.socket(), b"g", None) {
-            // It was killed; the end of file that follows says so.
-            Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
-            Err(errno) => Err(LaunchError::wire(errno.into())),
-        }
-    }
-
-    fn take_fd(&mut self) -> Result<OwnedFd, LaunchError> {
-        self.channel.take_fd().map_err(LaunchError::wire)
-    }
-
-    fn started(self, spawned: Spawned) -> Started {
-        Started {
-            pid: spawned.pid,
-            pidfd: spawned.pidfd,
-            pty_master: self.master,
-            trace: self.clock.steps,
-        }
-    }
-}
-
-fn killed() -> LaunchError {
-    let detail = "linkspan-init was killed before it was done".to_owned();
-    Failure { step: Step::Order, errno: 0, detail }.into()
-}
-
-fn out_of_turn(what: &dyn std::fmt::Debug) -> LaunchError {
-    let detail = format!("linkspan-init said {what:?} out of turn");
-    Failure { step: Step::Order, errno: 0, detail }.into()
-}
-
-/// Takes the times of steps, when somebody wants to know.
-struct Clock {
-    on: bool,
-    began: u64,
-    last: u64,
-    steps: Vec<Timing>,
-}
-
-impl Clock {
-    fn new(on: bool) -> Self {
-        let began = if on { monotonic_us() } else { 0 };
-        Self { on, began, last: began, steps: Vec::new() }
-    }
-
-    /// The step that has just ended began when the one before it ended.
-    fn done(&mut self, step: Step) {
-        if self.on {
-            let now = monotonic_us();
-            self.push(step, self.last, now);
-        }
-    }
-
-    /// Takes over what the child has measured.
-    fn merge(&mut self, trace: &[crate::wire::TraceStep]) {
-        for step in trace {
-            self.push(step.step, step.began_us, step.ended_us);
-        }
-    }
-
-    fn push(&mut self, step: Step, began: u64, ended: u64) {
-        self.steps.push(Timing {
-            name: step.name(),
-            started_us: began.saturating_sub(self.began),
-            duration_us: ended.saturating_sub(began),
-        });
-        self.last = ended;
-    }
-}
-
-/// CLOCK_MONOTONIC in microseconds: the same for the agent and for `linkspan-init`.
-#[must_use]
-pub fn monotonic_us() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |time| {
-        u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000
-            + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000
-    })
 }
 
 #[cfg(test)]

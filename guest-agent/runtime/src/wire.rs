@@ -46,10 +46,11 @@ pub const UTS_FD: i32 = 8;
 pub const START_FD: i32 = 9;
 /// create: a cgroup namespace that is joined, if any.
 pub const CGROUP_NAMESPACE_FD: i32 = 10;
-
 /// start: a pidfd of the container whose user namespace is joined, because it owns another
-/// namespace that is joined, if any.
-pub const USER_FD: i32 = 9;
+/// namespace that is joined, if any. create: a user namespace that is joined, if any.
+pub const USER_FD: i32 = 11;
+/// create: a time namespace that is joined, if any.
+pub const TIME_FD: i32 = 12;
 
 /// The longest message. Arguments and environment together are limited to 2 MiB by the kernel
 /// (a quarter of the usual stack limit), so twice that is more than any plan that could run.
@@ -201,6 +202,8 @@ steps! {
     UserNamespace = "user_namespace", "set up the user namespace";
     /// The cgroup namespace.
     Unshare = "unshare", "create namespaces";
+    /// The time namespace and its clocks.
+    Clocks = "clocks", "set the offsets of clocks";
     /// setns(2) into another container's network namespace.
     JoinNetwork = "join_network", "join the other container's network";
     /// setns(2) into other containers' IPC and UTS namespaces.

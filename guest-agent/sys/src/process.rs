@@ -1,10 +1,12 @@
 //! Processes: pidfds, waiting for them, joining their namespaces, user and group ids, signals.
 
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Gid, Pid, Uid};
 
 use crate::{Errno, Result, check, check_int};
@@ -71,6 +73,40 @@ pub fn fork() -> Result<Option<Pid>> {
     }
 }
 
+/// Lets a process of its own do `enter`, and `look` look at it; it ends after that.
+///
+/// # Errors
+/// Those of `enter`, or those of `look`; `ECHILD` when the process was killed.
+///
+/// # Panics
+/// As [`fork`].
+pub fn beside<T, E: From<Errno>>(
+    enter: impl FnOnce() -> Result<()>,
+    look: impl FnOnce(Pid) -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    let broken = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(0));
+    let (mut ours, mut theirs) = UnixStream::pair().map_err(broken)?;
+    let Some(child) = fork()? else {
+        drop(ours);
+        let errno = enter().err().map_or(0, |errno| errno as i32);
+        if theirs.write_all(&errno.to_le_bytes()).is_ok() {
+            // Until the other end is closed.
+            let _ = theirs.read(&mut [0]);
+        }
+        std::process::exit(0);
+    };
+    drop(theirs);
+    let mut errno = [0; 4];
+    let result = match ours.read_exact(&mut errno).map(|()| i32::from_le_bytes(errno)) {
+        Ok(0) => look(child),
+        Ok(errno) => Err(Errno::from_raw(errno).into()),
+        Err(_) => Err(Errno::ECHILD.into()),
+    };
+    drop(ours);
+    waitpid(child, None)?;
+    result
+}
+
 /// Blocks every signal that can be blocked; returns what was blocked before.
 pub fn block_signals() -> Result<SigSet> {
     SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)
@@ -111,6 +147,10 @@ pub fn close_from(first: u32) {
 pub fn setns(pidfd: impl AsFd, which: CloneFlags) -> Result<()> {
     nix::sched::setns(pidfd, which)
 }
+
+/// A time namespace (time_namespaces(7)), which nix does not name. unshare(2) makes one for the
+/// caller's children.
+pub const CLONE_NEWTIME: CloneFlags = CloneFlags::from_bits_retain(libc::CLONE_NEWTIME);
 
 /// Marks every descriptor from `first` on as closed by execve(2) (close_range(2), Linux 5.11).
 pub fn close_on_exec_from(first: RawFd) -> Result<()> {

@@ -13,6 +13,7 @@ mod filesystem;
 mod hooks;
 mod lifecycle;
 mod linux;
+mod mapped;
 mod process;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +37,7 @@ const ROOMS: &[(&str, &[Case])] = &[
     ("process", process::CASES),
     ("filesystem", filesystem::CASES),
     ("linux", linux::CASES),
+    ("mapped", mapped::CASES),
     ("cgroups", cgroups::CASES),
 ];
 

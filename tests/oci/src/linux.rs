@@ -95,18 +95,6 @@ fn a_namespace_is_listed_once(bench: &Bench) -> Verdict {
 }
 
 fn namespaces_that_cannot_be_made_are_refused(bench: &Bench) -> Verdict {
-    bench.refuses("user namespaces", |c| {
-        push(&mut c["linux"]["namespaces"], json!({ "type": "user" }));
-    });
-    bench.refuses("uidMappings", |c| {
-        c["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
-    });
-    bench.refuses("time namespaces", |c| {
-        push(&mut c["linux"]["namespaces"], json!({ "type": "time" }));
-    });
-    bench.refuses("timeOffsets", |c| {
-        c["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": 1 } });
-    });
     bench.refuses("mount namespace", |c| without_namespace(c, "mount"));
     Verdict::Passed
 }

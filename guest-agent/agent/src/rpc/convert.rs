@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use linkspan_containers::{
     Changes, Error, Snapshot,
-    config::{Config, DeviceAmount, DeviceMapping, ExecConfig, Limits, Ulimit},
+    config::{AttachConfig, Config, DeviceAmount, DeviceMapping, ExecConfig, Limits, Ulimit},
     error::Error as ContainerError,
     health::{Health, Healthcheck, ProbeResult},
     restart::RestartPolicy,
@@ -168,6 +168,11 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
+        attach: AttachConfig {
+            stdin: config.attach_stdin,
+            stdout: config.attach_stdout,
+            stderr: config.attach_stderr,
+        },
         labels: config.labels.into_iter().collect(),
         auto_remove: config.auto_remove,
         read_only_rootfs: config.read_only_rootfs,
@@ -234,6 +239,7 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
 
 pub(super) fn exec(open: wire::ExecOpen) -> (String, ExecConfig) {
     let config = ExecConfig {
+        id: open.id,
         args: open.args,
         env: open.env,
         working_dir: open.working_dir,
@@ -261,6 +267,9 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
+        attach_stdin: config.attach.stdin,
+        attach_stdout: config.attach.stdout,
+        attach_stderr: config.attach.stderr,
         labels: config.labels.clone().into_iter().collect(),
         auto_remove: config.auto_remove,
         read_only_rootfs: config.read_only_rootfs,
@@ -390,7 +399,7 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
         summary: Some(summary(container)),
         config: Some(config_to_wire(&record.config)),
         pid: state.process().map_or(0, |(pid, _)| pid),
-        oom_killed: exit.is_some_and(|exit| exit.oom_killed),
+        oom_killed: container.status.oom_killed,
         error: match state {
             State::Dead { error, .. } => error.clone(),
             _ => state
@@ -429,6 +438,7 @@ pub(super) fn detail(container: &Snapshot) -> wire::ContainerDetail {
         hosts_path: file("hosts"),
         resolv_conf_path: file("resolv.conf"),
         rootfs_lower_dirs: resolved.layers.iter().map(|path| path.display().to_string()).collect(),
+        exec_ids: container.execs.iter().map(ToString::to_string).collect(),
         entrypoint: entrypoint.to_vec(),
         command: command.to_vec(),
     }

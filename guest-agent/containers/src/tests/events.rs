@@ -162,7 +162,8 @@ async fn out_of_memory_is_told_while_the_container_runs() {
     started(&containers, "box", config(&["oom-below"])).await;
     logged(&containers, "box", "ready").await;
     heard_until(&mut listen(&containers, "box"), "oom").await;
-    assert_eq!(kind(&containers, "box"), Kind::Running);
+    let status = containers.inspect("box").unwrap().status;
+    assert_eq!((status.state.kind(), status.oom_killed), (Kind::Running, true));
     containers.kill("box", Signal::KILL).await.unwrap();
     let events = heard_until(&mut listen(&containers, "box"), "die").await;
     let told = actions(&events).into_iter().filter(|action| *action == "oom").count();

@@ -90,3 +90,41 @@ async fn a_detached_process_goes_on_without_its_client() {
     assert_eq!(bench.launcher.processes(), 3);
     containers.remove("host", true, false).await.unwrap();
 }
+
+#[tokio::test]
+async fn commands_are_listed_with_their_ids_while_they_run() {
+    let containers = Bench::new().open();
+    started(&containers, "host", config(&["sleep", "3600"])).await;
+    let listed = || -> Vec<String> {
+        let execs = containers.inspect("host").unwrap().execs;
+        execs.iter().map(ToString::to_string).collect()
+    };
+    let own = "5a".repeat(32);
+    let exec = ExecConfig {
+        id: own.clone(),
+        args: vec!["cat".into()],
+        stdin: true,
+        ..ExecConfig::default()
+    };
+    let mut first = containers.exec("host", exec.clone()).await.unwrap();
+    assert_eq!(listed(), [&*own]);
+    let taken = containers.exec("host", exec.clone()).await.err().unwrap();
+    let why = format!("cannot exec in container `host`: the id `{own}` is of a command that runs");
+    assert_eq!(taken.to_string(), why);
+    let generated = ExecConfig { id: String::new(), ..exec.clone() };
+    let mut second = containers.exec("host", generated).await.unwrap();
+    assert_eq!(listed().len(), 2);
+    first.control.close_stdin();
+    assert_eq!(hear_session(&mut first).await.code, Some(0));
+    let left = listed();
+    assert!(left.len() == 1 && left[0] != own && left[0].len() == 64, "{left:?}");
+    second.control.close_stdin();
+    assert_eq!(hear_session(&mut second).await.code, Some(0));
+    assert!(listed().is_empty());
+    for (id, args) in [("1234", "cat"), ("", "nonsense")] {
+        let exec = ExecConfig { id: id.into(), args: vec![args.into()], ..ExecConfig::default() };
+        assert!(containers.exec("host", exec).await.is_err());
+        assert!(listed().is_empty(), "{args}: it never ran");
+    }
+    containers.remove("host", true, false).await.unwrap();
+}

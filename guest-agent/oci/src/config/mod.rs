@@ -3,11 +3,13 @@
 //! What cannot be honoured is an error that names the property; nothing is passed over but
 //! properties that the specification does not know ("Extensibility").
 
+mod clocks;
 mod devices;
 mod mounts;
 mod namespaces;
 mod process;
 mod resources;
+mod userns;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use linkspan_runtime::bundle::{Bundle, Hook, RootPropagation};
 use linkspan_runtime::cgroup::CgroupError;
 use linkspan_runtime::defaults;
 use linkspan_runtime::devices::Verdict;
-use linkspan_runtime::plan::{Plan, Rootfs};
+use linkspan_runtime::plan::{Plan, Rootfs, UserNamespace};
 use oci_spec::runtime::{Linux, Spec};
 use serde_json::Value;
 
@@ -37,6 +39,8 @@ pub(crate) enum ConfigError {
     Invalid { property: String, reason: String },
     #[error("`{property}` in config.json is not supported: {reason}")]
     Unsupported { property: String, reason: String },
+    #[error("cannot use the user namespace `{}`: {source}", path.display())]
+    UserNamespace { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
 }
@@ -104,7 +108,9 @@ fn convert(
     }
     let namespaces = namespaces::convert(linux.and_then(|linux| linux.namespaces().as_deref()))?;
     let cgroup = cgroup_path(linux, id)?;
-    let process = process::convert(spec, &mut warnings)?;
+    let mut process = process::convert(spec, &mut warnings)?;
+    let user_namespace = userns::convert(linux, &namespaces)?;
+    process.process.mapped_root = user_namespace.as_ref().map(UserNamespace::root);
     let mounts = mounts::convert(
         spec.mounts().as_deref().unwrap_or_default(),
         folder,
@@ -116,6 +122,9 @@ fn convert(
     let nodes = devices::nodes(linux.and_then(|linux| linux.devices().as_deref()))?;
     let device_verdicts =
         devices::verdicts(resources.and_then(|resources| resources.devices().as_deref()), &nodes)?;
+    if let Some(mapped) = &user_namespace {
+        userns::check(mapped, &process, &nodes)?;
+    }
     let hooks = Hooks::of(spec)?;
     let names = namespaces.new.uts || namespaces.joined.uts.is_some();
     let hostname = name("hostname", spec.hostname(), names)?;
@@ -135,6 +144,7 @@ fn convert(
         io_priority: process.io_priority,
         scheduler: process.scheduler,
         names_joined_uts: namespaces.joined.uts.is_some(),
+        clocks: clocks::convert(linux, namespaces.new_time)?,
         hooks: hooks.any_before_the_program(),
         create_container: hooks.create_container,
         start_container: hooks.start_container,
@@ -143,7 +153,7 @@ fn convert(
     let sysctls =
         namespaces::sysctls(linux.and_then(|linux| linux.sysctl().as_ref()), &namespaces)?;
     let plan = Plan {
-        user_namespace: None,
+        user_namespace,
         process: process.process,
         rootfs: rootfs(spec, folder)?,
         mounts,
@@ -235,18 +245,10 @@ fn refuse_foreign(spec: &Spec) -> Result<(), ConfigError> {
 }
 
 fn refuse_unsupported(linux: &Linux) -> Result<(), ConfigError> {
-    let some = |list: &Option<Vec<_>>| list.as_ref().is_some_and(|list| !list.is_empty());
     for (property, there, reason) in [
-        ("linux.uidMappings", some(linux.uid_mappings()), "user namespaces are not made here"),
-        ("linux.gidMappings", some(linux.gid_mappings()), "user namespaces are not made here"),
         ("linux.mountLabel", filled(linux.mount_label()), "the kernel has no SELinux"),
         ("linux.intelRdt", linux.intel_rdt().is_some(), "there is no resctrl in the machine"),
         ("linux.memoryPolicy", linux.memory_policy().is_some(), "there is one memory node"),
-        (
-            "linux.timeOffsets",
-            linux.time_offsets().as_ref().is_some_and(|offsets| !offsets.is_empty()),
-            "time namespaces are not made here",
-        ),
         (
             "linux.netDevices",
             linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()),

@@ -16,17 +16,22 @@ pub(crate) struct JoinedPaths {
     pub(crate) ipc: Option<PathBuf>,
     pub(crate) uts: Option<PathBuf>,
     pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) user: Option<PathBuf>,
+    pub(crate) time: Option<PathBuf>,
 }
 
 /// What is new and what is joined; the rest is the runtime's.
 #[derive(Debug)]
 pub(super) struct Namespaces {
     pub(super) new: New,
+    pub(super) new_user: bool,
+    pub(super) new_time: bool,
     pub(super) joined: JoinedPaths,
 }
 
 pub(super) fn convert(list: Option<&[LinuxNamespace]>) -> Result<Namespaces, ConfigError> {
     let mut new = New { pid: false, uts: false, ipc: false, network: false, cgroup: false };
+    let (mut new_user, mut new_time) = (false, false);
     let mut joined = JoinedPaths::default();
     let mut seen = Vec::new();
     for entry in list.unwrap_or_default() {
@@ -50,8 +55,8 @@ pub(super) fn convert(list: Option<&[LinuxNamespace]>) -> Result<Namespaces, Con
             Type::Mount => {
                 return unsupported(property, "a mount namespace of others is not joined");
             }
-            Type::User => return unsupported(property, "user namespaces are not made here"),
-            Type::Time => return unsupported(property, "time namespaces are not made here"),
+            Type::User => (&mut new_user, &mut joined.user),
+            Type::Time => (&mut new_time, &mut joined.time),
         };
         *fresh = path.is_none();
         *place = path;
@@ -62,7 +67,7 @@ pub(super) fn convert(list: Option<&[LinuxNamespace]>) -> Result<Namespaces, Con
             "a container without a mount namespace of its own would change the machine's root",
         );
     }
-    Ok(Namespaces { new, joined })
+    Ok(Namespaces { new, new_user, new_time, joined })
 }
 
 fn word(kind: Type) -> &'static str {
@@ -84,7 +89,7 @@ pub(super) fn sysctls(
     wanted: Option<&HashMap<String, String>>,
     namespaces: &Namespaces,
 ) -> Result<Vec<(String, String)>, ConfigError> {
-    let Namespaces { new, joined } = namespaces;
+    let Namespaces { new, joined, .. } = namespaces;
     let mut sysctls: Vec<(String, String)> =
         wanted.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
     sysctls.sort();

@@ -16,7 +16,7 @@ use crate::launch::Clock;
 use crate::plan::Plan;
 use crate::wire::{
     CGROUP_FD, CGROUP_NAMESPACE_FD, Channel, Failure, IPC_FD, InitMessage, NETWORK_FD, OrderRef,
-    SOCKET_FD, START_FD, Step, TARGET_FD, UTS_FD,
+    SOCKET_FD, START_FD, Step, TARGET_FD, TIME_FD, USER_FD, UTS_FD,
 };
 
 /// Files of namespaces that the container joins. What is joined is not new in
@@ -33,6 +33,10 @@ pub struct Joined {
     pub uts: Option<OwnedFd>,
     /// The view of cgroups.
     pub cgroup: Option<OwnedFd>,
+    /// Ids; [`Plan::user_namespace`] has its mappings.
+    pub user: Option<OwnedFd>,
+    /// Clocks.
+    pub time: Option<OwnedFd>,
 }
 
 /// What is created.
@@ -82,17 +86,22 @@ impl<S: Spawner> Launcher<S> {
             (&joined.ipc, IPC_FD),
             (&joined.uts, UTS_FD),
             (&joined.cgroup, CGROUP_NAMESPACE_FD),
+            (&joined.user, USER_FD),
+            (&joined.time, TIME_FD),
+            (&joined.pid, TARGET_FD),
         ] {
             fds.extend(namespace.as_ref().map(|namespace| (namespace.as_fd(), number)));
         }
-        let (cgroup, role) = match &joined.pid {
-            None => (Some(folder.as_fd()), Role::Process),
-            Some(target) => {
-                fds.extend([(target.as_fd(), TARGET_FD), (folder.as_fd(), CGROUP_FD)]);
-                (None, Role::Errand)
-            }
+        // As in a start.
+        let mapped = plan.user_namespace.is_some();
+        let errand = mapped || joined.pid.is_some();
+        let (cgroup, role) = if errand {
+            fds.push((folder.as_fd(), CGROUP_FD));
+            (None, Role::Errand)
+        } else {
+            (Some(folder.as_fd()), Role::Process)
         };
-        let flags: CloneFlags = clone_flags(plan.namespaces);
+        let flags = if mapped { CloneFlags::CLONE_NEWNS } else { clone_flags(plan.namespaces) };
         let spawned = self.spawn(&stdio, &fds, flags, cgroup, role)?;
         drop((theirs, stdio));
         let mut conversation = Conversation::new(ours, Clock::new(false));
@@ -104,7 +113,7 @@ impl<S: Spawner> Launcher<S> {
                 LaunchError::from(Failure { step: Step::Hooks, errno: 0, detail })
             })
         };
-        let started = if joined.pid.is_some() {
+        let started = if errand {
             self.hold_errand(conversation, &order, terminal, spawned, None, hooks)?
         } else if let Err(error) = conversation.hold(&order, terminal, |_, _| Ok(()), hooks) {
             self.spawner.abandon(spawned);

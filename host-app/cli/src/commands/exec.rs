@@ -70,6 +70,7 @@ impl Exec {
             privileged: self.privileged,
             detach: self.detach,
             size: terminal_size(self.tty),
+            id: String::new(),
         };
         let client = context.running().await?;
         let (inputs, receiver) = mpsc::channel(INPUTS);

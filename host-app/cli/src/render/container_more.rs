@@ -4,9 +4,9 @@
 //! Not there, because there is nothing of the kind: the labels of SELinux and the profile of
 //! AppArmor are empty as on any host without them; `Links`, `StorageOpt`, `CpuRealtime*`,
 //! `MemorySwappiness`, `OomKillDisable` (none in cgroup v2 or with a VM of one's own),
-//! `DeviceRequests`, `AttachStdout` and `AttachStderr` (a client's choice, not kept), the fields of
-//! Windows but for `Isolation`, the network's deprecated fields on the top level, and
-//! `MergedDir` of the overlay, which exists in the container's own mount namespace only.
+//! `DeviceRequests`, the fields of Windows but for `Isolation`, the network's deprecated fields on
+//! the top level, and `MergedDir` of the overlay, which exists in the container's own mount
+//! namespace only.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(crate) struct Container {
     mount_label: &'static str,
     process_label: &'static str,
     app_armor_profile: &'static str,
-    /// Null: the ids of commands that `exec` has started are not told.
+    /// Null: none.
     #[serde(rename = "ExecIDs")]
     exec_ids: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ impl From<&ContainerDetail> for Container {
             mount_label: "",
             process_label: "",
             app_armor_profile: "",
-            exec_ids: None,
+            exec_ids: Some(detail.exec_ids.clone()).filter(|ids| !ids.is_empty()),
             size_rw: size.map(|size| size.rw_bytes),
             size_root_fs: size.map(|size| size.root_fs_bytes),
         }
@@ -78,6 +78,8 @@ impl From<&ContainerDetail> for HostConfig {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Config {
     attach_stdin: bool,
+    attach_stdout: bool,
+    attach_stderr: bool,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     exposed_ports: BTreeMap<String, Value>,
     volumes: Option<BTreeMap<String, Value>>,
@@ -96,8 +98,9 @@ impl From<&ContainerDetail> for Config {
         });
         let volumes = set(anonymous.map(|mount| mount.target).collect());
         Self {
-            // Docker sets the one where the other is.
-            attach_stdin: asked.stdin_once,
+            attach_stdin: asked.attach_stdin,
+            attach_stdout: asked.attach_stdout,
+            attach_stderr: asked.attach_stderr,
             exposed_ports: set(summary.exposed_ports),
             volumes: (!volumes.is_empty()).then_some(volumes),
         }
@@ -151,6 +154,7 @@ mod tests {
             }),
             config: Some(wire::ContainerConfig {
                 mounts: vec![data, anonymous],
+                attach_stderr: true,
                 network: Some(wire::ContainerNetworkConfig {
                     dns_servers: vec!["9.9.9.9".into()],
                     ..wire::ContainerNetworkConfig::default()
@@ -158,13 +162,16 @@ mod tests {
                 ..wire::ContainerConfig::default()
             }),
             hosts_path: "/c/hosts".into(),
+            exec_ids: vec!["5a".into()],
             ..ContainerDetail::default()
         };
         let whole = crate::render::inspect::Container::from(&detail);
         let value = serde_json::to_value(whole).expect("JSON");
         for (pointer, expected) in [
             ("/HostsPath", json!("/c/hosts")),
-            ("/ExecIDs", Value::Null),
+            ("/ExecIDs", json!(["5a"])),
+            ("/Config/AttachStdin", json!(false)),
+            ("/Config/AttachStderr", json!(true)),
             ("/SizeRw", json!(5)),
             ("/SizeRootFs", json!(9)),
             ("/HostConfig/Dns", json!(["9.9.9.9"])),
@@ -181,6 +188,7 @@ mod tests {
         let unmeasured = crate::render::inspect::Container::from(&ContainerDetail::default());
         let value = serde_json::to_value(unmeasured).expect("JSON");
         assert_eq!(value.get("SizeRw"), None, "only where it was asked for");
+        assert_eq!(value.get("ExecIDs"), Some(&Value::Null));
     }
 
     #[test]

@@ -14,6 +14,8 @@
 //! The agent repeats a change by the system call that would make it, which has the guest's kernel
 //! tell its watchers. The device answers as if it had done it, and does nothing ([`pretence`]).
 
+mod events;
+mod messages;
 pub(crate) mod pretence;
 pub(crate) mod tree;
 pub(crate) mod watcher;

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     ffi::{OsStr, OsString},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     mem::MaybeUninit,
     os::{
         fd::{AsFd, AsRawFd as _, OwnedFd},
@@ -23,11 +23,7 @@ use std::{
     time::Duration,
 };
 
-use linkspan_proto::v1::{
-    FolderChange, FolderChangeKind, FolderChanges, FolderOrder, FolderReport, WatchLimit,
-    folder_order, folder_report,
-};
-use prost::Message as _;
+use linkspan_proto::v1::{FolderChanges, WatchLimit, folder_order, folder_report};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{
@@ -40,6 +36,8 @@ use rustix::{
 
 use super::{
     Change, Changes, Place, What,
+    events::{Event, Names, moves},
+    messages::{message, send, take_order},
     tree::{Content, Facts, Location, split},
 };
 
@@ -53,9 +51,6 @@ const MOST_NAMES: usize = 524_288;
 const COALESCE: Duration = Duration::from_millis(10);
 /// Changes in one batch.
 const BATCH: usize = 256;
-/// An order names folders.
-const LONGEST_ORDER: usize = 1 << 20;
-
 /// What inotify is asked for.
 const EVENTS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
@@ -83,13 +78,6 @@ pub(crate) struct Watcher {
     batches: u64,
     /// Why not all is watched, and whether that was told.
     limit: Option<(String, bool)>,
-}
-
-/// One event of inotify.
-struct Event {
-    place: Place,
-    flags: ReadFlags,
-    cookie: u32,
 }
 
 impl Watcher {
@@ -432,53 +420,6 @@ impl Watcher {
     }
 }
 
-/// The names to compare, in the order of their first events.
-#[derive(Default)]
-struct Names {
-    list: Vec<(Place, bool)>,
-    positions: HashMap<Place, usize>,
-}
-
-impl Names {
-    fn of(events: &[Event]) -> Self {
-        let mut names = Self::default();
-        for event in events {
-            names.add(&event.place, event.flags.contains(ReadFlags::CLOSE_WRITE));
-        }
-        names
-    }
-
-    fn add(&mut self, place: &Place, closed: bool) {
-        let position = *self.positions.entry(place.clone()).or_insert(self.list.len());
-        match self.list.get_mut(position) {
-            Some((_, already)) => *already |= closed,
-            None => self.list.push((place.clone(), closed)),
-        }
-    }
-
-    /// What was closed under the old name is closed under the new one.
-    fn moved(&mut self, from: &Place, to: &Place) {
-        let closed = self.positions.get(from).is_some_and(|position| self.list[*position].1);
-        self.add(to, closed);
-    }
-}
-
-/// Both ends of each move within what is watched.
-fn moves(events: &[Event]) -> Vec<(&Place, &Place)> {
-    let mut from = HashMap::new();
-    let mut moves = Vec::new();
-    for event in events {
-        if event.flags.contains(ReadFlags::MOVED_FROM) {
-            from.insert(event.cookie, &event.place);
-        } else if event.flags.contains(ReadFlags::MOVED_TO)
-            && let Some(from) = from.remove(&event.cookie)
-        {
-            moves.push((from, &event.place));
-        }
-    }
-    moves
-}
-
 fn wait(client: &UnixStream, inotify: Option<&OwnedFd>) -> io::Result<(bool, bool)> {
     let mut watched = vec![PollFd::new(client, PollFlags::IN)];
     watched.extend(inotify.map(|inotify| PollFd::new(inotify, PollFlags::IN)));
@@ -491,52 +432,6 @@ fn wait(client: &UnixStream, inotify: Option<&OwnedFd>) -> io::Result<(bool, boo
     }
     let ready = |number: usize| watched.get(number).is_some_and(|fd| !fd.revents().is_empty());
     Ok((ready(0), ready(1)))
-}
-
-fn take_order(received: &mut Vec<u8>) -> io::Result<Option<FolderOrder>> {
-    let nonsense = |error: &str| io::Error::new(io::ErrorKind::InvalidData, error);
-    let Some((length, rest)) = received.split_first_chunk::<4>() else { return Ok(None) };
-    let length = u32::from_be_bytes(*length) as usize;
-    if length > LONGEST_ORDER {
-        return Err(nonsense("an order is too long"));
-    }
-    let Some(bytes) = rest.get(..length) else { return Ok(None) };
-    let order = FolderOrder::decode(bytes).map_err(|error| nonsense(&error.to_string()))?;
-    received.drain(..4 + length);
-    Ok(Some(order))
-}
-
-fn send(client: &mut UnixStream, kind: folder_report::Kind) -> io::Result<()> {
-    // Whose the report is is known where the socket is.
-    let report = FolderReport { tag: String::new(), kind: Some(kind) };
-    let length = u32::try_from(report.encoded_len())
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a report is too long"))?;
-    let mut bytes = length.to_be_bytes().to_vec();
-    bytes.extend(report.encode_to_vec());
-    client.write_all(&bytes)
-}
-
-fn message(change: &Change) -> FolderChange {
-    let bytes = |path: &Path| path.as_os_str().as_bytes().to_vec().into();
-    let (kind, closed) = match &change.what {
-        What::Created { closed } => (FolderChangeKind::Created, *closed),
-        What::Modified { closed } => (FolderChangeKind::Modified, *closed),
-        What::Closed => (FolderChangeKind::Closed, true),
-        What::Attributes => (FolderChangeKind::Attributes, false),
-        What::Removed { .. } => (FolderChangeKind::Removed, false),
-        What::Renamed { .. } => (FolderChangeKind::Renamed, false),
-    };
-    let new_path = match &change.what {
-        What::Renamed { new_path, .. } => bytes(new_path),
-        _ => Default::default(),
-    };
-    FolderChange {
-        kind: kind.into(),
-        path: bytes(&change.path),
-        new_path,
-        file_type: change.file_type,
-        closed,
-    }
 }
 
 fn read(folder: &OwnedFd) -> Result<Vec<OsString>, Errno> {

@@ -1,6 +1,9 @@
-use std::{fs, time::Instant};
+use std::{fs, io::Write as _, time::Instant};
 
-use linkspan_proto::v1::{RepeatedChanges, WatchFolders};
+use linkspan_proto::v1::{
+    FolderChange, FolderChangeKind, FolderOrder, FolderReport, RepeatedChanges, WatchFolders,
+};
+use prost::Message as _;
 
 use super::*;
 

@@ -1,6 +1,8 @@
 //! Limits hold, and what happens at a limit is reported.
 
-use crate::{CHECKER, Shared, report, unique};
+use linkspan_test_e2e::wait_until;
+
+use crate::{CHECKER, SOON, Shared, report, unique};
 
 pub(crate) const TESTS: &[Shared] = &[
     ("limits_arrive_in_the_cgroup", |host| {
@@ -57,6 +59,20 @@ pub(crate) const TESTS: &[Shared] = &[
         let done =
             host.run(&["run", "--rm", "-m", "96m", CHECKER, "/checker", "eat-memory", "16"]).ok();
         assert_eq!(done.text(), (16 << 20).to_string());
+    }),
+    ("an_oom_kill_is_told_while_the_container_lives_on", |host| {
+        let name = unique("oom");
+        let script = "/checker eat-memory 64; echo $?; exec sleep 600";
+        let args =
+            ["run", "-d", "--name", &name, "-m", "24m", "--memory-swap", "24m", CHECKER, "sh"];
+        let _ = host.run(&[&args[..], &["-c", script]].concat()).ok();
+        let state = || {
+            let form = "{{.State.Status}} {{.State.OOMKilled}}";
+            host.run(&["inspect", "-f", form, &name]).ok().text()
+        };
+        assert!(wait_until(SOON, || state() == "running true"), "{}", state());
+        assert!(wait_until(SOON, || host.run(&["logs", &name]).ok().text() == "137"));
+        let _ = host.run(&["rm", "-f", &name]).ok();
     }),
     ("a_fork_bomb_stops_at_the_pids_limit", |host| {
         let done = host

@@ -50,6 +50,12 @@ fn agent_memory(host: &Host) -> i64 {
     status.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
 }
 
+/// The most that it was since it was asked to forget what was before.
+fn agent_peak(host: &Host) -> i64 {
+    let status = in_the_vm(host, "grep VmHWM /proc/1/status");
+    status.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number of KiB")
+}
+
 /// Names and sizes of the files of a container's log.
 fn log_files(host: &Host, id: &str) -> Vec<(String, u64)> {
     let script =
@@ -235,5 +241,26 @@ pub(crate) const TESTS: &[Shared] = &[
             assert_eq!(finish(reader, &["attach"]).ok().text(), "5\nbye");
         }
         let _ = host.run(&["rm", &name]).ok();
+    }),
+    ("what_nobody_reads_does_not_grow_memory_however_much_it_is", |host| {
+        // As fast as it goes, and more than the bound below: what was kept would show.
+        let line = "0123456789".repeat(100);
+        let script = format!("{WAIT} busybox yes {line} | busybox head -c 48000000");
+        let rotation = ["--log-opt", "max-size=10m", "--log-opt", "max-file=2"];
+        for (driver, options) in [("json-file", &rotation[..]), ("none", &[])] {
+            let name = unique("torrent");
+            let mut flags = vec!["--log-driver", driver];
+            flags.extend(options);
+            start(host, &name, &flags, &script);
+            // proc_pid_clear_refs(5): the peak begins anew.
+            let _ = in_the_vm(host, "echo 5 > /proc/1/clear_refs");
+            let before = agent_memory(host);
+            go(host, &name);
+            assert_eq!(host.run(&["wait", &name]).ok().text(), "0", "{driver}");
+            let grown = agent_peak(host) - before;
+            // What other tests do meanwhile is in it.
+            assert!(grown < 32 << 10, "{driver}: the agent's memory has grown by {grown} KiB");
+            let _ = host.run(&["rm", &name]).ok();
+        }
     }),
 ];

@@ -16,7 +16,9 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod machine;
+mod networks;
 mod oci;
+mod options;
 mod ports;
 mod pull;
 mod registry;
@@ -71,6 +73,8 @@ fn main() -> ExitCode {
         ("terminal", terminal::TESTS),
         ("system", system::TESTS),
         ("volumes", volumes::TESTS),
+        ("networks", networks::TESTS),
+        ("options", options::TESTS),
         ("ports", ports::TESTS),
         ("pull", pull::TESTS),
         ("shares", shares::SHARED),

@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Shared] = &[
     ("the_process_is_as_specified", |host| room(host, "process")),
     ("the_file_system_is_as_specified", |host| room(host, "filesystem")),
     ("namespaces_and_filters_are_as_specified", |host| room(host, "linux")),
+    ("user_and_time_namespaces_are_as_specified", |host| room(host, "mapped")),
     ("cgroups_are_as_specified", |host| room(host, "cgroups")),
 ];
 

@@ -86,6 +86,17 @@ pub(crate) const TESTS: &[Shared] = &[
         let _ = host.run(&["start", &name]).ok();
         let _ = host.run(&["rm", "-f", &name]).ok();
     }),
+    ("the_first_free_port_of_a_range_is_taken", |host| {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let first = taken.local_addr().unwrap().port().min(u16::MAX - 20);
+        let publish = format!("{first}-{}:7", first + 20);
+        let (name, address) = serve(host, &["-p", &publish], TCP_ECHO);
+        let port = address.port();
+        assert!((first..=first + 20).contains(&port), "{address} of {publish}");
+        assert_ne!(port, taken.local_addr().unwrap().port());
+        assert!(answers(address));
+        let _ = host.run(&["rm", "-f", &name]).ok();
+    }),
     ("all_exposed_ports_are_published_and_restarts_publish_again", |host| {
         let flags = ["--expose", "7", "--expose", "9/udp", "-P"];
         let (name, before) = serve(host, &flags, TCP_ECHO);
