@@ -2,7 +2,27 @@
 //! `compat` code). Everything else of this crate speaks the newest version.
 //!
 //! Requests lose what their version did not know; answers get back what was there before. What a
-//! version only added to an answer is left there, as Docker Engine leaves it.
+//! version only added to an answer is left there, as Docker Engine leaves it. Here are containers;
+//! the answers of other things are changed where they are, by their `at`.
+//!
+//! | until | what a client sees |
+//! |---|---|
+//! | 1.24 | `AutoRemove` means nothing |
+//! | 1.27 | networks are listed with their containers (`network`) |
+//! | 1.29 | `wait` has no conditions (`container::answers`) |
+//! | 1.39 | `IpcMode` is `shareable`; no `NonRecursive`; `PidsLimit` cannot be updated |
+//! | 1.41 | no `ConsoleSize`, no `CreateMountpoint`; options of another type of mount mean nothing |
+//! | 1.42 | no `Annotations`; `<none>:<none>` for images without a name (`image`) |
+//! | 1.43 | one network at a time; read-only binds are not recursive; no `StartInterval`; the address is the container's; `VirtualSize`; images without a time have Go's zero time |
+//! | 1.44 | no `Subpath`; the short id and the host name are aliases |
+//! | 1.47 | no `GwPriority`, no images as mounts, no warning of `VolumeDriver` |
+//! | 1.48 | `Expected` commits and `AllowNondistributable*` (`system::info`) |
+//! | 1.49 | an image's `Config` has a container's fields (`image::inspect`); `BridgeNf*` |
+//! | 1.50 | `Containers` of a listed image is -1 |
+//! | 1.51 | `MacAddress` and the default bridge on the top level; empty fields of images; `status`, `id` and `from` of events; `Containers` of listed networks; no `Health` in the list of containers; the old `system/df` |
+//! | 1.52 | both forms of `system/df` |
+//!
+//! Versions that only added (query parameters, endpoints, fields of Swarm) are not in it.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -32,8 +52,7 @@ pub fn container(answer: &Container, version: ApiVersion) -> Value {
         // The short id and the host name were aliases, in networks of the user's own.
         let also = [answer.id.get(..12).unwrap_or(&answer.id), &answer.config.hostname];
         if let Some(all) = shown["NetworkSettings"]["Networks"].as_object_mut() {
-            for (name, place) in all.iter_mut().filter(|(name, _)| is_users_own(name)) {
-                debug_assert!(!name.is_empty());
+            for (_, place) in all.iter_mut().filter(|(name, _)| is_users_own(name)) {
                 alias(place, &also);
             }
         }
@@ -41,10 +60,8 @@ pub fn container(answer: &Container, version: ApiVersion) -> Value {
     if version.before(52) {
         add(&mut shown["Config"], json!({ "OnBuild": null }));
         add(&mut shown["NetworkSettings"], legacy_network(answer));
-        // The container's one address, where it was asked for.
-        let main = &answer.host_config.network_mode;
-        let asked = answer.network_settings.networks.get(main).map(|place| &place.mac_address);
-        if let Some(mac) = asked.filter(|mac| !mac.is_empty()) {
+        let mac = &answer.config.mac_address;
+        if !mac.is_empty() {
             add(&mut shown["Config"], json!({ "MacAddress": mac }));
         }
     }

@@ -145,10 +145,13 @@ fn a_container_conforms() {
         conforms::<schema::ContainerConfig>(&shown["Config"], &unset);
         let unset = ["Annotations", "Mounts", "StorageOpt", "Sysctls", "Tmpfs"];
         conforms::<schema::HostConfig>(&shown["HostConfig"], &unset);
+        let asked_mac = !container.config.mac_address.is_empty();
         for minor in 24..=54 {
             let old = compat::container(&container, ApiVersion::v1(minor));
             let address = old["NetworkSettings"].get("IPAddress");
             assert_eq!(address, (minor < 52).then(|| json!("172.17.0.2")).as_ref(), "1.{minor}");
+            let mac = (minor < 52 && asked_mac).then(|| json!("02:42:ac:11:00:02"));
+            assert_eq!(old["Config"].get("MacAddress"), mac.as_ref(), "1.{minor}");
             let aliases = &old["NetworkSettings"]["Networks"]["back"]["Aliases"];
             let has_id = aliases.to_string().contains("0123456789ab");
             assert_eq!(has_id, minor < 45, "1.{minor}: {aliases}");

@@ -1,7 +1,8 @@
 //! What is mounted in a container: `--mount`, `-v`, `--tmpfs`, as Docker's CLI reads them
 //! (`opts/mount.go`, `cli/compose/loader/volume.go`, and moby's `volume/mounts/linux_parser.go`).
 
-use linkspan_proto::v1::{BindRecursive, Mount, MountPropagation, MountType};
+use linkspan_docker_types::container::mount as docker;
+use linkspan_proto::v1::{BindRecursive, Mount, MountType};
 
 use super::size;
 
@@ -68,7 +69,7 @@ impl Given {
             (self.tmpfs, "tmpfs-*", MountType::Tmpfs),
         ] {
             if given && kind != needs {
-                let kind = word(kind);
+                let kind = docker::kind(kind);
                 return Err(format!("cannot mix '{group}' options with mount type '{kind}'"));
             }
         }
@@ -76,14 +77,6 @@ impl Given {
             return Err("a bind mount needs a source".into());
         }
         Ok(())
-    }
-}
-
-fn word(kind: MountType) -> &'static str {
-    match kind {
-        MountType::Bind => "bind",
-        MountType::Tmpfs => "tmpfs",
-        MountType::Volume | MountType::Unspecified => "volume",
     }
 }
 
@@ -104,7 +97,7 @@ fn option(mount: &mut Mount, given: &mut Given, key: &str, value: &str) -> Resul
         "consistency" => {}
         "bind-propagation" => {
             given.bind = true;
-            mount.set_propagation(propagation(value).ok_or_else(bad)?);
+            mount.set_propagation(docker::propagation(value).ok_or_else(bad)?);
         }
         "bind-recursive" => {
             given.bind = true;
@@ -182,72 +175,16 @@ fn flag(key: &str, value: Option<&str>) -> Result<bool, String> {
     }
 }
 
-fn propagation(word: &str) -> Option<MountPropagation> {
-    Some(match word {
-        "rprivate" => MountPropagation::Rprivate,
-        "private" => MountPropagation::Private,
-        "rshared" => MountPropagation::Rshared,
-        "shared" => MountPropagation::Shared,
-        "rslave" => MountPropagation::Rslave,
-        "slave" => MountPropagation::Slave,
-        _ => return None,
-    })
-}
-
 /// `-v [SOURCE:]TARGET[:OPTIONS]`.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub(crate) fn volume(text: &str) -> Result<Mount, String> {
-    let bad = || format!("invalid volume specification: '{text}'");
-    let parts = split(text);
-    let (source, target, options) = match parts[..] {
-        [target] => ("", target, ""),
-        [source, target] => (source, target, ""),
-        [source, target, options] => (source, target, options),
-        _ => return Err(bad()),
-    };
-    if target.is_empty() || (source.is_empty() && parts.len() > 1) {
-        return Err(bad());
-    }
-    let mut mount =
-        Mount { target: target.to_owned(), mode: options.to_owned(), ..Mount::default() };
-    // What has a separator or begins with a dot is a path; all else is a name.
-    let is_path =
-        source.contains(['/', '\\']) || source.starts_with('.') || source.starts_with('~');
-    mount.set_type(if is_path { MountType::Bind } else { MountType::Volume });
-    mount.source = if is_path { absolute(source) } else { source.to_owned() };
-    // Docker: a folder that is not there is made; `--mount` refuses it.
-    mount.create_source = is_path;
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => mount.read_only = true,
-            "rw" => mount.read_only = false,
-            "nocopy" if !is_path => mount.no_copy = true,
-            // z and Z are about SELinux labels, the others about Docker Desktop for macOS.
-            "copy" | "z" | "Z" | "consistent" | "cached" | "delegated" => {}
-            word => match propagation(word) {
-                Some(propagation) if is_path => mount.set_propagation(propagation),
-                _ => return Err(format!("invalid mode: {word}")),
-            },
-        }
+    let mut mount = docker::bind(text)?;
+    if mount.r#type() == MountType::Bind {
+        mount.source = absolute(&mount.source);
     }
     Ok(mount)
-}
-
-/// At colons, but for that of a drive (`C:\data:/data`).
-fn split(text: &str) -> Vec<&str> {
-    let bytes = text.as_bytes();
-    let drive = bytes.len() > 2
-        && bytes[0].is_ascii_alphabetic()
-        && bytes[1] == b':'
-        && matches!(bytes[2], b'\\' | b'/')
-        && text[2..].contains(':');
-    if !drive {
-        return text.split(':').collect();
-    }
-    let end = text[2..].find(':').map_or(text.len(), |at| at + 2);
-    std::iter::once(&text[..end]).chain(text[end + 1..].split(':')).collect()
 }
 
 /// Docker's CLI completes a relative path with its own folder.
@@ -264,14 +201,13 @@ fn absolute(path: &str) -> String {
 /// Never: the machine checks the options.
 pub(crate) fn tmpfs(text: &str) -> Result<Mount, String> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut mount =
-        Mount { target: target.to_owned(), tmpfs_options: options.to_owned(), ..Mount::default() };
-    mount.set_type(MountType::Tmpfs);
-    Ok(mount)
+    Ok(docker::tmpfs(target, options))
 }
 
 #[cfg(test)]
 mod tests {
+    use linkspan_proto::v1::MountPropagation;
+
     use super::*;
 
     #[test]
@@ -289,7 +225,6 @@ mod tests {
         assert!(volume("./x:/data").expect("valid").source.ends_with("x"));
         let slave = volume("/x:/y:rslave").expect("valid");
         assert_eq!(slave.propagation(), MountPropagation::Rslave);
-        assert_eq!(split(r"C:\data:/data:ro"), [r"C:\data", "/data", "ro"]);
         for wrong in ["", ":/data", "a:b:c:d", "cache:/data:bogus", "cache:/data:rslave", "a:"] {
             assert!(volume(wrong).is_err(), "{wrong}");
         }

@@ -1,9 +1,8 @@
 //! `-p`, `--expose` and `-P`, in all of Docker's forms.
 
-use std::net::IpAddr;
-
 use clap::Args;
-use linkspan_proto::v1::{PortMapping, PortProtocol};
+use linkspan_docker_types::container::port::{self, host_address, range, split_protocol};
+use linkspan_proto::v1::PortMapping;
 
 const PORTS: &str = "Ports";
 
@@ -102,47 +101,7 @@ fn short_form(text: &str) -> Result<String, String> {
 }
 
 fn exposed(text: &str) -> Result<Exposed, String> {
-    let (ports, protocol) = split_protocol(text)?;
-    let (first, last) = range(ports)?;
-    let protocol = match protocol {
-        PortProtocol::Tcp => "tcp",
-        PortProtocol::Udp => "udp",
-    };
-    Ok(Exposed((first..=last).map(|port| format!("{port}/{protocol}")).collect()))
-}
-
-fn split_protocol(text: &str) -> Result<(&str, PortProtocol), String> {
-    let Some((rest, protocol)) = text.split_once('/') else { return Ok((text, PortProtocol::Tcp)) };
-    match protocol.to_ascii_lowercase().as_str() {
-        "tcp" => Ok((rest, PortProtocol::Tcp)),
-        "udp" => Ok((rest, PortProtocol::Udp)),
-        "sctp" => Err("sctp is not supported: this host would need a listener for it".into()),
-        other => Err(format!("there is no protocol `{other}`: tcp and udp are supported")),
-    }
-}
-
-fn host_address(text: &str) -> Result<String, String> {
-    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    if inner.is_empty() {
-        return Ok(String::new());
-    }
-    let address: IpAddr = inner.parse().map_err(|_| format!("`{inner}` is not an IP address"))?;
-    Ok(address.to_string())
-}
-
-fn range(text: &str) -> Result<(u16, u16), String> {
-    let port = |text: &str| match text.parse::<u16>() {
-        Ok(port) if port != 0 => Ok(port),
-        _ => Err(format!("`{text}` is not a port: 1 to 65535 are")),
-    };
-    let (first, last) = match text.split_once('-') {
-        Some((first, last)) => (port(first)?, port(last)?),
-        None => (port(text)?, port(text)?),
-    };
-    if first > last {
-        return Err(format!("`{text}` ends before it begins"));
-    }
-    Ok((first, last))
+    port::expose(text).map(Exposed)
 }
 
 #[cfg(test)]

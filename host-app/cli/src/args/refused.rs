@@ -2,6 +2,10 @@
 //! they are refused by name and with the reason instead of being misread or ignored.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::OsStringValueParser};
+use linkspan_docker_types::container::refused::{
+    CGROUP, DEVICE_REQUESTS, LINK_LOCAL, LINKS, ONE_RUNTIME, OOM_KILL_DISABLE, REAL_TIME, STORAGE,
+    SWAPPINESS, WINDOWS,
+};
 use linkspan_proto::error::{ErrorCode, Failure};
 
 /// One refused flag.
@@ -18,10 +22,8 @@ pub(crate) struct Refused {
 const NEW: &[&str] = &["run", "create"];
 const UPDATE: &[&str] = &["update"];
 
-const LINKS: &str = "links are replaced by names: put both containers into one network of your own";
 const PLATFORMS: &str = "only the VM's own platform can run for now";
 const DISKS: &str = "limits of single disks can be given to `run` and `create` only";
-const WINDOWS: &str = "it is for Windows containers only";
 const ATTESTATIONS: &str = "no attestations are made";
 const CLASSIC: &str = "it is of Docker's old builder only";
 const BUILD: &[&str] = &["build"];
@@ -30,23 +32,23 @@ const CHECKPOINTS: &str = "checkpoints are not supported";
 /// Every refused flag.
 pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "link", None, LINKS),
-    value(NEW, "link-local-ip", None, "link-local addresses cannot be chosen"),
-    value(NEW, "storage-opt", None, "storage options are not supported"),
-    value(NEW, "gpus", None, "the machine has no GPU"),
-    value(NEW, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
-    value(NEW, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
+    value(NEW, "link-local-ip", None, LINK_LOCAL),
+    value(NEW, "storage-opt", None, STORAGE),
+    value(NEW, "gpus", None, DEVICE_REQUESTS),
+    value(NEW, "cpu-rt-period", None, REAL_TIME),
+    value(NEW, "cpu-rt-runtime", None, REAL_TIME),
     value(NEW, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
-    value(NEW, "memory-swappiness", None, "cgroup v2 has no swappiness"),
-    switch(NEW, "oom-kill-disable", None, "cgroup v2 cannot turn the OOM killer off"),
-    value(NEW, "cgroup-parent", None, "the place of a container's cgroup is fixed"),
-    value(NEW, "runtime", None, "there is one runtime, our own"),
+    value(NEW, "memory-swappiness", None, SWAPPINESS),
+    switch(NEW, "oom-kill-disable", None, OOM_KILL_DISABLE),
+    value(NEW, "cgroup-parent", None, CGROUP),
+    value(NEW, "runtime", None, ONE_RUNTIME),
     value(NEW, "cpu-count", None, WINDOWS),
     value(NEW, "cpu-percent", None, WINDOWS),
     value(NEW, "io-maxbandwidth", None, WINDOWS),
     value(NEW, "io-maxiops", None, WINDOWS),
     switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
-    value(UPDATE, "cpu-rt-period", None, "cgroup v2 has no real-time limits"),
-    value(UPDATE, "cpu-rt-runtime", None, "cgroup v2 has no real-time limits"),
+    value(UPDATE, "cpu-rt-period", None, REAL_TIME),
+    value(UPDATE, "cpu-rt-runtime", None, REAL_TIME),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     value(UPDATE, "blkio-weight-device", None, DISKS),
     value(UPDATE, "device-read-bps", None, DISKS),

@@ -1,6 +1,7 @@
 //! Points in time and spans, as `--since`, `--until` and `--health-interval` take them.
 
 use jiff::{Timestamp, civil, tz::TimeZone};
+use linkspan_docker_types::time::{span_nanos, unix};
 
 /// Nanoseconds since the Unix epoch: a span before `now` (`10m`, `1h30m`), an RFC 3339 time or
 /// date (without a zone: the local one), or seconds since the epoch with up to nine decimals.
@@ -34,17 +35,6 @@ pub(crate) fn moment(text: &str, now: Timestamp) -> Result<i64, String> {
     }
 }
 
-/// Seconds since the epoch, with up to nine decimals.
-fn unix(text: &str) -> Option<i64> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    if !all_digits(seconds) || !all_digits(fraction) || fraction.len() > 9 {
-        return None;
-    }
-    let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
-    seconds.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)
-}
-
 /// A span of time in nanoseconds, as Go writes it: `30s`, `1m30s`, `500ms`.
 ///
 /// # Errors
@@ -54,34 +44,6 @@ pub(crate) fn span(text: &str) -> Result<u64, String> {
     nanos
         .and_then(|nanos| u64::try_from(nanos).ok())
         .ok_or_else(|| format!("`{text}` is not a span of time, such as `30s` or `1m30s`"))
-}
-
-/// Go's durations: numbers with the units ns, us, ms, s, m, h, one after the other.
-fn span_nanos(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0_f64;
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let scale = match &rest[..unit] {
-            "ns" => 1.0,
-            "us" | "µs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        total += number * scale;
-        rest = &rest[unit..];
-    }
-    #[allow(clippy::cast_possible_truncation)]
-    (total < 9e18).then_some(total as i64)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use jiff::Timestamp;
+use linkspan_docker_types::container::refused::RUNTIME;
 use linkspan_proto::host::v1::{
     HostInfoRequest, HostInfoResponse, ListMachinesRequest, Machine, MachineState,
 };
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::render::format::single;
-use crate::render::{self, container_asked, human, machine};
+use crate::render::{self, human, machine};
 
 /// Show facts about this host, the daemon and its machines
 #[derive(Debug, Args)]
@@ -114,7 +115,7 @@ impl Docker {
             mem_total: usage.memory_total_bytes,
             name: text(|machine| &machine.name),
             server_version: text(|machine| &machine.agent_version),
-            default_runtime: container_asked::RUNTIME,
+            default_runtime: RUNTIME,
             init_binary: "linkspan-init",
             security_options: security_options(machine),
             ..Self::default()

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use linkspan_client::Client;
+use linkspan_docker_types::{network::Network, volume::Volume};
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{
     InspectContainerRequest, InspectImageRequest, InspectNetworkRequest, InspectVolumeRequest,
@@ -11,7 +12,7 @@ use serde::Serialize;
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::render::format::{Format, json_line, json_pretty, to_value};
-use crate::render::{self, inspect, network, volume};
+use crate::render::{self, inspect};
 
 /// Show all that is known of containers, images, networks and volumes, as JSON
 #[derive(Debug, Args)]
@@ -51,8 +52,8 @@ const KINDS: [Kind; 4] = [Kind::Container, Kind::Image, Kind::Network, Kind::Vol
 enum Thing {
     Container(Box<inspect::Container>),
     Image(Box<inspect::Image>),
-    Network(Box<network::Detail>),
-    Volume(Box<volume::Detail>),
+    Network(Box<Network>),
+    Volume(Box<Volume>),
 }
 
 impl Inspect {
@@ -82,7 +83,7 @@ impl Inspect {
             Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
             Format::Columns(template) | Format::Template(template) => found
                 .iter()
-                .map(|thing| Ok(template.render(&to_value(thing)?)? + "\n"))
+                .map(|thing| Ok(template.render(&inspect::whole(to_value(thing)?))? + "\n"))
                 .collect::<Result<String, Error>>()?,
         };
         render::print(&text)?;

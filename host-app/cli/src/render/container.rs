@@ -1,7 +1,8 @@
 //! `ps`.
 
 use jiff::Timestamp;
-use linkspan_proto::v1::{ContainerState, ContainerSummary, MountPoint};
+use linkspan_docker_types::container::state;
+use linkspan_proto::v1::{ContainerSummary, MountPoint};
 use serde_json::{Value, json};
 
 use super::format::{Format, Listing};
@@ -75,8 +76,8 @@ pub(crate) fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> 
         "CreatedAt": human::local_time(container.created_unix_nanos),
         "RunningFor": human::ago(container.created_unix_nanos, now),
         "Ports": ports::column(container),
-        "State": state(container.state()),
-        "Status": status(container, now),
+        "State": state::word(container.state()),
+        "Status": state::status(container, now),
         "Names": container.name,
         "Labels": labels(&container.labels),
         "Mounts": mounts(container, whole),
@@ -115,41 +116,10 @@ pub(crate) fn labels(labels: &std::collections::HashMap<String, String>) -> Stri
     pairs.join(",")
 }
 
-/// Docker's word for a state.
-pub(crate) fn state(state: ContainerState) -> &'static str {
-    match state {
-        ContainerState::Unspecified => "unknown",
-        ContainerState::Created => "created",
-        ContainerState::Running => "running",
-        ContainerState::Paused => "paused",
-        ContainerState::Restarting => "restarting",
-        ContainerState::Exited => "exited",
-        ContainerState::Removing => "removing",
-        ContainerState::Dead => "dead",
-    }
-}
-
-fn status(container: &ContainerSummary, now: Timestamp) -> String {
-    let up = || human::duration(human::since(container.started_unix_nanos, now));
-    let ended = || human::ago(container.finished_unix_nanos, now);
-    match container.state() {
-        ContainerState::Created => "Created".into(),
-        ContainerState::Running => match container.health.as_str() {
-            "" => format!("Up {}", up()),
-            "starting" => format!("Up {} (health: starting)", up()),
-            health => format!("Up {} ({health})", up()),
-        },
-        ContainerState::Paused => format!("Up {} (Paused)", up()),
-        ContainerState::Restarting => format!("Restarting ({}) {}", container.exit_code, ended()),
-        ContainerState::Exited => format!("Exited ({}) {}", container.exit_code, ended()),
-        ContainerState::Removing => "Removal In Progress".into(),
-        ContainerState::Dead => "Dead".into(),
-        ContainerState::Unspecified => "Unknown".into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use linkspan_proto::v1::ContainerState;
+
     use super::*;
 
     const NOW: i64 = 1_767_225_600_000_000_000;
@@ -199,18 +169,6 @@ mod tests {
              0123456789ab   busybox          \"sleep 1000000000000…\"   2 minutes ago   Up 3 seconds                         web\n\
              fedcba987654   linkspan/hello   \"/hello\"                 3 hours ago     Exited (137) 2 hours ago             job\n"
         );
-    }
-
-    #[test]
-    fn health_is_part_of_the_status() {
-        for (health, expected) in [
-            ("", "Up 3 seconds"),
-            ("starting", "Up 3 seconds (health: starting)"),
-            ("unhealthy", "Up 3 seconds (unhealthy)"),
-        ] {
-            let one = ContainerSummary { health: health.into(), ..two().remove(0) };
-            assert_eq!(status(&one, now()), expected);
-        }
     }
 
     #[test]

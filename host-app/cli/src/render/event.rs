@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
+use linkspan_docker_types::{event as docker, version::ApiVersion};
 use linkspan_proto::v1::Event;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::format::{Format, json_line};
 use crate::error::Error;
@@ -44,22 +45,9 @@ fn attributes(event: &Event) -> BTreeMap<&String, &String> {
     event.attributes.iter().collect()
 }
 
-/// Docker's object, its old fields (`status`, `id`, `from`) too.
+/// Docker's object, its old fields (`status`, `id`, `from`) too: scripts read them.
 fn value(event: &Event) -> Value {
-    let mut value = json!({
-        "Type": event.r#type,
-        "Action": event.action,
-        "Actor": { "ID": event.actor_id, "Attributes": attributes(event) },
-        "scope": "local",
-        "time": event.unix_nanos / 1_000_000_000,
-        "timeNano": event.unix_nanos,
-    });
-    if event.r#type == "container" {
-        value["status"] = event.action.clone().into();
-        value["id"] = event.actor_id.clone().into();
-        value["from"] = event.attributes.get("image").cloned().unwrap_or_default().into();
-    }
-    value
+    docker::Event::from(event).at(ApiVersion::v1(51))
 }
 
 fn plain(event: &Event, zone: &TimeZone) -> String {

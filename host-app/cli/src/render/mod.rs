@@ -1,8 +1,6 @@
 //! What is printed: tables, times, sizes, Docker's JSON.
 
 pub(crate) mod container;
-pub(crate) mod container_asked;
-mod container_more;
 pub(crate) mod disk_usage;
 pub(crate) mod event;
 pub(crate) mod format;

@@ -34,8 +34,8 @@ pub struct Config {
     pub entrypoint: Option<Vec<String>>,
     #[serde(skip_serializing_if = "is_zero")]
     pub network_disabled: bool,
-    /// Until API 1.51.
-    #[serde(skip_serializing_if = "is_zero")]
+    /// Of the main network, as it was asked for. Until API 1.51: [`crate::compat`] writes it.
+    #[serde(skip_serializing)]
     pub mac_address: String,
     #[serde(skip_serializing_if = "is_zero")]
     pub on_build: Option<Vec<String>>,

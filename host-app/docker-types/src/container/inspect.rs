@@ -116,3 +116,42 @@ impl From<&ContainerDetail> for Container {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use linkspan_proto::v1::{ContainerSize, ContainerSummary};
+    use serde_json::{Value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn dockers_fields_are_where_docker_has_them() {
+        let detail = ContainerDetail {
+            summary: Some(ContainerSummary {
+                name: "web".into(),
+                command: vec!["sh".into(), "-c".into(), "true".into()],
+                size: Some(ContainerSize { rw_bytes: 5, root_fs_bytes: 9 }),
+                ..ContainerSummary::default()
+            }),
+            rootfs_lower_dirs: vec!["/base".into(), "/top".into()],
+            hosts_path: "/c/hosts".into(),
+            ..ContainerDetail::default()
+        };
+        let shown = to_value(Container::from(&detail)).unwrap();
+        for (pointer, expected) in [
+            ("/Name", json!("/web")),
+            ("/Path", json!("sh")),
+            ("/Args", json!(["-c", "true"])),
+            ("/HostsPath", json!("/c/hosts")),
+            ("/ExecIDs", Value::Null),
+            ("/SizeRw", json!(5)),
+            ("/SizeRootFs", json!(9)),
+            ("/GraphDriver/Data/LowerDir", json!("/top:/base")),
+            ("/State/StartedAt", json!("0001-01-01T00:00:00Z")),
+        ] {
+            assert_eq!(shown.pointer(pointer), Some(&expected), "{pointer}");
+        }
+        let unmeasured = to_value(Container::from(&ContainerDetail::default())).unwrap();
+        assert_eq!(unmeasured.get("SizeRw"), None, "only where it was asked for");
+    }
+}

@@ -451,3 +451,31 @@ impl TmpfsOptions {
         mount.tmpfs_options = options.join(",");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_is_a_path_a_name_or_neither() {
+        for (text, kind, source, target, read_only) in [
+            ("/data", MountType::Volume, "", "/data", false),
+            ("cache:/data", MountType::Volume, "cache", "/data", false),
+            ("cache:/data:ro,z,nocopy", MountType::Volume, "cache", "/data", true),
+            ("/srv/x:/data:ro,rslave", MountType::Bind, "/srv/x", "/data", true),
+            ("./x:/data", MountType::Bind, "./x", "/data", false),
+            (r"C:\data:/data:ro", MountType::Bind, r"C:\data", "/data", true),
+        ] {
+            let mount = bind(text).expect(text);
+            assert_eq!((mount.r#type(), &*mount.source, &*mount.target), (kind, source, target));
+            assert_eq!(
+                (mount.read_only, mount.create_source),
+                (read_only, kind == MountType::Bind)
+            );
+        }
+        assert_eq!(bind("/x:/y:rslave").unwrap().propagation(), MountPropagation::Rslave);
+        for wrong in ["", ":/data", "a:b:c:d", "cache:/data:bogus", "cache:/data:rslave", "a:"] {
+            assert!(bind(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -56,6 +56,7 @@ impl From<&ContainerDetail> for Config {
         let summary = detail.summary.clone().unwrap_or_default();
         let asked = detail.config.clone().unwrap_or_default();
         let anonymous = asked.mounts.iter().filter(|mount| mount::is_anonymous_flag(mount));
+        let main = asked.network.as_ref().and_then(|network| network.endpoints.first());
         let volumes = set(anonymous.map(|mount| &mount.target));
         Self {
             hostname: detail.hostname.clone(),
@@ -78,7 +79,7 @@ impl From<&ContainerDetail> for Config {
             working_dir: detail.working_dir.clone(),
             entrypoint: some(&detail.entrypoint),
             network_disabled: false,
-            mac_address: String::new(),
+            mac_address: main.map(|endpoint| endpoint.mac_address.clone()).unwrap_or_default(),
             on_build: None,
             labels: pairs(&summary.labels),
             stop_signal: detail.stop_signal.clone(),

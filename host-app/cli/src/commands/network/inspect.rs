@@ -1,12 +1,13 @@
 //! `network inspect`.
 
 use clap::Args;
+use linkspan_docker_types::network::Network;
 use linkspan_proto::v1::InspectNetworkRequest;
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
+use crate::render;
 use crate::render::format::{Format, json_line, json_pretty, to_value};
-use crate::render::{self, network};
 
 /// Show all that is known of networks, as JSON
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ impl Inspect {
             match calls.inspect(InspectNetworkRequest { network }).await {
                 Ok(answer) => {
                     let network = answer.into_inner().network.unwrap_or_default();
-                    found.push(network::Detail::from(&network));
+                    found.push(Network::from(&network));
                 }
                 Err(status) => failures.push(Error::from(status)),
             }

@@ -1,13 +1,14 @@
 //! `volume inspect`.
 
 use clap::Args;
+use linkspan_docker_types::volume::Volume;
 use linkspan_proto::v1::InspectVolumeRequest;
 
 use super::calls;
 use crate::context::Context;
 use crate::error::{Error, Outcome};
+use crate::render;
 use crate::render::format::{Format, json_line, json_pretty, to_value};
-use crate::render::{self, volume};
 
 /// Show all that is known of volumes, as JSON
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ impl Inspect {
             match calls.clone().inspect(InspectVolumeRequest { name }).await {
                 Ok(answer) => {
                     let volume = answer.into_inner().volume.unwrap_or_default();
-                    found.push(volume::Detail::from(&volume));
+                    found.push(Volume::from(&volume));
                 }
                 Err(status) => failures.push(Error::from(status)),
             }
