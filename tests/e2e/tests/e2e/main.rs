@@ -6,6 +6,7 @@ mod changes;
 mod crash;
 mod exhaustion;
 mod faults;
+mod faults_images;
 mod files;
 mod image;
 mod isolation;
@@ -90,6 +91,8 @@ fn main() -> ExitCode {
         ("shares", shares::OWN),
         ("userns", userns::OWN),
         ("faults", faults::TESTS),
+        ("faults_images", faults_images::FULL),
+        ("faults_images", faults_images::KILL),
         ("crash", crash::OWN),
         ("exhaustion", exhaustion::OWN),
         ("soak", soak::OWN),
