@@ -3,7 +3,7 @@
 use linkspan_test_e2e::{Done, Host};
 use linkspan_test_registry::Packing;
 
-use super::{Store, image, inside, is_whole, machine};
+use super::{DATA, Store, image, inside, is_whole, machine};
 use crate::Own;
 
 const NAME: &str = "faults/image:1";
@@ -11,20 +11,17 @@ const MIB: u64 = 1 << 20;
 
 /// Takes what the data disk has free but for so many bytes.
 fn leave(host: &Host, bytes: u64) {
-    // In units of 4 KiB, the disk's blocks; a shell's arithmetic is good enough.
+    // The last blocks one by one: fallocate needs some for itself.
     let fill = format!(
-        "rm -f /data/filler; sync; free=$(stat -f -c %a /data); unit=$(stat -f -c %S /data); \
-         fallocate -l $((free * unit - {bytes})) /data/filler"
+        "cd {DATA} && rm -f filler && sync && \
+         fallocate -l $(($(stat -f -c %a .) * $(stat -f -c %S .) - {bytes})) filler; \
+         [ {bytes} != 0 ] || dd if=/dev/zero of=last bs=4k 2>&1 | grep -q 'No space'"
     );
     let _ = inside(host, &fill).ok();
-    // What fallocate needed for itself, and blocks that a log has taken meanwhile.
-    if bytes == 0 {
-        let _ = inside(host, "dd if=/dev/zero of=/data/filler-too bs=4k");
-    }
 }
 
 fn make_room(host: &Host) {
-    let _ = inside(host, "rm -f /data/filler /data/filler-too; sync").ok();
+    let _ = inside(host, &format!("cd {DATA} && rm -f filler last && sync")).ok();
 }
 
 /// With more and more room: as long as there is too little the command says so and leaves nothing,

@@ -5,7 +5,9 @@ use std::{io::Write as _, time::Duration};
 use linkspan_test_e2e::{Host, finish};
 use linkspan_test_registry::Packing;
 
-use super::{Store, all_or_nothing, crash, exists, image, inside, is_whole, machine, reaches};
+use super::{
+    DATA, Store, all_or_nothing, crash, exists, image, inside, is_whole, machine, reaches,
+};
 use crate::Own;
 
 const NAME: &str = "faults/image:1";
@@ -23,8 +25,8 @@ enum Place {
 
 /// The bytes of all files of the store's temporary area.
 fn received(host: &Host) -> usize {
-    let sum = "find /data/images/tmp -type f -exec wc -c {} + | awk '{ if ($2 != \"total\") sum += $1 } END { print sum + 0 }'";
-    inside(host, sum).ok().text().parse().expect("a number")
+    let sum = format!("find {DATA}/images/tmp -type f -exec cat {{}} + 2>/dev/null | wc -c");
+    inside(host, &sum).ok().text().parse().expect("a number")
 }
 
 /// Kills the machine during a load; whether the load had succeeded already.
@@ -44,7 +46,8 @@ fn load_and_crash(host: &Host, archive: &[u8], place: Place) -> bool {
         }
         Place::Unpacking => {
             drop(stdin);
-            let layer = || inside(host, "ls /data/images/tmp").ok().text().contains("layer-");
+            let list = format!("ls {DATA}/images/tmp");
+            let layer = || inside(host, &list).ok().text().contains("layer-");
             reaches(&mut child, layer);
         }
         Place::After(pause) => {

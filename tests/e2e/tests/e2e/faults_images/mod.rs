@@ -20,6 +20,9 @@ pub(crate) use kill::TESTS as KILL;
 
 use crate::SOON;
 
+/// Where the machine's data disk is.
+const DATA: &str = "/var/lib/linkspan";
+
 /// A machine with the built-in busybox, and nothing that has to do with images going on.
 fn machine(options: &[&str]) -> Host {
     let host = Host::new();
@@ -44,8 +47,8 @@ struct Store {
 impl Store {
     /// Boots the machine if it does not run.
     fn of(host: &Host) -> Self {
-        let find = "cd /data/images && find . -path './layers/*/*' -prune -o -print";
-        let files = inside(host, find).ok().text();
+        let find = format!("cd {DATA}/images && find . -path './layers/*/*' -prune -o -print");
+        let files = inside(host, &find).ok().text();
         let format = "{{.Repository}}:{{.Tag}} {{.Digest}} {{.ID}}";
         let images = host.run(&["images", "-a", "--no-trunc", "--format", format]).ok().text();
         let lines = |text: String| text.lines().map(str::to_owned).collect();
