@@ -8,6 +8,7 @@ mod prune;
 mod publish;
 mod query;
 mod remove;
+mod reserve;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +57,7 @@ pub struct Store {
     /// Signalled when a layer stops being unpacked.
     pub(crate) unpacked: Condvar,
     next_work: AtomicU64,
+    reserve: reserve::Reserve,
     /// Its lock ends with the file.
     _lock: File,
 }
@@ -95,6 +97,7 @@ impl Store {
             fs::create_dir_all(&folder).context("create", &folder)?;
         }
         sweep(&paths, &index)?;
+        let reserve = reserve::Reserve::new(&paths);
         let state = State { index, busy: BTreeSet::new(), pinned: BTreeMap::new() };
         Ok(Self {
             paths,
@@ -102,6 +105,7 @@ impl Store {
             state: Mutex::new(state),
             unpacked: Condvar::new(),
             next_work: AtomicU64::new(0),
+            reserve,
             _lock: lock,
         })
     }
