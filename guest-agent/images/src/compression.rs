@@ -23,8 +23,38 @@ pub(crate) struct LimitReached(pub(crate) u64);
 /// A decoded stream.
 pub(crate) struct Decoded<'a> {
     pub(crate) reader: Box<dyn Read + Send + 'a>,
+    pub(crate) compression: Compression,
+}
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
     /// The bytes are those of the source.
-    pub(crate) plain: bool,
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// By the first bytes.
+    pub(crate) fn of(magic: &[u8]) -> Self {
+        match magic {
+            // RFC 1952.
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // RFC 8878.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+
+    /// What a layer so compressed is called (image-spec, layer.md). None: as it is.
+    pub(crate) fn media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Gzip => Some("application/vnd.oci.image.layer.v1.tar+gzip"),
+            Self::Zstd => Some("application/vnd.oci.image.layer.v1.tar+zstd"),
+        }
+    }
 }
 
 /// Marks the errors of the source, so that they are told apart from corrupt data.
@@ -48,22 +78,24 @@ pub(crate) fn open<'a>(source: impl Read + Send + 'a, what: &str) -> Result<Deco
         what: what.to_owned(),
         why: format!("it is compressed with {name}; gzip, zstd and plain tar are understood"),
     };
-    let plain = !matches!(magic[..], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..]);
+    let compression = Compression::of(&magic);
     let whole = Cursor::new(magic.clone()).chain(source);
-    let reader: Box<dyn Read + Send + 'a> = match magic[..] {
-        // RFC 1952; several members may follow each other.
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
-        // RFC 8878. The decoder's default limit for the window is 128 MiB.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+    let reader: Box<dyn Read + Send + 'a> = match (compression, &magic[..]) {
+        // Several members may follow each other.
+        (Compression::Gzip, _) => {
+            Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole)))
+        }
+        // The decoder's default limit for the window is 128 MiB.
+        (Compression::Zstd, _) => {
             let buffered = BufReader::with_capacity(BUFFER, whole);
             let decoder = zstd::Decoder::with_buffer(buffered);
             Box::new(decoder.map_err(|error| read_error(error, what))?)
         }
-        [b'B', b'Z', b'h', ..] => return Err(compressed("bzip2")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(compressed("xz")),
-        _ => Box::new(whole),
+        (Compression::Plain, [b'B', b'Z', b'h', ..]) => return Err(compressed("bzip2")),
+        (Compression::Plain, [0xfd, b'7', b'z', b'X', b'Z', 0]) => return Err(compressed("xz")),
+        (Compression::Plain, _) => Box::new(whole),
     };
-    Ok(Decoded { reader, plain })
+    Ok(Decoded { reader, compression })
 }
 
 #[cfg(test)]

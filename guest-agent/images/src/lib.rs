@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! index.json             which images, references and layers exist (format version inside)
-//! blobs/sha256/<hex>     configurations and manifests, byte for byte
+//! blobs/sha256/<hex>     configurations, manifests and compressed layers, byte for byte
 //! layers/<hex>/          one unpacked layer each, named by its diff id, with overlayfs' whiteouts
 //! l/<16 hex>             links to the layers: short enough for a hundred of them in one mount call
 //! empty/                 the lower layer of an image without layers
@@ -17,8 +17,8 @@
 //! ```
 //!
 //! A layer is shared by all images that contain it. Overlayfs stacks layers, so a layer's folder
-//! depends on nothing but its own archive, and its diff id names it. The archives of layers are
-//! dropped once they are unpacked: keeping them would cost the disk twice.
+//! depends on nothing but its own archive, and its diff id names it. A layer that came compressed
+//! keeps its archive as it came, so that it can be pushed and saved under its digest.
 //!
 //! An image exists from the moment when `index.json` names it, which is a rename: a load that ends
 //! anywhere before leaves nothing but files in `tmp/` and layers that the index does not know; the
@@ -54,6 +54,7 @@ pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
     ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options,
-    Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
+    Phase, Progress, Receipt, RemoteBlob, RemoteImage, RemoveOptions, Removed, RemovedImage, Store,
+    Usage,
 };
 pub use unpack::{Limits, MapIds, copy_in};

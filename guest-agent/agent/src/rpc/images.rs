@@ -9,8 +9,8 @@ use futures::Stream;
 use jiff::Timestamp;
 use linkspan_containers::{Containers, PruneFilters, events::Events};
 use linkspan_images::{
-    ContainerUse, ImageDetail, ImageId, ImageSummary, ImportOptions, ListFilter, RemoveOptions,
-    Removed, Store,
+    ContainerUse, ImageDetail, ImageId, ImageSummary, ImportOptions, ListFilter, Reference,
+    RemoveOptions, Removed, Store,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -50,6 +50,18 @@ impl Face {
         // One that has just been removed has no labels any more.
         let labels = image.map(|image| image.summary.labels).unwrap_or_default();
         tell(self.0.containers.events(), action, &id, labels, name);
+    }
+}
+
+impl Guest {
+    /// Docker names a pulled or pushed image in its events by its reference.
+    pub(super) async fn tell_of_transfer(&self, action: &'static str, reference: &Reference) {
+        let (store, shown) = (self.images.clone(), reference.familiar());
+        let looked = shown.clone();
+        let image = blocking(move || store.inspect(&looked).map_err(|error| of_store(&error)));
+        // One that has just been removed has no labels any more.
+        let labels = image.await.map(|image| image.summary.labels).unwrap_or_default();
+        tell(self.containers.events(), action, &shown, labels, reference.familiar_name());
     }
 }
 

@@ -11,8 +11,11 @@ use crate::digest::{Digest, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::reference::Reference;
 
-/// Raised when an older program could not read the file any more.
-const FORMAT: u32 = 1;
+/// Raised when an older program must not change the file any more. 2: layers know their blobs,
+/// which a program for format 1 would take for rubbish.
+const FORMAT: u32 = 2;
+/// The oldest that is read; what it lacks is empty.
+const OLDEST: u32 = 1;
 const FILE: &str = "index.json";
 
 /// The whole file.
@@ -42,7 +45,7 @@ pub(crate) struct ImageRecord {
 }
 
 /// One unpacked layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LayerRecord {
     /// Sum of the sizes of its files.
     pub(crate) size_bytes: u64,
@@ -52,6 +55,47 @@ pub(crate) struct LayerRecord {
     /// used as the lowest.
     #[serde(default)]
     pub(crate) opaque: bool,
+    /// Its archive in the forms that are known: compressed, or as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) blobs: Vec<BlobRecord>,
+}
+
+/// A layer's archive as registries and layouts have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlobRecord {
+    pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) media_type: String,
+    /// Its bytes are in `blobs`.
+    #[serde(default)]
+    pub(crate) kept: bool,
+    /// Repositories (`docker.io/library/busybox`) that have or had it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) sources: BTreeSet<String>,
+}
+
+impl LayerRecord {
+    /// The blobs whose bytes are in the store.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &BlobRecord> {
+        self.blobs.iter().filter(|blob| blob.kept)
+    }
+
+    /// What it takes on the disk: its files and its archives.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.size_bytes + self.kept().map(|blob| blob.size).sum::<u64>()
+    }
+
+    /// Remembers a blob, or more of one that is known.
+    pub(crate) fn learn(&mut self, blob: &BlobRecord) {
+        match self.blobs.iter_mut().find(|known| known.digest == blob.digest) {
+            Some(known) => {
+                known.kept |= blob.kept;
+                known.sources.extend(blob.sources.iter().cloned());
+            }
+            None => self.blobs.push(blob.clone()),
+        }
+    }
 }
 
 impl Default for Index {
@@ -84,13 +128,13 @@ impl Index {
         let what = || format!("`{}`", path.display());
         let header: Header = serde_json::from_slice(&bytes)
             .map_err(|error| Error::corrupt(what(), error.to_string()))?;
-        if header.format != FORMAT {
-            return Err(Error::Unsupported {
-                what: what(),
-                why: format!("it has format {}, this program reads {FORMAT}", header.format),
-            });
+        if !(OLDEST..=FORMAT).contains(&header.format) {
+            let why = format!("it has format {}, this program reads {FORMAT}", header.format);
+            return Err(Error::Unsupported { what: what(), why });
         }
-        serde_json::from_slice(&bytes).map_err(|error| Error::corrupt(what(), error.to_string()))
+        let index: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::corrupt(what(), error.to_string()))?;
+        Ok(Self { format: FORMAT, ..index })
     }
 
     /// Replaces the file: after a crash at any point there is the old one or the new one.

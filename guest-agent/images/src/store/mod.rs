@@ -7,8 +7,10 @@ mod paths;
 mod prune;
 mod publish;
 mod query;
+mod receive;
 mod remove;
 mod reserve;
+mod staging;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +26,15 @@ use crate::error::{Context as _, Error, Result};
 use crate::platform::Platform;
 use crate::unpack::Limits;
 
-pub(crate) use index::{Index, LayerRecord};
+pub(crate) use index::{BlobRecord, Index, LayerRecord};
 pub use load::{LoadedImage, Phase, Progress};
 pub(crate) use paths::Paths;
-pub(crate) use publish::{NewImage, StagedLayer};
+pub(crate) use publish::NewImage;
 pub use query::{Image, ImageDetail, ImageSummary, ListFilter, Usage};
+pub use receive::{Receipt, RemoteBlob, RemoteImage};
 pub(crate) use remove::parse_tag;
 pub use remove::{ContainerUse, RemoveOptions, Removed, RemovedImage};
+pub(crate) use staging::StagedLayer;
 pub use usage::DiskUsage;
 
 /// How a store behaves.
@@ -172,6 +176,7 @@ fn sweep(paths: &Paths, index: &Index) -> Result<()> {
         .images
         .iter()
         .flat_map(|(id, image)| std::iter::once(&id.0).chain(&image.manifests))
+        .chain(index.layers.values().flat_map(LayerRecord::kept).map(|blob| &blob.digest))
         .map(Digest::hex)
         .collect();
     remove_unless(&paths.blobs(), |name| blobs.contains(name))
