@@ -25,7 +25,7 @@ pub use hello::OFFERED_FEATURES;
 use linkspan_proto::v1::{
     agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
     folder_service_client::FolderServiceClient, image_service_client::ImageServiceClient,
-    port_service_client::PortServiceClient,
+    port_service_client::PortServiceClient, registry_service_client::RegistryServiceClient,
 };
 
 /// `linkspan.v1.AgentService` of one agent.
@@ -38,6 +38,8 @@ pub type FolderCalls = FolderServiceClient<AgentChannel>;
 pub type ImageCalls = ImageServiceClient<AgentChannel>;
 /// `linkspan.v1.PortService` of one agent.
 pub type PortCalls = PortServiceClient<AgentChannel>;
+/// `linkspan.v1.RegistryService` of one agent.
+pub type RegistryCalls = RegistryServiceClient<AgentChannel>;
 
 /// The largest message that is decoded here. gRPC's 4 MiB are too few for a long list.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
@@ -71,5 +73,11 @@ impl AgentChannel {
     #[must_use]
     pub fn images(&self) -> ImageCalls {
         ImageServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls that move images between the machine and registries.
+    #[must_use]
+    pub fn registry(&self) -> RegistryCalls {
+        RegistryServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }

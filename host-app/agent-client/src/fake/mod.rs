@@ -3,6 +3,7 @@
 
 mod containers;
 mod images;
+mod registry;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -25,10 +26,12 @@ use linkspan_proto::{
         agent_service_server::{AgentService, AgentServiceServer},
         container_service_server::ContainerServiceServer,
         image_service_server::ImageServiceServer,
+        registry_service_server::RegistryServiceServer,
     },
 };
 use linkspan_transport::{BoxStream, Dial};
 use parking_lot::Mutex;
+pub use registry::{RegistryRequest, RegistryRequests};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
     sync::{mpsc, watch},
@@ -52,6 +55,7 @@ struct State {
     cancelled: AtomicUsize,
     calls: Mutex<Vec<(String, BTreeMap<String, String>)>>,
     images: Mutex<BTreeSet<String>>,
+    registry: Mutex<RegistryRequests>,
     streams: Mutex<HashMap<[u8; 16], BoxStream>>,
     arrivals: watch::Sender<u64>,
     connections: Mutex<CancellationToken>,
@@ -75,6 +79,7 @@ impl Default for FakeGuest {
             cancelled: AtomicUsize::default(),
             calls: Mutex::default(),
             images: Mutex::default(),
+            registry: Mutex::default(),
             streams: Mutex::default(),
             arrivals: watch::Sender::new(0),
             connections: Mutex::default(),
@@ -127,6 +132,12 @@ impl FakeGuest {
         self.0.images.lock().insert(reference.into());
     }
 
+    /// What the registry calls asked for so far.
+    #[must_use]
+    pub fn registry_requests(&self) -> RegistryRequests {
+        self.0.registry.lock().clone()
+    }
+
     /// False once `PowerOff` was called.
     #[must_use]
     pub fn power(&self) -> watch::Receiver<bool> {
@@ -165,6 +176,7 @@ impl FakeGuest {
             .add_service(AgentServiceServer::new(self.clone()))
             .add_service(ContainerServiceServer::new(self.clone()))
             .add_service(ImageServiceServer::new(self.clone()))
+            .add_service(RegistryServiceServer::new(self.clone()))
             .serve_with_incoming(UnboundedReceiverStream::new(incoming));
         let broken = self.0.connections.lock().clone();
         tokio::spawn(async move {

@@ -25,6 +25,7 @@ pub(crate) mod pause;
 pub(crate) mod port;
 pub(crate) mod prune;
 pub(crate) mod ps;
+pub(crate) mod pull;
 pub(crate) mod rename;
 pub(crate) mod restart;
 pub(crate) mod rm;

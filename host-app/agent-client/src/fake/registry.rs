@@ -1,0 +1,192 @@
+//! Registries without a network: every image exists but those with `absent` in their name, and
+//! those with `private` in it want `user` and `secret`.
+
+use linkspan_proto::error::{ErrorCode, Failure};
+use linkspan_proto::v1::{
+    ConfigureRegistriesRequest, ConfigureRegistriesResponse, DistributionRequest,
+    DistributionResponse, FoundImage, LoginRequest, LoginResponse, PullImageRequest,
+    PullImageResponse, PulledImage, PushImageRequest, PushImageResponse, PushedImage,
+    RegistryCredentials, SearchImagesRequest, SearchImagesResponse, TransferProgress,
+    pull_image_response, push_image_response, registry_service_server::RegistryService,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::FakeGuest;
+
+/// A call on one registry, in what it named: a reference, a search term, a server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RegistryRequest {
+    /// `Pull`, `Push`, `Login`, `Search`, `Distribution`.
+    pub method: &'static str,
+    /// What it named.
+    pub subject: String,
+    /// As whom.
+    pub credentials: Option<RegistryCredentials>,
+}
+
+/// The calls of a guest's `RegistryService`, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct RegistryRequests {
+    /// Those on registries.
+    pub calls: Vec<RegistryRequest>,
+    /// The settings that were handed over.
+    pub settings: Vec<ConfigureRegistriesRequest>,
+}
+
+const DIGEST: &str = "sha256:fa4e000000000000000000000000000000000000000000000000000000000000";
+const LAYERS: [&str; 2] = ["aaaaaaaaaaaa", "bbbbbbbbbbbb"];
+const LAYER_BYTES: u64 = 1000;
+
+fn progress(id: &str, status: &str, current: u64, total: u64) -> TransferProgress {
+    TransferProgress { id: id.into(), status: status.into(), current, total }
+}
+
+/// `latest` unless the reference says otherwise.
+fn tag(reference: &str) -> &str {
+    let name = reference.rsplit('/').next().unwrap_or_default();
+    name.split_once(':').map_or("latest", |(_, tag)| tag)
+}
+
+fn tagged(reference: &str) -> String {
+    let repository = reference.strip_suffix(&format!(":{}", tag(reference))).unwrap_or(reference);
+    format!("{repository}:{}", tag(reference))
+}
+
+impl FakeGuest {
+    fn admit(
+        &self,
+        method: &'static str,
+        subject: &str,
+        credentials: Option<RegistryCredentials>,
+    ) -> Result<(), Status> {
+        let known = credentials
+            .as_ref()
+            .is_some_and(|known| (&*known.username, &*known.password) == ("user", "secret"));
+        let call = RegistryRequest { method, subject: subject.into(), credentials };
+        self.0.registry.lock().calls.push(call);
+        if subject.contains("private") && !known {
+            let message = "unauthorized: incorrect username or password";
+            return Err(Failure::new(ErrorCode::PermissionDenied, message).into());
+        }
+        if subject.contains("absent") {
+            let message = format!("manifest for {subject} not found: manifest unknown");
+            return Err(Failure::new(ErrorCode::NotFound, message).into());
+        }
+        Ok(())
+    }
+}
+
+fn answers<T: Send + 'static>(all: Vec<T>) -> Response<ReceiverStream<Result<T, Status>>> {
+    let (send, receive) = tokio::sync::mpsc::channel(all.len().max(1));
+    for one in all {
+        // There is room for all of them.
+        let _ = send.try_send(Ok(one));
+    }
+    Response::new(ReceiverStream::new(receive))
+}
+
+#[async_trait::async_trait]
+impl RegistryService for FakeGuest {
+    type PullStream = ReceiverStream<Result<PullImageResponse, Status>>;
+    async fn pull(
+        &self,
+        request: Request<PullImageRequest>,
+    ) -> Result<Response<Self::PullStream>, Status> {
+        self.record("Pull", &request);
+        let request = request.into_inner();
+        self.admit("Pull", &request.reference, request.credentials)?;
+        let up_to_date = !self.0.images.lock().insert(request.reference.clone());
+        let mut steps: Vec<TransferProgress> = Vec::new();
+        if !up_to_date {
+            for layer in LAYERS {
+                steps.push(progress(layer, "Pulling fs layer", 0, 0));
+                steps.push(progress(layer, "Downloading", LAYER_BYTES / 2, LAYER_BYTES));
+                steps.push(progress(layer, "Download complete", 0, 0));
+                steps.push(progress(layer, "Pull complete", 0, 0));
+            }
+        }
+        let pulled = PulledImage {
+            id: DIGEST.into(),
+            reference: tagged(&request.reference),
+            digest: DIGEST.into(),
+            up_to_date,
+        };
+        let kinds = steps.into_iter().map(pull_image_response::Kind::Progress);
+        let kinds = kinds.chain([pull_image_response::Kind::Pulled(pulled)]);
+        Ok(answers(kinds.map(|kind| PullImageResponse { kind: Some(kind) }).collect()))
+    }
+
+    type PushStream = ReceiverStream<Result<PushImageResponse, Status>>;
+    async fn push(
+        &self,
+        request: Request<PushImageRequest>,
+    ) -> Result<Response<Self::PushStream>, Status> {
+        self.record("Push", &request);
+        let request = request.into_inner();
+        self.admit("Push", &request.reference, request.credentials)?;
+        let pushed =
+            PushedImage { tag: tag(&request.reference).into(), digest: DIGEST.into(), size: 528 };
+        let kinds = [
+            push_image_response::Kind::Progress(progress(LAYERS[0], "Preparing", 0, 0)),
+            push_image_response::Kind::Progress(progress(LAYERS[0], "Pushed", 0, 0)),
+            push_image_response::Kind::Pushed(pushed),
+        ];
+        Ok(answers(kinds.map(|kind| PushImageResponse { kind: Some(kind) }).into()))
+    }
+
+    /// A server with `token` in its name gives an identity token.
+    async fn login(
+        &self,
+        request: Request<LoginRequest>,
+    ) -> Result<Response<LoginResponse>, Status> {
+        self.record("Login", &request);
+        let LoginRequest { server, credentials } = request.into_inner();
+        // A login is about the credentials, whatever the server's name.
+        self.admit("Login", &format!("private {server}"), credentials)?;
+        let token = if server.contains("token") { "identity" } else { "" };
+        let status = "Login Succeeded".into();
+        Ok(Response::new(LoginResponse { status, identity_token: token.into() }))
+    }
+
+    async fn search(
+        &self,
+        request: Request<SearchImagesRequest>,
+    ) -> Result<Response<SearchImagesResponse>, Status> {
+        self.record("Search", &request);
+        let request = request.into_inner();
+        self.admit("Search", &request.term, request.credentials)?;
+        let found = FoundImage {
+            name: request.term,
+            description: "It is found.".into(),
+            stars: 7,
+            official: true,
+            automated: false,
+        };
+        Ok(Response::new(SearchImagesResponse { images: vec![found] }))
+    }
+
+    async fn distribution(
+        &self,
+        request: Request<DistributionRequest>,
+    ) -> Result<Response<DistributionResponse>, Status> {
+        self.record("Distribution", &request);
+        let request = request.into_inner();
+        self.admit("Distribution", &request.reference, request.credentials)?;
+        Ok(Response::new(DistributionResponse {
+            media_type: "application/vnd.oci.image.manifest.v1+json".into(),
+            digest: DIGEST.into(),
+            size: 528,
+            platforms: vec!["linux/amd64".into()],
+        }))
+    }
+
+    async fn configure_registries(
+        &self,
+        request: Request<ConfigureRegistriesRequest>,
+    ) -> Result<Response<ConfigureRegistriesResponse>, Status> {
+        self.record("ConfigureRegistries", &request);
+        self.0.registry.lock().settings.push(request.into_inner());
+        Ok(Response::new(ConfigureRegistriesResponse {}))
+    }
+}
