@@ -93,6 +93,7 @@ fn main() -> ExitCode {
         ("faults", faults::TESTS),
         ("faults_images", faults_images::FULL),
         ("faults_images", faults_images::KILL),
+        ("faults_images", faults_images::PULL),
         ("crash", crash::OWN),
         ("exhaustion", exhaustion::OWN),
         ("soak", soak::OWN),

@@ -26,7 +26,12 @@ fn make_room(host: &Host) {
 
 /// With more and more room: as long as there is too little the command says so and leaves nothing,
 /// and once there is enough it succeeds. What it makes is checked and removed by `undo`.
-fn at_each_step(host: &Host, rooms: &[u64], command: impl Fn() -> Done, undo: impl Fn()) {
+pub(super) fn at_each_step(
+    host: &Host,
+    rooms: &[u64],
+    command: impl Fn() -> Done,
+    undo: impl Fn(),
+) {
     let before = Store::of(host);
     let mut failures = 0;
     for &room in rooms {
