@@ -1,7 +1,7 @@
 //! The data disk is full at each step.
 
 use linkspan_test_e2e::{Done, Host};
-use linkspan_test_registry::Packing;
+use linkspan_test_registry::{Packing, noise};
 
 use super::{DATA, Store, image, inside, is_whole, machine};
 use crate::Own;
@@ -71,6 +71,21 @@ pub(crate) const TESTS: &[Own] = &[
             let _ = host.run(&["rmi", NAME]).ok();
         };
         at_each_step(&host, &rooms, || host.run_with_stdin(&["load"], &archive), undo);
+        host.leaves_nothing();
+    }),
+    ("an_import_on_a_full_disk_leaves_nothing_at_any_step", || {
+        let host = machine(&["--disk", "1"]);
+        let mut tar = tar::Builder::new(Vec::new());
+        let content = noise(5, 8 << 20);
+        for (index, part) in content.chunks(1 << 18).enumerate() {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(part.len() as u64);
+            tar.append_data(&mut header, format!("part-{index}"), part).expect("in memory");
+        }
+        let tar = tar.into_inner().expect("in memory");
+        let import = || host.run_with_stdin(&["import", "-", NAME], &tar);
+        let rooms = [0, 1, 4, 7, 9, 12, 24].map(|mib| mib * MIB);
+        at_each_step(&host, &rooms, import, || drop(host.run(&["rmi", NAME]).ok()));
         host.leaves_nothing();
     }),
     ("a_commit_on_a_full_disk_leaves_nothing_at_any_step", || {
