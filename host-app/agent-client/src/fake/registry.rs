@@ -106,12 +106,14 @@ impl RegistryService for FakeGuest {
                 steps.push(progress(layer, "Pull complete", 0, 0));
             }
         }
-        let pulled = PulledImage {
-            id: DIGEST.into(),
-            reference: tagged(&request.reference),
-            digest: DIGEST.into(),
-            up_to_date,
+        let reference = tagged(&request.reference);
+        let status = match up_to_date {
+            true => format!("Status: Image is up to date for {reference}"),
+            false => format!("Status: Downloaded newer image for {reference}"),
         };
+        steps.extend([&format!("Digest: {DIGEST}"), &status].map(|line| progress("", line, 0, 0)));
+        let pulled =
+            PulledImage { id: DIGEST.into(), reference, digest: DIGEST.into(), up_to_date };
         let kinds = steps.into_iter().map(pull_image_response::Kind::Progress);
         let kinds = kinds.chain([pull_image_response::Kind::Pulled(pulled)]);
         Ok(answers(kinds.map(|kind| PullImageResponse { kind: Some(kind) }).collect()))
@@ -127,12 +129,16 @@ impl RegistryService for FakeGuest {
         self.admit("Push", &request.reference, request.credentials)?;
         let pushed =
             PushedImage { tag: tag(&request.reference).into(), digest: DIGEST.into(), size: 528 };
-        let kinds = [
-            push_image_response::Kind::Progress(progress(LAYERS[0], "Preparing", 0, 0)),
-            push_image_response::Kind::Progress(progress(LAYERS[0], "Pushed", 0, 0)),
-            push_image_response::Kind::Pushed(pushed),
+        let steps = [
+            ("", format!("The push refers to repository [{}]", request.reference)),
+            (LAYERS[0], "Preparing".into()),
+            (LAYERS[0], "Pushed".into()),
+            ("", format!("{}: digest: {DIGEST} size: {}", pushed.tag, pushed.size)),
         ];
-        Ok(answers(kinds.map(|kind| PushImageResponse { kind: Some(kind) }).into()))
+        let kinds = steps
+            .map(|(id, status)| push_image_response::Kind::Progress(progress(id, &status, 0, 0)));
+        let kinds = kinds.into_iter().chain([push_image_response::Kind::Pushed(pushed)]);
+        Ok(answers(kinds.map(|kind| PushImageResponse { kind: Some(kind) }).collect()))
     }
 
     /// A server with `token` in its name gives an identity token.

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use clap::Args;
 use linkspan_client::Client;
+use linkspan_credentials::Registry;
 use linkspan_proto::error::ErrorCode;
 use linkspan_proto::v1::{CreateContainerRequest, InspectImageRequest, PullImageRequest};
 
-use super::pull;
+use super::{credentials, pull};
 use crate::args::container::{ContainerFlags, Pull};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
@@ -123,7 +124,7 @@ impl<'a> Prepared<'a> {
             reference: self.image().into(),
             platform: self.flags.platform.clone().unwrap_or_default(),
             all_tags: false,
-            credentials: None,
+            credentials: credentials::of(&Registry::of_image(self.image())).await?,
         };
         let place = if self.flags.quiet { Where::Nowhere } else { Where::Stderr };
         pull::pull(client, context, request, place).await.map(drop)

@@ -2,8 +2,10 @@
 
 use clap::Args;
 use linkspan_client::Client;
+use linkspan_credentials::Registry;
 use linkspan_proto::v1::{PullImageRequest, PulledImage, pull_image_response::Kind};
 
+use super::credentials;
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::render;
@@ -40,7 +42,7 @@ impl Pull {
             reference: self.image.clone(),
             platform: self.platform.unwrap_or_default(),
             all_tags: self.all_tags,
-            credentials: None,
+            credentials: credentials::of(&Registry::of_image(&self.image)).await?,
         };
         let place = if self.quiet { Where::Nowhere } else { Where::Output };
         let pulled = pull(&client, &context, request, place).await?;
@@ -71,22 +73,11 @@ pub(crate) async fn pull(
     while let Some(answer) = answers.message().await? {
         match answer.kind {
             Some(Kind::Progress(step)) => transfer.step(&step)?,
-            Some(Kind::Pulled(image)) => {
-                transfer.line(&format!("Digest: {}", image.digest))?;
-                transfer.line(&status(&image))?;
-                pulled.push(image);
-            }
+            Some(Kind::Pulled(image)) => pulled.push(image),
             None => {}
         }
     }
     Ok(pulled)
-}
-
-fn status(image: &PulledImage) -> String {
-    if image.up_to_date {
-        return format!("Status: Image is up to date for {}", image.reference);
-    }
-    format!("Status: Downloaded newer image for {}", image.reference)
 }
 
 /// Whether a reference says which image of its repository it means.
@@ -103,19 +94,12 @@ pub(crate) fn tagged(reference: &str) -> String {
 
 /// A familiar name with its registry: `docker.io/library/busybox:latest`.
 pub(crate) fn full_name(reference: &str) -> String {
-    match reference.split_once('/') {
-        Some((first, _)) if is_registry(first) => reference.to_owned(),
-        Some(_) => format!("docker.io/{reference}"),
-        None => format!("docker.io/library/{reference}"),
+    match (Registry::of_image(reference).is_hub(), reference.contains('/')) {
+        (true, true) if reference.starts_with("docker.io/") => reference.to_owned(),
+        (true, true) => format!("docker.io/{reference}"),
+        (true, false) => format!("docker.io/library/{reference}"),
+        (false, _) => reference.to_owned(),
     }
-}
-
-/// What is before the first slash of a reference is a registry when it cannot be a user of Docker
-/// Hub (github.com/distribution/reference, `splitDockerDomain`).
-fn is_registry(first: &str) -> bool {
-    first.contains(['.', ':'])
-        || first == "localhost"
-        || first.chars().any(|letter| letter.is_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -127,6 +111,7 @@ mod tests {
         for (familiar, full) in [
             ("busybox:1", "docker.io/library/busybox:1"),
             ("someone/app:1", "docker.io/someone/app:1"),
+            ("docker.io/someone/app:1", "docker.io/someone/app:1"),
             ("localhost/app:1", "localhost/app:1"),
             ("host:5000/app:1", "host:5000/app:1"),
             ("quay.io/a/b@sha256:00", "quay.io/a/b@sha256:00"),

@@ -246,6 +246,23 @@ impl HostService for Fake {
     ) -> Result<Response<HostPortsResponse>, Status> {
         Err(unused("Ports"))
     }
+    async fn registry_settings(
+        &self,
+        _: Request<RegistrySettingsRequest>,
+    ) -> Result<Response<RegistrySettingsResponse>, Status> {
+        let mirror =
+            RegistryMirrorSetting { url: "https://mirror.example".into(), authoritative: true };
+        let settings = RegistrySettings { mirrors: vec![mirror], ..Default::default() };
+        Ok(Response::new(RegistrySettingsResponse { settings: Some(settings) }))
+    }
+    async fn update_registry_settings(
+        &self,
+        request: Request<UpdateRegistrySettingsRequest>,
+    ) -> Result<Response<UpdateRegistrySettingsResponse>, Status> {
+        let patch = request.into_inner().patch.unwrap_or_default();
+        self.called(format!("{patch:?}"));
+        Ok(Response::new(UpdateRegistrySettingsResponse::default()))
+    }
     async fn shutdown(
         &self,
         _: Request<HostShutdownRequest>,
