@@ -319,7 +319,11 @@ impl State {
         if seen.method == Method::GET {
             return answer(204, &state(&got), "");
         }
-        let limit = if let Act::Cut(limit) = act { got.len() + limit } else { usize::MAX };
+        let (limit, silent) = match act {
+            Act::Cut(limit) => (got.len() + limit, false),
+            Act::Silence(limit) => (got.len() + limit, true),
+            _ => (usize::MAX, false),
+        };
         if let Some(range) = seen.header("content-range")
             && range.split('-').next() != Some(got.len().to_string().as_str())
         {
@@ -328,6 +332,10 @@ impl State {
         while let Some(Ok(frame)) = body.frame().await {
             got.extend_from_slice(&frame.into_data().unwrap_or_default());
             if got.len() > limit {
+                if silent {
+                    self.hold();
+                    std::future::pending::<()>().await;
+                }
                 got.truncate(limit);
                 self.uploads.lock().insert(id.to_owned(), got);
                 return error(503, "UNAVAILABLE", "cut");
