@@ -141,7 +141,8 @@ pub fn of_store(error: &StoreError) -> Failure {
         E::Corrupt { .. } | E::TooLarge { .. } => ErrorCode::DataCorrupt,
         E::Unsupported { .. } => ErrorCode::Unsupported,
         E::NoSpace { .. } => ErrorCode::NoSpace,
-        E::Read(_) => ErrorCode::Cancelled,
+        E::Read(_) | E::Write(_) => ErrorCode::Cancelled,
+        E::NotGivenBack { .. } => ErrorCode::Unsupported,
         E::Io { source, .. } => of_io(source),
         _ => ErrorCode::Internal,
     };
@@ -166,6 +167,8 @@ pub fn of_registries(error: &TransferError) -> Failure {
         E::Store(error) => of_store(error),
         E::Registry(error) => of_registry(error),
         E::Invalid(_) | E::Reference(_) => Failure::new(ErrorCode::InvalidArgument, chain(error)),
+        E::Missing(_) => Failure::new(ErrorCode::NotFound, chain(error))
+            .hint("`linkspan images` lists what is there, `linkspan tag` gives it the name"),
         E::Panic(_) => Failure::new(ErrorCode::Internal, chain(error)),
     }
 }

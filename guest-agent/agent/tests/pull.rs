@@ -100,7 +100,7 @@ async fn a_damaged_layer_fails_the_pull_and_leaves_nothing() {
 async fn a_pull_that_is_dropped_leaves_nothing() {
     let Some(server) = Server::start() else { return };
     let reference = server.reference("app:1");
-    publish(&reference, &[(GZIP, tar(&[("a", &noise(8_000_000, 5))]))]).await;
+    publish(&reference, &[(GZIP, tar(&[("a", &noise(2_000_000, 5))]))]).await;
     let guest = Guest::new();
     let (kept, lines) = recorder();
     {
@@ -154,5 +154,5 @@ async fn until(condition: impl Fn() -> bool) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(120), wait).await.expect("it comes true");
+    tokio::time::timeout(std::time::Duration::from_secs(300), wait).await.expect("it comes true");
 }

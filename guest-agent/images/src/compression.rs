@@ -10,6 +10,9 @@ use crate::tarball::read_error;
 /// Large enough that reading from a file or socket costs little beside decoding.
 const BUFFER: usize = 128 << 10;
 
+/// The longest beginning by which a format is recognised: xz's.
+const MAGIC: usize = 6;
+
 /// An error of the stream that a decoder reads, as opposed to one of the decoder.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -69,11 +72,23 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
+/// Looks at the first bytes of a stream, and gives them back to be read again.
+pub(crate) fn peek(source: &mut impl Read, what: &str) -> Result<(Compression, Cursor<Vec<u8>>)> {
+    let mut magic = Vec::with_capacity(MAGIC);
+    let read = Source(source).take(MAGIC as u64).read_to_end(&mut magic);
+    read.map_err(|error| read_error(error, what))?;
+    Ok((Compression::of(&magic), Cursor::new(magic)))
+}
+
 /// Decodes a stream that is plain, gzip or zstd. `what` names it in errors.
 pub(crate) fn open<'a>(source: impl Read + Send + 'a, what: &str) -> Result<Decoded<'a>> {
     let mut source = Source(source);
-    let mut magic = Vec::with_capacity(6);
-    source.by_ref().take(6).read_to_end(&mut magic).map_err(|error| read_error(error, what))?;
+    let mut magic = Vec::with_capacity(MAGIC);
+    source
+        .by_ref()
+        .take(MAGIC as u64)
+        .read_to_end(&mut magic)
+        .map_err(|error| read_error(error, what))?;
     let compressed = |name: &str| Error::Unsupported {
         what: what.to_owned(),
         why: format!("it is compressed with {name}; gzip, zstd and plain tar are understood"),

@@ -6,16 +6,18 @@
 
 mod progress;
 mod pull;
+mod push;
 mod sink;
 
 use std::{net::IpAddr, sync::Arc};
 
-use linkspan_images::Store;
+use linkspan_images::{Digest, Store};
 use linkspan_registry::{Client, Settings};
 use parking_lot::RwLock;
 
 pub use progress::{Line, Lines};
 pub use pull::Pulled;
+pub use push::Pushed;
 
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +31,9 @@ pub enum Error {
     /// Something that cannot be asked for.
     #[error("{0}")]
     Invalid(String),
+    /// Nothing of this name is here to be pushed.
+    #[error("An image does not exist locally with the tag: {0}")]
+    Missing(String),
     /// Not an image reference.
     #[error(transparent)]
     Reference(#[from] linkspan_images::ReferenceError),
@@ -80,6 +85,11 @@ impl Registries {
     fn store(&self) -> &Arc<Store> {
         &self.shared.store
     }
+}
+
+/// The twelve digits that people see.
+fn short(digest: &Digest) -> String {
+    digest.hex()[..12].to_owned()
 }
 
 /// Synchronous work of the store.

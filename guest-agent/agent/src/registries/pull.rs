@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use linkspan_images::{Digest, Platform, Receipt, Reference, RemoteBlob, RemoteImage};
 use linkspan_registry::{Credentials, Descriptor, Fetched, Image, Progress, Repository};
 
-use super::{Error, Lines, Registries, blocking};
+use super::{Error, Lines, Registries, blocking, short};
 
 /// A configuration is held in memory; Docker's limit.
 const MAX_CONFIG: u64 = 8 << 20;
@@ -193,8 +193,4 @@ fn check_platform(reference: &Reference, config: &[u8], wanted: &Platform) -> Re
          platform ({wanted})",
         reference.familiar()
     )))
-}
-
-fn short(digest: &Digest) -> String {
-    digest.hex()[..12].to_owned()
 }

@@ -56,26 +56,17 @@ impl RegistryService for Face {
         request: Request<wire::PullImageRequest>,
     ) -> Answer<Answers<wire::PullImageResponse>> {
         let request = request.into_inner();
-        let (answers, stream) = mpsc::channel(AHEAD);
         let guest = self.0.clone();
-        tokio::spawn(async move {
-            let pulled = pull(&guest, request, &answers);
-            tokio::select! {
-                // The client has hung up: what was done so far goes with the future.
-                () = answers.closed() => {}
-                result = pulled => if let Err(error) = result {
-                    drop(answers.send(Err(of_registries(&error).into())).await);
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        Ok(transfer(move |answers| async move { pull(&guest, request, &answers).await }))
     }
 
     async fn push(
         &self,
-        _: Request<wire::PushImageRequest>,
+        request: Request<wire::PushImageRequest>,
     ) -> Answer<Answers<wire::PushImageResponse>> {
-        Err(Failure::new(ErrorCode::Unsupported, "pushing is not supported by this agent").into())
+        let request = request.into_inner();
+        let guest = self.0.clone();
+        Ok(transfer(move |answers| async move { push(&guest, request, &answers).await }))
     }
 
     async fn login(&self, request: Request<wire::LoginRequest>) -> Answer<wire::LoginResponse> {
@@ -151,6 +142,59 @@ impl RegistryService for Face {
     }
 }
 
+/// Runs a transfer, which ends with the client's interest in its answers.
+fn transfer<T, F>(
+    run: impl FnOnce(mpsc::Sender<Result<T, Status>>) -> F + Send + 'static,
+) -> Response<Answers<T>>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<(), Error>> + Send,
+{
+    let (answers, stream) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let running = run(answers.clone());
+        tokio::select! {
+            // The client has hung up: what was done so far goes with the future.
+            () = answers.closed() => {}
+            result = running => if let Err(error) = result {
+                drop(answers.send(Err(of_registries(&error).into())).await);
+            }
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(stream)))
+}
+
+async fn push(
+    guest: &Guest,
+    request: wire::PushImageRequest,
+    answers: &mpsc::Sender<Result<wire::PushImageResponse, Status>>,
+) -> Result<(), Error> {
+    use wire::push_image_response::Kind;
+    let wrap = |kind| wire::PushImageResponse { kind: Some(kind) };
+    let lines = lines(answers, move |progress| wrap(Kind::Progress(progress)));
+    let registries = &guest.registries;
+    let platform = platform(&request.platform)?;
+    let reference = parse(&request.reference)?;
+    let credentials = credentials(request.credentials);
+    let references = match request.all_tags {
+        true => registries.local_tags(&reference).await?,
+        false => vec![reference.with_default_tag()],
+    };
+    for reference in references {
+        let pushed =
+            registries.push(&reference, platform.as_ref(), credentials.clone(), &lines).await?;
+        guest.tell_of_transfer("push", &reference).await;
+        let pushed = wire::PushedImage {
+            tag: pushed.tag,
+            digest: pushed.digest.to_string(),
+            size: pushed.size,
+        };
+        // A client that has left ends this from outside.
+        let _ = answers.send(Ok(wrap(Kind::Pushed(pushed)))).await;
+    }
+    Ok(())
+}
+
 async fn pull(
     guest: &Guest,
     request: wire::PullImageRequest,
@@ -192,7 +236,7 @@ fn parse(text: &str) -> Result<Reference, Error> {
 }
 
 /// What `--platform` says; empty: this machine's.
-fn platform(text: &str) -> Result<Option<Platform>, Error> {
+pub(super) fn platform(text: &str) -> Result<Option<Platform>, Error> {
     let wanted = (!text.is_empty()).then(|| linkspan_registry::parse_platform(text));
     Ok(wanted.transpose()?)
 }

@@ -55,6 +55,12 @@ pub(crate) struct LayerRecord {
     /// used as the lowest.
     #[serde(default)]
     pub(crate) opaque: bool,
+    /// Bytes of its tar; 0: not known.
+    #[serde(default)]
+    pub(crate) tar_bytes: u64,
+    /// Size of the recipe by which its tar is made again, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipe_bytes: Option<u64>,
     /// Its archive in the forms that are known: compressed, or as it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) blobs: Vec<BlobRecord>,
@@ -70,6 +76,9 @@ pub(crate) struct BlobRecord {
     /// Its bytes are in `blobs`.
     #[serde(default)]
     pub(crate) kept: bool,
+    /// It was compressed here, and can be again.
+    #[serde(default)]
+    pub(crate) made: bool,
     /// Repositories (`docker.io/library/busybox`) that have or had it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) sources: BTreeSet<String>,
@@ -83,7 +92,20 @@ impl LayerRecord {
 
     /// What it takes on the disk: its files and its archives.
     pub(crate) fn bytes(&self) -> u64 {
-        self.size_bytes + self.kept().map(|blob| blob.size).sum::<u64>()
+        let recipe = self.recipe_bytes.unwrap_or_default();
+        self.size_bytes + recipe + self.kept().map(|blob| blob.size).sum::<u64>()
+    }
+
+    /// Whether its tar can be given back: not if a program for format 1 made it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.recipe_bytes.is_some() || self.kept().next().is_some()
+    }
+
+    /// Takes over what gives the layer back from another record of it.
+    pub(crate) fn complete(&mut self, other: &Self) {
+        self.tar_bytes = other.tar_bytes;
+        self.recipe_bytes = self.recipe_bytes.or(other.recipe_bytes);
+        other.blobs.iter().for_each(|blob| self.learn(blob));
     }
 
     /// Remembers a blob, or more of one that is known.
@@ -91,6 +113,7 @@ impl LayerRecord {
         match self.blobs.iter_mut().find(|known| known.digest == blob.digest) {
             Some(known) => {
                 known.kept |= blob.kept;
+                known.made |= blob.made;
                 known.sources.extend(blob.sources.iter().cloned());
             }
             None => self.blobs.push(blob.clone()),

@@ -12,6 +12,7 @@ use crate::import::{self, ImportOptions};
 use crate::unpack::{self, Hashing};
 
 use super::query::familiar;
+use super::staging::Keep;
 use super::{NewImage, StagedLayer, Store};
 
 /// What a load is doing.
@@ -127,18 +128,19 @@ impl Store {
         let file = File::open(&layer.blob).context("open", &layer.blob)?;
         let input = compression::open(file, &what)?;
         let compression = input.compression;
-        // The digest of the blob was computed on its way in.
-        let hashing = match compression {
-            Compression::Plain => Hashing::Known(layer.blob_digest),
-            _ => Hashing::Yes,
+        let (hashing, keep) = match compression {
+            // The digest of the blob was computed on its way in.
+            Compression::Plain => (Hashing::Known(layer.blob_digest), Keep::Recipe),
+            _ => (Hashing::Yes, Keep::Blob),
         };
         let mut report = |bytes| {
             let layer = Some(layer.diff_id);
             progress(Progress { phase: Phase::Unpacking, layer, bytes });
         };
         let limits = &self.options.limits;
-        let diff_id = staging
-            .fill(|target| unpack::unpack(input.reader, target, limits, hashing, &mut report))?;
+        let diff_id = staging.fill(keep, |target| {
+            unpack::unpack(input.reader, target, limits, hashing, &mut report)
+        })?;
         if diff_id != layer.diff_id {
             return Err(Error::corrupt(what, format!("its content has the digest {diff_id}")));
         }

@@ -9,8 +9,8 @@ use crate::digest::{Digest, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::reference::Reference;
 
-use super::index::{ImageRecord, sync_folder};
-use super::{BlobRecord, StagedLayer, Store, remove_any};
+use super::index::{ImageRecord, LayerRecord, sync_folder};
+use super::{BlobRecord, StagedLayer, State, Store, remove_any};
 
 /// An image to become visible.
 #[derive(Debug)]
@@ -57,7 +57,8 @@ impl NewImage {
 pub(crate) struct Claim<S: Deref<Target = Store>> {
     store: S,
     pinned: BTreeSet<Digest>,
-    /// The layers that the store does not have: the holder of the claim unpacks them.
+    /// The layers that the store does not have, or cannot give back: the holder of the claim unpacks
+    /// them.
     pub(crate) missing: BTreeSet<Digest>,
 }
 
@@ -68,17 +69,21 @@ impl Store {
         Claim::new(self, layers)
     }
 
+    /// The promise that layers stay, without the right to unpack any.
+    pub(crate) fn pin(&self, layers: impl IntoIterator<Item = Digest>) -> Claim<&Self> {
+        Claim::pin(&mut self.state.lock(), self, layers)
+    }
+
     /// Marks layers as pinned, and those that are missing as busy; gives the latter.
     fn begin(&self, pinned: &BTreeSet<Digest>) -> BTreeSet<Digest> {
         let mut state = self.state.lock();
         loop {
+            let whole = |id: &Digest| state.index.layers.get(id).is_some_and(LayerRecord::is_whole);
             let missing: BTreeSet<Digest> =
-                pinned.iter().filter(|id| !state.index.layers.contains_key(id)).copied().collect();
+                pinned.iter().filter(|id| !whole(id)).copied().collect();
             if missing.is_disjoint(&state.busy) {
                 state.busy.extend(&missing);
-                for layer in pinned {
-                    *state.pinned.entry(*layer).or_default() += 1;
-                }
+                state.pin(pinned);
                 return missing;
             }
             self.unpacked.wait(&mut state);
@@ -117,10 +122,17 @@ impl Store {
         }
         for (diff_id, layer) in &staged {
             debug_assert!(claim.missing.contains(diff_id), "{diff_id} was not claimed");
+            self.place_archive(diff_id, layer)?;
+            // One that could not be given back, and now can: its folder may be in use.
+            if let Some(known) = index.layers.get_mut(diff_id) {
+                known.complete(&layer.record);
+                continue;
+            }
             self.place(diff_id, layer)?;
             index.layers.insert(*diff_id, layer.record.clone());
         }
-        for folder in [self.paths.blobs(), self.paths.layers(), self.paths.links()] {
+        let paths = &self.paths;
+        for folder in [paths.blobs(), paths.recipes(), paths.layers(), paths.links()] {
             sync_folder(&folder)?;
         }
         for image in images {
@@ -148,6 +160,19 @@ impl Store {
         self.replace_index(&mut state, index)
     }
 
+    /// Moves what gives a layer back to its names.
+    fn place_archive(&self, diff_id: &Digest, layer: &StagedLayer) -> Result<()> {
+        for blob in layer.record.kept() {
+            let path = self.paths.blob(&blob.digest);
+            fs::rename(layer.blob(), &path).context("create", &path)?;
+        }
+        if layer.record.recipe_bytes.is_some() {
+            let path = self.paths.recipe(diff_id);
+            fs::rename(layer.recipe(), &path).context("create", &path)?;
+        }
+        Ok(())
+    }
+
     /// Moves a layer to its name. What lies there already is not in the index, so it is rubbish of
     /// a publication that failed.
     fn place(&self, diff_id: &Digest, layer: &StagedLayer) -> Result<()> {
@@ -156,10 +181,6 @@ impl Store {
             remove_any(&path)?;
         }
         fs::rename(layer.root(), &path).context("create", &path)?;
-        for blob in layer.record.kept() {
-            let path = self.paths.blob(&blob.digest);
-            fs::rename(layer.blob(), &path).context("create", &path)?;
-        }
         let (link, target) = self.paths.link(diff_id);
         match std::os::unix::fs::symlink(&target, &link) {
             // Another layer's with the same beginning: this one goes by its full name.
@@ -175,6 +196,25 @@ impl<S: Deref<Target = Store>> Claim<S> {
         let pinned: BTreeSet<Digest> = layers.into_iter().collect();
         let missing = store.begin(&pinned);
         Self { store, pinned, missing }
+    }
+
+    /// As [`Store::pin`], for who has the state already.
+    pub(super) fn pin(
+        state: &mut State,
+        store: S,
+        layers: impl IntoIterator<Item = Digest>,
+    ) -> Self {
+        let pinned: BTreeSet<Digest> = layers.into_iter().collect();
+        state.pin(&pinned);
+        Self { store, pinned, missing: BTreeSet::new() }
+    }
+}
+
+impl State {
+    fn pin(&mut self, layers: &BTreeSet<Digest>) {
+        for layer in layers {
+            *self.pinned.entry(*layer).or_default() += 1;
+        }
     }
 }
 

@@ -11,16 +11,17 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::compression;
+use crate::compression::{self, Compression};
 use crate::config::ConfigFile;
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
-use crate::unpack::{self, Hashing};
+use crate::unpack::{self, Hashing, Target};
 
 use super::index::BlobRecord;
 use super::publish::{Claim, NewImage, Origin};
 use super::query::familiar;
+use super::staging::Keep;
 use super::{LoadedImage, StagedLayer, Store};
 
 /// An image as its registry describes it. The digests of the documents are computed here.
@@ -97,7 +98,7 @@ impl Store {
         let record = |(diff_id, blob): &(Digest, RemoteBlob)| {
             let RemoteBlob { digest, size, media_type } = blob.clone();
             let sources = [source.clone()].into();
-            (*diff_id, BlobRecord { digest, size, media_type, kept: false, sources })
+            (*diff_id, BlobRecord { digest, size, media_type, kept: false, made: false, sources })
         };
         let document = |bytes: Vec<u8>| (Digest::of(&bytes), bytes);
         let (manifest, index) = (document(image.manifest), image.index.map(document));
@@ -140,7 +141,7 @@ impl Receipt {
         self.claim.missing.contains(diff_id)
     }
 
-    /// Unpacks a missing layer while it comes, and keeps its archive. That the bytes have the
+    /// Unpacks a missing layer while it comes, and keeps its archive if it is compressed. That the bytes have the
     /// digest of their descriptor is for the caller to know: until it does, it does not let
     /// `archive` end, or makes it fail.
     ///
@@ -152,18 +153,25 @@ impl Receipt {
             return Err(Error::corrupt(what, "the image does not have it"));
         };
         let mut staging = self.store.staging(&what)?;
-        let mut archive = Archive::new(archive, staging.blob());
-        let limits = &self.store.options.limits;
-        let unpacked = staging.fill(|target| {
-            let input = compression::open(&mut archive, &what)?;
-            unpack::unpack(input.reader, target, limits, Hashing::Yes, &mut |_| {})
-        });
-        // What was written is not complete when the disk was the reason.
-        let diff = archive.end(unpacked, &what)?;
+        let (mut archive, limits) = (archive, &self.store.options.limits);
+        let (compression, magic) = compression::peek(&mut archive, &what)?;
+        let whole = magic.chain(archive);
+        let unpack = |input: Box<dyn Read + Send + '_>, target: &Target<'_>| {
+            let input = compression::open(input, &what)?.reader;
+            unpack::unpack(input, target, limits, Hashing::Yes, &mut |_| {})
+        };
+        let diff = if compression == Compression::Plain {
+            staging.fill(Keep::Recipe, |target| unpack(Box::new(whole), target))?
+        } else {
+            let mut archive = Archive::new(whole, staging.blob());
+            let diff = staging.fill(Keep::Blob, |target| unpack(Box::new(&mut archive), target));
+            let diff = archive.end(diff, &what)?;
+            staging.keep(&archive.path, blob.digest, &blob.media_type)?;
+            diff
+        };
         if diff != *diff_id {
             return Err(Error::corrupt(what, format!("its content has the digest {diff}")));
         }
-        staging.keep(&archive.path, blob.digest, &blob.media_type)?;
         let staged = staging.finish()?;
         self.staged.lock().insert(*diff_id, staged);
         Ok(())

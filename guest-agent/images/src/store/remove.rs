@@ -183,8 +183,9 @@ impl Store {
     /// Moves what the index has ceased to name out of the way; dropping the result, without the
     /// store's lock, deletes it. A load of the same layer may come in between.
     fn hide(&self, rubbish: &Rubbish) -> Result<Option<WorkFolder>> {
-        for blob in &rubbish.blobs {
-            let path = self.paths.blob(blob);
+        let blobs = rubbish.blobs.iter().map(|blob| self.paths.blob(blob));
+        let recipes = rubbish.layers.iter().map(|layer| self.paths.recipe(layer));
+        for path in blobs.chain(recipes) {
             if path.exists() {
                 remove_any(&path)?;
             }
