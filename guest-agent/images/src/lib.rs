@@ -14,6 +14,7 @@
 //! empty/                 the lower layer of an image without layers
 //! tmp/                   everything unfinished; emptied when the store is opened
 //! lock                   held while a store is open
+//! reserve                room kept back, so that images can be removed when the disk is full
 //! ```
 //!
 //! A layer is shared by all images that contain it. Overlayfs stacks layers, so a layer's folder

@@ -211,7 +211,7 @@ pub(crate) async fn exchange(
     let response = transport.send(&host, request, transport.stall()).await?;
     let status = response.status();
     let headers = response.headers().clone();
-    let body = transport.read_all(&host, response, MAX_ANSWER).await?;
+    let body = transport.read_all(&host, "the token", response, MAX_ANSWER).await?;
     if !status.is_success() {
         let refusal = Refusal::parse(status.as_u16(), &body, ("NOT_FOUND", "no token server"));
         let retry_after = crate::headers::retry_after(&headers, jiff::Timestamp::now());

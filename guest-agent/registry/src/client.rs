@@ -288,7 +288,8 @@ impl Inner {
         let retry_after = headers::retry_after(response.headers(), jiff::Timestamp::now());
         let out_of_scope = challenge::insufficient_scope(response.headers());
         // An error that cannot be read is an error without words.
-        let body = self.transport.read_all(&endpoint.authority, response, MAX_REFUSAL).await;
+        let body =
+            self.transport.read_all(&endpoint.authority, "the error", response, MAX_REFUSAL).await;
         let mut refusal =
             Refusal::parse(status.as_u16(), &body.unwrap_or_default(), subject.missing);
         if status == StatusCode::UNAUTHORIZED && out_of_scope {

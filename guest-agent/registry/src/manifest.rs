@@ -88,7 +88,10 @@ impl Repository {
             let answer = self.inner.ask(endpoint, &call, &subject, self.backoff(last)).await?;
             let headers = answer.1.headers().clone();
             let transport = &self.inner.transport;
-            match transport.read_all(&endpoint.authority, answer.1, MAX_MANIFEST).await {
+            match transport
+                .read_all(&endpoint.authority, &subject.what, answer.1, MAX_MANIFEST)
+                .await
+            {
                 Ok(bytes) => {
                     let media_type = headers::text(&headers, CONTENT_TYPE.as_str());
                     let document =
@@ -233,7 +236,11 @@ impl Repository {
                 .and_then(headers::next_link)
                 .and_then(|link| headers::resolve(&uri, link));
             let authority = &endpoint.authority;
-            let body = self.inner.transport.read_all(authority, response, MAX_MANIFEST).await?;
+            let body = self
+                .inner
+                .transport
+                .read_all(authority, "the list of tags", response, MAX_MANIFEST)
+                .await?;
             let page: Tags = serde_json::from_slice(&body).map_err(|error| {
                 Error::protocol(authority, format!("its list of tags: {error}"))
             })?;

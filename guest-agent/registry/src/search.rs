@@ -86,7 +86,8 @@ impl Client {
             }
             Err(error) => return Err(error),
         };
-        let body = inner.transport.read_all(host, response, MAX_ANSWER).await?;
+        let body =
+            inner.transport.read_all(host, "the list of images", response, MAX_ANSWER).await?;
         let mut answer: Answer = serde_json::from_slice(&body)
             .map_err(|error| Error::protocol(host, format!("its search result: {error}")))?;
         answer.results.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

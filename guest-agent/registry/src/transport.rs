@@ -125,10 +125,11 @@ impl Transport {
         }
     }
 
-    /// The whole body, if it is not longer than `limit`.
+    /// The whole body, if it is not longer than `limit`; `what` names it in errors.
     pub(crate) async fn read_all(
         &self,
         registry: &str,
+        what: &str,
         response: Response<Incoming>,
         limit: usize,
     ) -> Result<Bytes> {
@@ -136,7 +137,8 @@ impl Transport {
         let mut bytes = BytesMut::new();
         while let Some(part) = self.next(registry, &mut body).await? {
             if bytes.len() + part.len() > limit {
-                return Err(Error::protocol(registry, format!("it is longer than {limit} bytes")));
+                let why = format!("{what} is longer than {limit} bytes");
+                return Err(Error::protocol(registry, why));
             }
             bytes.extend_from_slice(&part);
         }

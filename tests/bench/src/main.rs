@@ -7,6 +7,7 @@
 mod figure;
 mod files;
 mod host;
+mod images;
 mod measure;
 mod runtimes;
 
@@ -100,6 +101,23 @@ fn main() -> Result<()> {
         }
         if wanted("files") {
             add(files::files(&host, &target)?);
+        }
+        host.end()?;
+    }
+    let images = ["pull", "load", "rebuild"];
+    if images.iter().any(|name| wanted(name)) {
+        // A machine of its own: what these leave in the guest's caches is none of the others'.
+        let host = Host::start(&target, "auto")?;
+        let runs = args.runs.min(5);
+        runtimes::import(&host, &target)?;
+        if wanted("pull") {
+            add(images::pull(&host, runs)?);
+        }
+        if wanted("load") {
+            add(images::load(&host, runs)?);
+        }
+        if wanted("rebuild") {
+            add(images::rebuild(&host, runs)?);
         }
         host.end()?;
     }

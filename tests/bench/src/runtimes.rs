@@ -20,12 +20,17 @@ use crate::{figure::Figure, host::Host};
 /// The image with the tools that measure; [`import`] makes it.
 pub(crate) const IMAGE: &str = "bench-tools";
 
-/// What this machine has of the runtimes to compare with, by name.
-fn installed() -> Vec<(&'static str, PathBuf)> {
+/// The runtimes to compare with.
+const RUNTIMES: &[&str] = &["crun", "runc"];
+/// What pulls and unpacks images, to compare with.
+const IMAGE_TOOLS: &[&str] = &["skopeo", "umoci"];
+
+/// What this machine has of these programs, by name.
+pub(crate) fn programs(names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
     let places = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"];
-    ["crun", "runc"]
-        .into_iter()
-        .filter_map(|name| {
+    names
+        .iter()
+        .filter_map(|&name| {
             let found = places.iter().map(|place| Path::new(place).join(name));
             let path = found.into_iter().find(|path| path.is_file());
             if path.is_none() {
@@ -45,7 +50,7 @@ pub(crate) fn import(host: &Host, target: &Path) -> Result<()> {
     };
     let mut tar = Builder::new(Vec::new());
     let mut files = BTreeSet::new();
-    for (_, program) in installed() {
+    for (_, program) in programs(&[RUNTIMES, IMAGE_TOOLS].concat()) {
         files.extend(libraries(&program)?);
         files.insert(program);
     }
@@ -58,7 +63,9 @@ pub(crate) fn import(host: &Host, target: &Path) -> Result<()> {
     file(&mut tar, "bin/busybox", busybox)?;
     file(&mut tar, "bundle/rootfs/bin/busybox", busybox)?;
     link(&mut tar, "bundle/rootfs/bin/true", "busybox")?;
-    for name in ["tmp", "bundle/rootfs/proc", "bundle/rootfs/sys", "bundle/rootfs/dev"] {
+    for name in
+        ["tmp", "var/tmp", "work", "bundle/rootfs/proc", "bundle/rootfs/sys", "bundle/rootfs/dev"]
+    {
         folder(&mut tar, name)?;
     }
     let config = serde_json::to_vec(&bundle())?;
@@ -73,7 +80,9 @@ pub(crate) fn import(host: &Host, target: &Path) -> Result<()> {
 pub(crate) fn oci(host: &Host, runs: usize) -> Result<Vec<Figure>> {
     let mut runtimes = vec![("linkspan", "/linkspan-init oci".to_owned())];
     runtimes.extend(
-        installed().into_iter().map(|(name, path)| (name, path.to_string_lossy().into_owned())),
+        programs(RUNTIMES)
+            .into_iter()
+            .map(|(name, path)| (name, path.to_string_lossy().into_owned())),
     );
     let mut figures = Vec::new();
     for (name, command) in runtimes {

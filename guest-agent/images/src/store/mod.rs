@@ -12,6 +12,7 @@ mod publish;
 mod query;
 mod receive;
 mod remove;
+mod reserve;
 mod save;
 mod staging;
 mod usage;
@@ -67,6 +68,7 @@ pub struct Store {
     /// Signalled when a layer stops being unpacked.
     pub(crate) unpacked: Condvar,
     next_work: AtomicU64,
+    reserve: reserve::Reserve,
     /// Its lock ends with the file.
     _lock: File,
 }
@@ -111,6 +113,7 @@ impl Store {
             fs::create_dir_all(&folder).context("create", &folder)?;
         }
         sweep(&paths, &index)?;
+        let reserve = reserve::Reserve::new(&paths);
         let state = State { index, busy: BTreeSet::new(), pinned: BTreeMap::new() };
         Ok(Self {
             paths,
@@ -118,6 +121,7 @@ impl Store {
             state: Mutex::new(state),
             unpacked: Condvar::new(),
             next_work: AtomicU64::new(0),
+            reserve,
             _lock: lock,
         })
     }

@@ -30,6 +30,11 @@ impl Paths {
         self.root.join("lock")
     }
 
+    /// Nothing is in it: its room is kept back.
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
+    }
+
     pub(crate) fn blobs(&self) -> PathBuf {
         self.root.join("blobs/sha256")
     }

@@ -136,10 +136,11 @@ impl Store {
                 removed.note(parent, Vec::new(), true);
             }
         }
-        self.replace_index(&mut state, index)?;
-        let hidden = self.hide(&rubbish)?;
+        self.freeing(|| self.replace_index(&mut state, index.clone()))?;
+        let hidden = self.freeing(|| self.hide(&rubbish))?;
         drop(state);
         drop(hidden);
+        self.freed();
         Ok(removed)
     }
 
@@ -162,10 +163,11 @@ impl Store {
         if rubbish.layers.is_empty() {
             return Ok(0);
         }
-        self.replace_index(&mut state, index)?;
-        let hidden = self.hide(&rubbish)?;
+        self.freeing(|| self.replace_index(&mut state, index.clone()))?;
+        let hidden = self.freeing(|| self.hide(&rubbish))?;
         drop(state);
         drop(hidden);
+        self.freed();
         Ok(freed)
     }
 

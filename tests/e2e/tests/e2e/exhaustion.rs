@@ -115,8 +115,7 @@ pub(crate) const OWN: &[Own] = &[
         killer.extend([CHECKER, "/checker", "kill-inits", "600"]);
         let _ = host.run(&killer).ok();
         assert!(wait_until(SOON, || host.run(&["logs", "killer"]).ok().text().contains("ready")));
-        let count =
-            "ls -d /sys/fs/cgroup/linkspan/containers/*/ | wc -l; ls /data/containers | wc -l";
+        let count = "ls -d /sys/fs/cgroup/linkspan/containers/*/ | wc -l; ls /var/lib/linkspan/containers | wc -l";
         let counted = || host.run(&["machine", "shell", "--", "sh", "-c", count]).ok().text();
         let before = counted();
         let mut killed = 0;

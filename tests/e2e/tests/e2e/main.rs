@@ -7,6 +7,7 @@ mod changes;
 mod crash;
 mod exhaustion;
 mod faults;
+mod faults_images;
 mod files;
 mod image;
 mod image_rules;
@@ -104,6 +105,9 @@ fn main() -> ExitCode {
         ("userns", userns::OWN),
         ("registry", registry::OWN),
         ("faults", faults::TESTS),
+        ("faults_images", faults_images::FULL),
+        ("faults_images", faults_images::KILL),
+        ("faults_images", faults_images::PULL),
         ("crash", crash::OWN),
         ("exhaustion", exhaustion::OWN),
         ("soak", soak::OWN),

@@ -33,8 +33,8 @@ echo network namespaces $(readlink /proc/[0-9]*/ns/net | sort -u | wc -l)
 echo mount namespaces $(readlink /proc/[0-9]*/ns/mnt | sort -u | wc -l)
 echo zombies $(cat /proc/[0-9]*/stat 2>/dev/null | grep -c ') Z ')
 echo listeners $(cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 | grep -c :)
-echo containers $(ls /data/containers | wc -l)
-echo volumes $(ls /data/volumes | wc -l)
+echo containers $(ls /var/lib/linkspan/containers | wc -l)
+echo volumes $(ls /var/lib/linkspan/volumes | wc -l)
 echo programs $(readlink /proc/[0-9]*/exe | wc -l)
 ";
 
