@@ -112,6 +112,14 @@ impl ContainerService for FakeGuest {
         Ok(Response::new(WaitContainerResponse::default()))
     }
 
+    type AwaitExitStream = ReceiverStream<Result<WaitContainerResponse, Status>>;
+    async fn await_exit(
+        &self,
+        _: Request<WaitContainerRequest>,
+    ) -> Result<Response<Self::AwaitExitStream>, Status> {
+        Err(not_in_the_fake("AwaitExit"))
+    }
+
     async fn pause(
         &self,
         _: Request<PauseContainerRequest>,
