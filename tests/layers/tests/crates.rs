@@ -217,6 +217,23 @@ fn host_and_guest_meet_only_in_the_contract() {
 }
 
 #[test]
+fn dockers_types_know_the_contract_only() {
+    let graph = Graph::load();
+    for other in graph.members.keys().filter(|name| name.starts_with("linkspan-")) {
+        if !["linkspan-docker-types", "linkspan-proto"].contains(&other.as_str()) {
+            graph.forbid(
+                "linkspan-docker-types",
+                other,
+                "it is JSON and the contract, nothing more",
+            );
+        }
+    }
+    for foreign in ["clap", "bollard-stubs"] {
+        graph.forbid("linkspan-docker-types", foreign, "it is a library of conversions");
+    }
+}
+
+#[test]
 fn the_clients_do_not_reach_around_the_daemon() {
     let graph = Graph::load();
     for client in ["linkspan-cli", "linkspan-client"] {

@@ -1,0 +1,18 @@
+//! Containers: what is asked of them, and how they are shown.
+
+pub mod config;
+pub mod create;
+pub mod host_config;
+pub mod inspect;
+pub mod mount;
+pub mod network;
+pub mod port;
+pub(crate) mod read;
+pub mod refused;
+mod shown;
+pub mod state;
+pub mod summary;
+
+pub use create::{Create, CreateAnswer, CreateBody};
+pub use inspect::Container;
+pub use summary::Summary;
