@@ -7,10 +7,10 @@ use clap::{
 use crate::args::refused;
 use crate::commands::{
     attach::Attach, commit::Commit, completion::Completion, cp::Cp, create::Create, diff::Diff,
-    events::Events, exec::Exec, export::Export, image_prune::ImagePrune, images::Images,
-    import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load, logs::Logs,
-    machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause, port::Port,
-    prune::Prune, ps::Ps, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run,
+    docker::Docker, events::Events, exec::Exec, export::Export, image_prune::ImagePrune,
+    images::Images, import::Import, info::Info, inspect, inspect::Inspect, kill::Kill, load::Load,
+    logs::Logs, machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause,
+    port::Port, prune::Prune, ps::Ps, rename::Rename, restart::Restart, rm::Rm, rmi::Rmi, run::Run,
     start::Start, stats::Stats, stop::Stop, system::System, tag::Tag, top::Top, tour::Tour,
     unpause::Unpause, update::Update, version::Version, volume::VolumeCommand, wait::Wait,
 };
@@ -78,6 +78,7 @@ pub(crate) enum Verb {
     },
     Network(NetworkCommand),
     Volume(VolumeCommand),
+    Docker(Docker),
     Machine(MachineCommand),
     System(System),
     Tour(Tour),
@@ -146,7 +147,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Volumes and networks", &["volume", "network"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
     ("As nouns", &["container", "image"]),
-    ("More", &["tour", "completion"]),
+    ("More", &["docker", "tour", "completion"]),
 ];
 
 /// The parser, with Docker's other flags added so that they are refused by name.
@@ -222,6 +223,7 @@ impl Cli {
             Verb::Image { verb } => verb.run(context).await,
             Verb::Network(verb) => verb.run(context).await,
             Verb::Volume(verb) => verb.run(context).await,
+            Verb::Docker(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
             Verb::System(verb) => verb.run(context).await,
             Verb::Tour(verb) => verb.run(context).await,

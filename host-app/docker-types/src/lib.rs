@@ -14,8 +14,12 @@
 
 pub mod compat;
 pub mod container;
+pub mod detach;
 pub mod error;
+pub mod exec;
+pub mod filters;
 pub mod json;
+pub mod stdio;
 pub mod time;
 pub mod version;
 

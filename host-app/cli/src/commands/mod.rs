@@ -7,6 +7,7 @@ mod confirm;
 pub(crate) mod cp;
 pub(crate) mod create;
 pub(crate) mod diff;
+pub(crate) mod docker;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
@@ -112,6 +113,7 @@ pub(crate) async fn attach(
         start,
         logs: false,
         size: terminal_size(tty),
+        next_run: false,
     };
     let (inputs, receiver) = mpsc::channel(INPUTS);
     // The channel is new and empty: there is room for the first message.

@@ -1,0 +1,95 @@
+//! All that is served. What Docker Engine serves besides is here too, with the answer that it
+//! gets: an engine that is in no swarm says so, and does not say 404.
+
+use futures::future::BoxFuture;
+use http::Method;
+
+use super::{
+    answer::Outcome,
+    call::Call,
+    containers::{self, life, logs, streams},
+    exec,
+    router::Route,
+    swarm, system,
+};
+
+pub(super) type Handler = fn(Call) -> BoxFuture<'static, Outcome>;
+
+/// `METHOD "pattern" => handler`, one a line.
+macro_rules! routes {
+    ($($method:ident $pattern:literal => $handler:path;)*) => {
+        &[$((Method::$method, $pattern, |call| Box::pin($handler(call)))),*]
+    };
+}
+
+/// In the order of Docker's description of its API. Of two that fit, the first counts.
+pub(super) const ROUTES: &[Route<Handler>] = routes! {
+    GET "/_ping" => system::ping;
+
+    GET "/containers/json" => containers::list;
+    POST "/containers/create" => containers::create;
+    GET "/containers/{name}/json" => containers::inspect;
+    GET "/containers/{name}/logs" => logs::logs;
+    POST "/containers/{name}/resize" => streams::resize;
+    POST "/containers/{name}/start" => life::start;
+    POST "/containers/{name}/stop" => life::stop;
+    POST "/containers/{name}/restart" => life::restart;
+    POST "/containers/{name}/kill" => life::kill;
+    POST "/containers/{name}/rename" => life::rename;
+    POST "/containers/{name}/pause" => life::pause;
+    POST "/containers/{name}/unpause" => life::unpause;
+    POST "/containers/{name}/attach" => streams::attach;
+    POST "/containers/{name}/wait" => streams::wait;
+    DELETE "/containers/{name}" => containers::remove;
+
+    POST "/containers/{name}/exec" => exec::create;
+    POST "/exec/{id}/start" => exec::start;
+    POST "/exec/{id}/resize" => exec::resize;
+    GET "/exec/{id}/json" => exec::inspect;
+
+    GET "/swarm" => swarm::not_a_manager;
+    POST "/swarm/init" => swarm::no_swarm;
+    POST "/swarm/join" => swarm::no_swarm;
+    POST "/swarm/leave" => swarm::not_a_member;
+    POST "/swarm/update" => swarm::not_a_manager;
+    GET "/swarm/unlockkey" => swarm::not_a_manager;
+    POST "/swarm/unlock" => swarm::not_a_member;
+    GET "/nodes" => swarm::not_a_manager;
+    GET "/nodes/{id}" => swarm::not_a_manager;
+    DELETE "/nodes/{id}" => swarm::not_a_manager;
+    POST "/nodes/{id}/update" => swarm::not_a_manager;
+    GET "/services" => swarm::not_a_manager;
+    POST "/services/create" => swarm::not_a_manager;
+    GET "/services/{id}/logs" => swarm::not_a_manager;
+    GET "/services/{id}" => swarm::not_a_manager;
+    DELETE "/services/{id}" => swarm::not_a_manager;
+    POST "/services/{id}/update" => swarm::not_a_manager;
+    GET "/tasks" => swarm::not_a_manager;
+    GET "/tasks/{id}/logs" => swarm::not_a_manager;
+    GET "/tasks/{id}" => swarm::not_a_manager;
+    GET "/secrets" => swarm::not_a_manager;
+    POST "/secrets/create" => swarm::not_a_manager;
+    GET "/secrets/{id}" => swarm::not_a_manager;
+    DELETE "/secrets/{id}" => swarm::not_a_manager;
+    POST "/secrets/{id}/update" => swarm::not_a_manager;
+    GET "/configs" => swarm::not_a_manager;
+    POST "/configs/create" => swarm::not_a_manager;
+    GET "/configs/{id}" => swarm::not_a_manager;
+    DELETE "/configs/{id}" => swarm::not_a_manager;
+    POST "/configs/{id}/update" => swarm::not_a_manager;
+
+    GET "/plugins" => swarm::plugins;
+    GET "/plugins/privileges" => swarm::no_plugins;
+    POST "/plugins/pull" => swarm::no_plugins;
+    POST "/plugins/create" => swarm::no_plugins;
+    GET "/plugins/{name}/json" => swarm::no_plugin;
+    DELETE "/plugins/{name}" => swarm::no_plugin;
+    POST "/plugins/{name}/enable" => swarm::no_plugin;
+    POST "/plugins/{name}/disable" => swarm::no_plugin;
+    POST "/plugins/{name}/upgrade" => swarm::no_plugin;
+    POST "/plugins/{name}/push" => swarm::no_plugin;
+    POST "/plugins/{name}/set" => swarm::no_plugin;
+
+    POST "/session" => system::no_buildkit;
+    POST "/grpc" => system::no_buildkit;
+};
