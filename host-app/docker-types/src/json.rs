@@ -126,7 +126,7 @@ macro_rules! numbers {
             match self.0 {
                 Value::Null => visitor.visit_i64(0),
                 Value::Number(number) => {
-                    number.$method(visitor).map_err(|error| de::Error::custom(error))
+                    number.$method(visitor).map_err(de::Error::custom)
                 }
                 other => Err(de::Error::invalid_type(unexpected(&other), &visitor)),
             }
@@ -147,9 +147,7 @@ impl<'de> Deserializer<'de> for Lenient {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(value),
-            Value::Number(number) => {
-                number.deserialize_any(visitor).map_err(|error| de::Error::custom(error))
-            }
+            Value::Number(number) => number.deserialize_any(visitor).map_err(de::Error::custom),
             Value::String(text) => visitor.visit_string(text),
             Value::Array(all) => visitor.visit_seq(Elements::new(all)),
             Value::Object(all) => visitor.visit_map(Entries::new(all)),

@@ -1,7 +1,9 @@
 //! Containers: what is asked of them, and how they are shown.
 
+pub mod answers;
 pub mod config;
 pub mod create;
+pub mod exec;
 pub mod host_config;
 pub mod inspect;
 pub mod mount;
@@ -11,6 +13,7 @@ pub(crate) mod read;
 pub mod refused;
 mod shown;
 pub mod state;
+pub mod stats;
 pub mod summary;
 
 pub use create::{Create, CreateAnswer, CreateBody};

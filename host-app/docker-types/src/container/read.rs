@@ -23,14 +23,14 @@ fn invalid<T>(why: impl Into<String>) -> Result<T, Refused> {
 }
 
 /// The first of these that is given is refused.
-fn refuse(given: &[(bool, &'static str, &'static str)]) -> Result<(), Refused> {
+pub(crate) fn refuse(given: &[(bool, &'static str, &'static str)]) -> Result<(), Refused> {
     match given.iter().find(|(given, _, _)| *given) {
         Some((_, field, why)) => unsupported(field, why),
         None => Ok(()),
     }
 }
 
-fn amount(field: &str, value: i64) -> Result<u64, Refused> {
+pub(crate) fn amount(field: &str, value: i64) -> Result<u64, Refused> {
     u64::try_from(value).or_else(|_| invalid(format!("invalid {field}: {value} is negative")))
 }
 
@@ -80,11 +80,9 @@ pub(crate) fn config(config: Config) -> Result<(ContainerConfig, bool), Refused>
         target,
         ..Mount::default()
     });
-    let stop_timeout_seconds = match stop_timeout {
-        // Docker waits for ever.
-        Some(seconds) => Some(u32::try_from(seconds).unwrap_or(shown::FOR_EVER)),
-        None => None,
-    };
+    // Less than nothing: Docker waits for ever.
+    let stop_timeout_seconds =
+        stop_timeout.map(|seconds| u32::try_from(seconds).unwrap_or(shown::FOR_EVER));
     // The command line's `--entrypoint ''` arrives as one empty string.
     let entrypoint = entrypoint
         .map(|args| Entrypoint { args: if args == [String::new()] { Vec::new() } else { args } });

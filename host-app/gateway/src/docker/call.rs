@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, BodyStream, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use linkspan_agent_client::AgentChannel;
-use linkspan_docker_types::{filters, json, version::ApiVersion};
+use linkspan_docker_types::{filters::Filters, json, version::ApiVersion};
 use serde::de::DeserializeOwned;
 use tokio_util::io::StreamReader;
 
@@ -91,12 +91,10 @@ impl Call {
         text.parse().map(Some).map_err(bad)
     }
 
-    /// `filters`, as the contract has them.
-    ///
     /// # Errors
     /// When they cannot be read.
-    pub(super) fn filters(&self) -> Result<Vec<String>, Refusal> {
-        Ok(filters::parse(self.text("filters"))?)
+    pub(super) fn filters(&self) -> Result<Filters, Refusal> {
+        Ok(Filters::read(self.text("filters"))?)
     }
 
     /// Whether the client asks for the connection itself.

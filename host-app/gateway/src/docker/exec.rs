@@ -4,7 +4,13 @@ use std::{io, sync::Arc};
 
 use http::StatusCode;
 use linkspan_agent_client::AgentChannel;
-use linkspan_docker_types::exec::{ExecConfig, ExecCreated, ExecInspect, ExecStart};
+use linkspan_docker_types::{
+    container::{
+        answers::{Id, terminal_size},
+        exec::{ExecCreateBody, ExecInspect, ExecStartBody},
+    },
+    stdio::Stream,
+};
 use linkspan_proto::{
     error::Failure,
     v1::{ContainerState, ExecOpen, ExecRequest, StdioOutput, exec_request, stdio_output},
@@ -20,7 +26,7 @@ use super::{
     call::Call,
     containers::{
         detail,
-        streams::{IN_FLIGHT, detach_keys, size},
+        streams::{IN_FLIGHT, detach_keys},
     },
     execs::{Exec, ExecState, NotStarted, input},
     hijack::{Raw, Takeover},
@@ -32,10 +38,8 @@ fn no_such(id: &str) -> Refusal {
 }
 
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let config: ExecConfig = call.json().await?;
-    if config.cmd.is_empty() {
-        return Err(Refusal::bad("No exec command specified"));
-    }
+    let config: ExecCreateBody = call.json().await?;
+    config.check()?;
     let agent = call.agent().await?;
     let found = detail(&agent, &call.name("name"), false).await?.summary.unwrap_or_default();
     let id = &found.id;
@@ -54,23 +58,23 @@ pub(super) async fn create(mut call: Call) -> Outcome {
         }
         _ => return conflict(format!("container {id} is not running")),
     }
-    created(&ExecCreated { id: call.api.execs.create(found.id, config) })
+    created(&Id { id: call.api.execs.create(found.id, config) })
 }
 
 pub(super) async fn inspect(call: Call) -> Outcome {
     let id = call.name("id");
     let exec = call.api.execs.get(&id).ok_or_else(|| no_such(&id))?;
-    let (running, pid, exit_code) = match exec.state {
-        ExecState::Created => (false, 0, None),
-        ExecState::Running { pid, .. } => (true, pid, None),
-        ExecState::Ended { exit_code } => (false, 0, Some(exit_code)),
+    let (pid, exit_code) = match exec.state {
+        ExecState::Created => (None, None),
+        ExecState::Running { pid, .. } => (Some(pid), None),
+        ExecState::Ended { exit_code } => (None, Some(exit_code)),
     };
-    ok(&ExecInspect::new(&exec.id, &exec.container, &exec.config, running, pid, exit_code))
+    ok(&ExecInspect::new(&exec.id, &exec.container, &exec.config, pid, exit_code))
 }
 
 pub(super) async fn resize(call: Call) -> Outcome {
     let id = call.name("id");
-    let size = size(&call)?;
+    let size = terminal_size(call.text("h"), call.text("w"))?;
     let exec = call.api.execs.get(&id).ok_or_else(|| no_such(&id))?;
     if !exec.resize(size).await {
         return Err(Refusal::new(StatusCode::CONFLICT, format!("exec {id} is not running")));
@@ -80,7 +84,7 @@ pub(super) async fn resize(call: Call) -> Outcome {
 
 pub(super) async fn start(mut call: Call) -> Outcome {
     let id = call.name("id");
-    let wanted: ExecStart = call.json_or_default().await?;
+    let wanted: ExecStartBody = call.json_or_default().await?;
     let agent = call.agent().await?;
     let exec = call.api.execs.start(&id).map_err(|why| match why {
         NotStarted::Unknown => no_such(&id),
@@ -88,7 +92,7 @@ pub(super) async fn start(mut call: Call) -> Outcome {
             Refusal::new(StatusCode::CONFLICT, format!("Error: Exec command {id} has already run"))
         }
     })?;
-    let running = Running { api: call.api.clone(), exec, attached: !wanted.detach };
+    let running = Running { api: call.api.clone(), exec };
     let config = running.exec.config.clone();
     let detach = config.tty.then(|| detach_keys(&config.detach_keys)).transpose()?;
     let shape = Shape { tty: config.tty, stdin: config.attach_stdin, detach };
@@ -108,8 +112,7 @@ pub(super) async fn start(mut call: Call) -> Outcome {
                 // The client has been promised a stream: the reason is what it shows.
                 Err(refusal) => {
                     let text = format!("{}\r\n", refusal.message);
-                    let stderr = linkspan_proto::v1::LogStream::Stdout;
-                    for part in stdio::framed(shape.tty, stderr, text.into()) {
+                    for part in stdio::framed(shape.tty, Stream::Stdout, text.into()) {
                         halves.to_client.write_all(&part).await?;
                     }
                 }
@@ -124,7 +127,6 @@ pub(super) async fn start(mut call: Call) -> Outcome {
 struct Running {
     api: Arc<Api>,
     exec: Exec,
-    attached: bool,
 }
 
 impl Drop for Running {
@@ -146,22 +148,11 @@ impl Running {
     async fn open(
         &self,
         agent: &AgentChannel,
-        wanted: &ExecStart,
+        wanted: &ExecStartBody,
     ) -> Result<Session<ExecRequest>, Refusal> {
-        let config = &self.exec.config;
-        let open = ExecOpen {
-            container: self.exec.container.clone(),
-            args: config.cmd.clone(),
-            env: config.env.clone(),
-            working_dir: config.working_dir.clone(),
-            user: config.user.clone(),
-            tty: config.tty,
-            stdin: self.attached && config.attach_stdin,
-            privileged: config.privileged,
-            // Its end is of interest, also when its output is not.
-            detach: false,
-            size: wanted.size().or(config.size()),
-        };
+        let open = self.exec.config.open(&self.exec.container, wanted);
+        // Its end is of interest, also when its output is not.
+        let open = ExecOpen { detach: false, ..open };
         let (send, receive) = mpsc::channel(IN_FLIGHT);
         let first = ExecRequest { kind: Some(exec_request::Kind::Open(open)) };
         // The receiver is in this function, so this cannot fail.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use linkspan_docker_types::exec::ExecConfig;
+use linkspan_docker_types::container::exec::ExecCreateBody;
 use linkspan_proto::v1::{ExecRequest, StdioInput, TerminalSize, exec_request, stdio_input};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -31,7 +31,7 @@ pub(super) struct Execs(Mutex<HashMap<String, Exec>>);
 pub(super) struct Exec {
     pub(super) id: String,
     pub(super) container: String,
-    pub(super) config: Arc<ExecConfig>,
+    pub(super) config: Arc<ExecCreateBody>,
     pub(super) state: ExecState,
     changed: Instant,
 }
@@ -54,7 +54,7 @@ pub(super) fn input(input: StdioInput) -> ExecRequest {
 }
 
 impl Execs {
-    pub(super) fn create(&self, container: String, config: ExecConfig) -> String {
+    pub(super) fn create(&self, container: String, config: ExecCreateBody) -> String {
         // Of the same shape as Docker's: 64 digits.
         let id = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let mut all = self.0.lock();
@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn an_exec_starts_once_and_is_remembered_when_it_has_ended() {
         let execs = Execs::default();
-        let id = execs.create("c".into(), ExecConfig::default());
+        let id = execs.create("c".into(), ExecCreateBody::default());
         assert_eq!(id.len(), 64);
         assert!(execs.start(&id).is_ok());
         assert!(matches!(execs.start(&id), Err(NotStarted::Before)));

@@ -12,6 +12,7 @@ mod call;
 mod containers;
 mod exec;
 mod execs;
+mod files;
 mod hijack;
 mod router;
 mod routes;

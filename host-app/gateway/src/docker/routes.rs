@@ -7,8 +7,8 @@ use http::Method;
 use super::{
     answer::Outcome,
     call::Call,
-    containers::{self, life, logs, streams},
-    exec,
+    containers::{self, life, logs, stats, streams},
+    exec, files,
     router::Route,
     swarm, system,
 };
@@ -25,22 +25,32 @@ macro_rules! routes {
 /// In the order of Docker's description of its API. Of two that fit, the first counts.
 pub(super) const ROUTES: &[Route<Handler>] = routes! {
     GET "/_ping" => system::ping;
+    GET "/events" => system::events;
 
     GET "/containers/json" => containers::list;
     POST "/containers/create" => containers::create;
+    POST "/containers/prune" => containers::prune;
     GET "/containers/{name}/json" => containers::inspect;
+    GET "/containers/{name}/top" => life::top;
     GET "/containers/{name}/logs" => logs::logs;
+    GET "/containers/{name}/changes" => files::changes;
+    GET "/containers/{name}/export" => files::export;
+    GET "/containers/{name}/stats" => stats::stats;
     POST "/containers/{name}/resize" => streams::resize;
     POST "/containers/{name}/start" => life::start;
     POST "/containers/{name}/stop" => life::stop;
     POST "/containers/{name}/restart" => life::restart;
     POST "/containers/{name}/kill" => life::kill;
+    POST "/containers/{name}/update" => life::update;
     POST "/containers/{name}/rename" => life::rename;
     POST "/containers/{name}/pause" => life::pause;
     POST "/containers/{name}/unpause" => life::unpause;
     POST "/containers/{name}/attach" => streams::attach;
     POST "/containers/{name}/wait" => streams::wait;
     DELETE "/containers/{name}" => containers::remove;
+    HEAD "/containers/{name}/archive" => files::head_archive;
+    GET "/containers/{name}/archive" => files::get_archive;
+    PUT "/containers/{name}/archive" => files::put_archive;
 
     POST "/containers/{name}/exec" => exec::create;
     POST "/exec/{id}/start" => exec::start;

@@ -6,9 +6,13 @@ use std::io;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use linkspan_docker_types::{detach::DetachKeys, stdio::frame_header, version::ApiVersion};
+use linkspan_docker_types::{
+    detach::DetachKeys,
+    stdio::{self, MULTIPLEXED, RAW},
+    version::ApiVersion,
+};
 use linkspan_proto::v1::{
-    CloseStdin, LogStream, ProcessExited, StdioInput, StdioOutput, stdio_input, stdio_output,
+    CloseStdin, ProcessExited, StdioInput, StdioOutput, stdio_input, stdio_output,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -17,9 +21,6 @@ use tokio::{
 use tonic::{Status, Streaming};
 
 use super::hijack::Halves;
-
-pub(super) const RAW: &str = "application/vnd.docker.raw-stream";
-const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
 
 /// What one read of a client's input takes.
 const CHUNK: usize = 32 * 1024;
@@ -44,11 +45,13 @@ pub(super) fn head(upgrade: bool, kind: &'static str) -> (StatusCode, HeaderMap)
 }
 
 /// One piece of output as it travels.
-pub(super) fn framed(tty: bool, stream: LogStream, bytes: Bytes) -> [Bytes; 2] {
+pub(super) fn framed(tty: bool, stream: stdio::Stream, bytes: Bytes) -> [Bytes; 2] {
     if tty {
         return [Bytes::new(), bytes];
     }
-    [Bytes::copy_from_slice(&frame_header(stream, bytes.len())), bytes]
+    // No message of the guest is so large.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    [Bytes::copy_from_slice(&stdio::header(stream, length)), bytes]
 }
 
 /// A process's streams in the guest. `R` is the message that its call takes.
@@ -91,8 +94,8 @@ impl<R: Send> Session<R> {
                     Err(status) => return Err(lost(status)),
                 };
                 let (stream, bytes) = match message.kind {
-                    Some(stdio_output::Kind::Stdout(bytes)) => (LogStream::Stdout, bytes),
-                    Some(stdio_output::Kind::Stderr(bytes)) => (LogStream::Stderr, bytes),
+                    Some(stdio_output::Kind::Stdout(bytes)) => (stdio::Stream::Stdout, bytes),
+                    Some(stdio_output::Kind::Stderr(bytes)) => (stdio::Stream::Stderr, bytes),
                     Some(stdio_output::Kind::Exited(exited)) => return Ok(Ended::Exited(exited)),
                     Some(stdio_output::Kind::Started(_)) | None => continue,
                 };

@@ -1,18 +1,19 @@
 //! What starts, ends and changes a container.
 
 use http::StatusCode;
+use linkspan_docker_types::container::answers::{self, Top, UpdateAnswer};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
         ContainerState, KillContainerRequest, PauseContainerRequest, RenameContainerRequest,
-        RestartContainerRequest, StartContainerRequest, StopContainerRequest,
+        RestartContainerRequest, StartContainerRequest, StopContainerRequest, TopContainerRequest,
         UnpauseContainerRequest,
     },
 };
 
 use super::{detail, no_such};
 use crate::docker::{
-    answer::{Absent as _, Outcome, Refusal, done},
+    answer::{Absent as _, Outcome, Refusal, done, ok},
     call::Call,
 };
 
@@ -123,4 +124,21 @@ pub(crate) async fn rename(call: Call) -> Outcome {
     let request = RenameContainerRequest { container: container.clone(), name };
     call.agent().await?.containers().rename(request).await.absent(|| no_such(&container))?;
     done(StatusCode::NO_CONTENT)
+}
+
+pub(crate) async fn update(mut call: Call) -> Outcome {
+    let name = call.name("name");
+    let body = call.bytes().await?;
+    let request = answers::update(&name, &body, call.version)?;
+    let answer =
+        call.agent().await?.containers().update(request).await.absent(|| no_such(&name))?;
+    ok(&UpdateAnswer::from(answer))
+}
+
+pub(crate) async fn top(call: Call) -> Outcome {
+    let name = call.name("name");
+    let ps_args = call.text("ps_args").split_whitespace().map(str::to_owned).collect();
+    let request = TopContainerRequest { container: name.clone(), ps_args };
+    let found = call.agent().await?.containers().top(request).await.absent(|| no_such(&name))?;
+    ok(&Top::from(found))
 }

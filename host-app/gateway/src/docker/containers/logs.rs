@@ -3,8 +3,8 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
 use http::StatusCode;
-use linkspan_docker_types::time;
-use linkspan_proto::v1::{ContainerLogsRequest, LogRecord};
+use linkspan_docker_types::{stdio::Stream, time};
+use linkspan_proto::v1::{ContainerLogsRequest, LogRecord, LogStream};
 
 use super::{detail, no_such};
 use crate::docker::{
@@ -51,7 +51,11 @@ pub(crate) async fn logs(call: Call) -> Outcome {
         };
         let mut out = BytesMut::new();
         for record in records {
-            for part in framed(tty, record.stream(), text(record, before)) {
+            let stream = match record.stream() {
+                LogStream::Stderr => Stream::Stderr,
+                _ => Stream::Stdout,
+            };
+            for part in framed(tty, stream, text(record, before)) {
                 out.put(part);
             }
         }
@@ -80,9 +84,18 @@ fn text(record: LogRecord, before: Before) -> Bytes {
         out.put_u8(b' ');
     }
     if before.details {
-        out.put(format!("{:?}", record.attributes).as_bytes());
+        out.put(attributes(&record).as_bytes());
         out.put_u8(b' ');
     }
     out.put(record.line);
     out.freeze()
+}
+
+/// `KEY=VALUE,...`, as a query has them (moby's `daemon/server/httputils/write_log_stream.go`).
+fn attributes(record: &LogRecord) -> String {
+    let escape = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let mut pairs: Vec<_> = record.attributes.iter().collect();
+    pairs.sort();
+    let pairs = pairs.into_iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+    pairs.collect::<Vec<_>>().join(",")
 }

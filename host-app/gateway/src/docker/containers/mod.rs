@@ -3,6 +3,7 @@
 
 pub(super) mod life;
 pub(super) mod logs;
+pub(super) mod stats;
 pub(super) mod streams;
 
 use http::StatusCode;
@@ -10,11 +11,11 @@ use jiff::Timestamp;
 use linkspan_agent_client::AgentChannel;
 use linkspan_docker_types::{
     compat,
-    container::{Container, CreateAnswer, CreateBody, Summary},
+    container::{Container, CreateAnswer, CreateBody, Summary, answers::Pruned},
 };
 use linkspan_proto::v1::{
     ContainerDetail, InspectContainerRequest, ListContainersRequest, ListNetworksRequest,
-    RemoveContainerRequest,
+    PruneContainersRequest, RemoveContainerRequest,
 };
 
 use super::{
@@ -69,7 +70,7 @@ fn missing_image(status: tonic::Status, image: &str) -> Refusal {
 
 pub(super) async fn list(call: Call) -> Outcome {
     let limit: Option<i64> = call.number("limit")?;
-    let filters = call.filters()?;
+    let filters = call.filters()?.list();
     let request = ListContainersRequest {
         all: call.flag("all"),
         last: limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
@@ -111,4 +112,10 @@ pub(super) async fn remove(call: Call) -> Outcome {
     };
     call.agent().await?.containers().remove(request).await.absent(|| no_such(&name))?;
     done(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn prune(call: Call) -> Outcome {
+    let request = PruneContainersRequest { filters: call.filters()?.list() };
+    let pruned = call.agent().await?.containers().prune(request).await?;
+    ok(&Pruned::from(pruned.into_inner()))
 }

@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::StatusCode;
-use linkspan_docker_types::detach::DetachKeys;
+use linkspan_docker_types::{
+    container::answers::{WaitAnswer, condition, terminal_size},
+    detach::DetachKeys,
+};
 use linkspan_proto::v1::{
-    AttachOpen, AttachRequest, ContainerState, StdioInput, TerminalSize, WaitCondition,
-    WaitContainerRequest, attach_request, stdio_input,
+    AttachOpen, AttachRequest, ContainerState, StdioInput, WaitContainerRequest, attach_request,
+    stdio_input,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -94,36 +97,20 @@ pub(crate) async fn attach(call: Call) -> Outcome {
 
 /// The head goes out as soon as the waiting has begun: clients start the container after it.
 pub(crate) async fn wait(call: Call) -> Outcome {
-    let condition = match call.text("condition") {
-        // Before 1.30 there was no condition.
-        _ if call.version.before(30) => WaitCondition::NotRunning,
-        "" | "not-running" => WaitCondition::NotRunning,
-        "next-exit" => WaitCondition::NextExit,
-        "removed" => WaitCondition::Removed,
-        other => return Err(Refusal::bad(format!("invalid condition: \"{other}\""))),
-    };
+    let condition = condition(call.text("condition"), call.version)?;
     let name = call.name("name");
     let request = WaitContainerRequest { container: name.clone(), condition: condition.into() };
     let agent = call.agent().await?;
     let ended = agent.containers().await_exit(request).await.absent(|| no_such(&name))?;
     let body = ended.map(|ended| -> Result<Bytes, Broken> {
         let ended = ended.map_err(|status| Broken::from(status.message().to_owned()))?;
-        Ok(line(&serde_json::json!({"StatusCode": ended.exit_code}))?)
+        Ok(line(&WaitAnswer::from(ended))?)
     });
     Ok(stream("application/json", body).into())
 }
 
-/// The size of a terminal, `h` and `w`.
-pub(crate) fn size(call: &Call) -> Result<TerminalSize, Refusal> {
-    let number = |key: &'static str| {
-        let missing = || Refusal::bad(format!("invalid resize {key}: it is missing"));
-        call.number::<u32>(key)?.ok_or_else(missing)
-    };
-    Ok(TerminalSize { rows: number("h")?, columns: number("w")? })
-}
-
 pub(crate) async fn resize(call: Call) -> Outcome {
-    let size = size(&call)?;
+    let size = terminal_size(call.text("h"), call.text("w"))?;
     let name = call.name("name");
     let agent = call.agent().await?;
     let summary = detail(&agent, &name, false).await?.summary.unwrap_or_default();
