@@ -17,7 +17,7 @@ use prost::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Request, Response, Status};
 
-use super::{FakeGuest, images::parse_id, not_in_the_fake};
+use super::{CountOnDrop, FakeGuest, images::parse_id, not_in_the_fake};
 
 /// Messages, encoded, or why there are none.
 pub(super) type Canned = Result<Vec<Vec<u8>>, Failure>;
@@ -42,6 +42,12 @@ impl FakeGuest {
     /// Why a method fails from now on.
     pub fn refuse(&self, method: &'static str, why: Failure) {
         self.0.canned.lock().insert(method, Err(why));
+    }
+
+    /// A method that streams answers nothing and does not end. `cancelled` counts who leaves.
+    pub fn hold(&self, method: &'static str) {
+        self.answer_with::<()>(method, &[]);
+        self.0.held.lock().insert(method);
     }
 
     /// What a method was asked, in order.
@@ -76,6 +82,14 @@ impl FakeGuest {
         request: &Request<Q>,
     ) -> Result<Response<Answers<A>>, Status> {
         let all = self.messages(method, request)?.into_iter().map(Ok);
+        if self.0.held.lock().contains(method) {
+            let guard = CountOnDrop(self.0.clone());
+            let never = futures::stream::once(async move {
+                let _guard = guard;
+                std::future::pending().await
+            });
+            return Ok(Response::new(never.boxed()));
+        }
         Ok(Response::new(futures::stream::iter(all).boxed()))
     }
 

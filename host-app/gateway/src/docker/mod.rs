@@ -9,16 +9,22 @@
 mod answer;
 mod bulk;
 mod call;
+mod commit;
 mod containers;
+mod distribution;
 mod exec;
 mod execs;
 mod files;
 mod hijack;
+mod images;
+mod networks;
 mod router;
 mod routes;
 mod stdio;
 mod swarm;
 mod system;
+mod transfer;
+mod volumes;
 
 use std::{collections::HashMap, future::poll_fn, io, sync::Arc};
 
@@ -29,7 +35,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use linkspan_docker_types::version::ApiVersion;
 use linkspan_engine::Engine;
 use linkspan_proto::v1::TerminalSize;
-use linkspan_transport::{BoxStream, Stream, local};
+use linkspan_transport::{BoxStream, local};
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
@@ -48,6 +54,8 @@ struct Api {
     /// As a caller would write it; empty: the default one.
     machine: String,
     execs: execs::Execs,
+    /// As many more as there are listeners to events.
+    listeners: Arc<()>,
     /// The first sizes of terminals, of containers that were created and not attached to.
     sizes: Mutex<HashMap<String, TerminalSize>>,
 }
@@ -77,21 +85,13 @@ pub async fn serve(
     connections.wait().await;
 }
 
-/// Serves one client.
-pub async fn serve_connection(
-    stream: impl Stream,
-    engine: Arc<dyn Engine>,
-    ended: CancellationToken,
-) {
-    connection(Arc::new(Api::new(engine)), Box::pin(stream), ended).await;
-}
-
 impl Api {
     fn new(engine: Arc<dyn Engine>) -> Self {
         Self {
             engine,
             machine: String::new(),
             execs: execs::Execs::default(),
+            listeners: Arc::default(),
             sizes: Mutex::default(),
         }
     }

@@ -7,10 +7,11 @@ use http::Method;
 use super::{
     answer::Outcome,
     call::Call,
+    commit,
     containers::{self, life, logs, stats, streams},
-    exec, files,
+    distribution, exec, files, images, networks,
     router::Route,
-    swarm, system,
+    swarm, system, transfer, volumes,
 };
 
 pub(super) type Handler = fn(Call) -> BoxFuture<'static, Outcome>;
@@ -25,7 +26,11 @@ macro_rules! routes {
 /// In the order of Docker's description of its API. Of two that fit, the first counts.
 pub(super) const ROUTES: &[Route<Handler>] = routes! {
     GET "/_ping" => system::ping;
+    GET "/version" => system::version;
+    GET "/info" => system::info;
+    GET "/system/df" => system::df;
     GET "/events" => system::events;
+    POST "/auth" => system::auth;
 
     GET "/containers/json" => containers::list;
     POST "/containers/create" => containers::create;
@@ -52,10 +57,39 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     GET "/containers/{name}/archive" => files::get_archive;
     PUT "/containers/{name}/archive" => files::put_archive;
 
+    GET "/images/json" => images::list;
+    GET "/images/search" => transfer::search;
+    POST "/images/create" => transfer::create;
+    POST "/images/load" => transfer::load;
+    POST "/images/prune" => images::prune;
+    GET "/images/{name}/json" => images::inspect;
+    GET "/images/{name}/history" => images::history;
+    POST "/images/{name}/push" => transfer::push;
+    POST "/images/{name}/tag" => images::tag;
+    DELETE "/images/{name}" => images::remove;
+    POST "/commit" => commit::commit;
+    GET "/distribution/{name}/json" => distribution::inspect;
+
     POST "/containers/{name}/exec" => exec::create;
     POST "/exec/{id}/start" => exec::start;
     POST "/exec/{id}/resize" => exec::resize;
     GET "/exec/{id}/json" => exec::inspect;
+
+    GET "/networks" => networks::list;
+    POST "/networks/create" => networks::create;
+    POST "/networks/prune" => networks::prune;
+    GET "/networks/{id}" => networks::inspect;
+    DELETE "/networks/{id}" => networks::remove;
+    POST "/networks/{id}/connect" => networks::connect;
+    POST "/networks/{id}/disconnect" => networks::disconnect;
+
+    GET "/volumes" => volumes::list;
+    POST "/volumes/create" => volumes::create;
+    POST "/volumes/prune" => volumes::prune;
+    GET "/volumes/{name}" => volumes::inspect;
+    // Only volumes of a cluster can be changed.
+    PUT "/volumes/{name}" => swarm::not_a_manager;
+    DELETE "/volumes/{name}" => volumes::remove;
 
     GET "/swarm" => swarm::not_a_manager;
     POST "/swarm/init" => swarm::no_swarm;

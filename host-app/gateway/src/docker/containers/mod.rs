@@ -63,7 +63,7 @@ fn missing_image(status: tonic::Status, image: &str) -> Refusal {
     let mut refusal = Refusal::from(status);
     let words = format!("no such image: `{image}`");
     if refusal.status == StatusCode::NOT_FOUND && refusal.message.starts_with(&words) {
-        refusal.message = format!("No such image: {}", image);
+        refusal.message = format!("No such image: {}", super::images::tagged(image));
     }
     refusal
 }
