@@ -16,7 +16,7 @@ fn value(answer: &impl Serialize) -> Value {
     serde_json::to_value(answer).unwrap_or_default()
 }
 
-fn add(object: &mut Value, fields: Value) {
+pub(crate) fn add(object: &mut Value, fields: Value) {
     if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
         for (name, value) in fields {
             object.entry(name).or_insert(value);

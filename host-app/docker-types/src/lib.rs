@@ -12,6 +12,9 @@
 //! as the schema in the tests: every field that they have in a body is known here, and what is
 //! written here can be read by them.
 
+// A test compares one object of more than a hundred parts.
+#![cfg_attr(test, recursion_limit = "256")]
+
 pub mod compat;
 pub mod container;
 pub mod detach;
@@ -19,11 +22,15 @@ pub mod error;
 pub mod event;
 pub mod filters;
 pub mod header;
+pub mod image;
 pub mod json;
+pub mod network;
 pub mod size;
 pub mod stdio;
+pub mod system;
 pub mod time;
 pub mod version;
+pub mod volume;
 
 /// A set of names as Go writes it: an object of empty objects.
 pub type Set = std::collections::BTreeMap<String, Empty>;

@@ -233,24 +233,33 @@ pub fn tmpfs(target: &str, options: &str) -> wire::Mount {
 
 /// `SOURCE:TARGET[:OPTIONS]`, when `-v` can say it.
 pub(crate) fn as_bind(mount: &wire::Mount) -> Option<String> {
-    use {BindRecursive as R, MountPropagation as P};
-    // `-v` puts an anonymous volume into `Config.Volumes`.
     if mount.r#type() == MountType::Tmpfs || mount.source.is_empty() {
         return None;
     }
     if !mount.mode.is_empty() {
         return Some(format!("{}:{}:{}", mount.source, mount.target, mount.mode));
     }
-    // `-v` says these in its options, and the rest not at all.
-    let plain = !mount.read_only
+    is_plain(mount).then(|| format!("{}:{}", mount.source, mount.target))
+}
+
+/// An anonymous volume that `-v` can say: it stands in `Config.Volumes`.
+pub(crate) fn is_anonymous_flag(mount: &wire::Mount) -> bool {
+    matches!(mount.r#type(), MountType::Volume | MountType::Unspecified)
+        && mount.source.is_empty()
+        && is_plain(mount)
+}
+
+/// Nothing that only options say, of `-v` or of `--mount`.
+fn is_plain(mount: &wire::Mount) -> bool {
+    use {BindRecursive as R, MountPropagation as P};
+    !mount.read_only
         && !mount.no_copy
         && matches!(mount.propagation(), P::Unspecified | P::Rprivate)
         && matches!(mount.recursive(), R::Unspecified | R::Enabled)
         && mount.subpath.is_empty()
         && mount.driver.is_empty()
         && mount.driver_options.is_empty()
-        && mount.labels.is_empty();
-    plain.then(|| format!("{}:{}", mount.source, mount.target))
+        && mount.labels.is_empty()
 }
 
 /// `--mount` has a size and a mode of its own, and read-only.

@@ -1,6 +1,6 @@
 //! `Config` and `HostConfig` of a container that exists.
 
-use linkspan_proto::v1::{self as wire, ContainerConfig, ContainerDetail, MountType};
+use linkspan_proto::v1::{self as wire, ContainerConfig, ContainerDetail};
 
 use super::config::{Config, Healthcheck};
 use super::host_config::{
@@ -55,11 +55,8 @@ impl From<&ContainerDetail> for Config {
     fn from(detail: &ContainerDetail) -> Self {
         let summary = detail.summary.clone().unwrap_or_default();
         let asked = detail.config.clone().unwrap_or_default();
-        let is_anonymous = |mount: &&wire::Mount| {
-            let kind = mount.r#type();
-            mount.source.is_empty() && matches!(kind, MountType::Volume | MountType::Unspecified)
-        };
-        let volumes = set(asked.mounts.iter().filter(is_anonymous).map(|mount| &mount.target));
+        let anonymous = asked.mounts.iter().filter(|mount| mount::is_anonymous_flag(mount));
+        let volumes = set(anonymous.map(|mount| &mount.target));
         Self {
             hostname: detail.hostname.clone(),
             domainname: asked.domainname,
@@ -174,7 +171,7 @@ fn mount_all(shown: &mut HostConfig, mounts: &[wire::Mount]) {
             shown.binds.get_or_insert_default().push(bind);
         } else if mount::is_tmpfs_flag(one) {
             shown.tmpfs.insert(one.target.clone(), one.tmpfs_options.clone());
-        } else {
+        } else if !mount::is_anonymous_flag(one) {
             shown.mounts.push(one.into());
         }
     }
@@ -234,4 +231,128 @@ fn covered(asked: &ContainerConfig, paths: &[&str]) -> Option<Vec<String>> {
     }
     let open = asked.security_opts.iter().any(unconfined);
     Some(if open { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn shown(config: ContainerConfig) -> Value {
+        let detail = ContainerDetail { config: Some(config), ..ContainerDetail::default() };
+        serde_json::to_value(HostConfig::from(&detail)).expect("JSON")
+    }
+
+    fn mounted(kind: wire::MountType, source: &str, target: &str) -> wire::Mount {
+        wire::Mount {
+            r#type: kind.into(),
+            source: source.into(),
+            target: target.into(),
+            ..wire::Mount::default()
+        }
+    }
+
+    #[test]
+    fn each_mount_is_shown_once_and_in_the_form_of_its_flag() {
+        use wire::MountType::{Bind, Tmpfs, Volume};
+        let mode = |mode: &str, mount| wire::Mount { mode: mode.into(), ..mount };
+        let mounts = vec![
+            mounted(Bind, "/srv", "/a"),
+            wire::Mount { read_only: true, ..mode("ro,rslave", mounted(Bind, "/srv", "/b")) },
+            mounted(Volume, "data", "/c"),
+            wire::Mount { no_copy: true, ..mode("nocopy", mounted(Volume, "data", "/d")) },
+            wire::Mount { tmpfs_options: "size=1m".into(), ..mounted(Tmpfs, "", "/e") },
+            // What only `--mount` says.
+            wire::Mount { read_only: true, ..mounted(Bind, "/srv", "/f") },
+            wire::Mount { subpath: "x".into(), ..mounted(Volume, "data", "/g") },
+            wire::Mount { tmpfs_size_bytes: 7, ..mounted(Tmpfs, "", "/h") },
+            mounted(Volume, "", "/i"),
+            wire::Mount { read_only: true, ..mounted(Volume, "", "/j") },
+        ];
+        let value = shown(ContainerConfig { mounts, ..ContainerConfig::default() });
+        assert_eq!(
+            value["Binds"],
+            json!(["/srv:/a", "/srv:/b:ro,rslave", "data:/c", "data:/d:nocopy"])
+        );
+        assert_eq!(value["Tmpfs"], json!({"/e": "size=1m"}));
+        assert_eq!(
+            value["Mounts"],
+            json!([
+                {"Type": "bind", "Source": "/srv", "Target": "/f", "ReadOnly": true},
+                {"Type": "volume", "Source": "data", "Target": "/g",
+                    "VolumeOptions": {"Subpath": "x"}},
+                {"Type": "tmpfs", "Target": "/h", "TmpfsOptions": {"SizeBytes": 7}},
+                {"Type": "volume", "Target": "/j", "ReadOnly": true},
+            ])
+        );
+    }
+
+    #[test]
+    fn what_the_agent_fills_in_keeps_a_bind_a_bind() {
+        let mut mount = mounted(wire::MountType::Bind, "/srv", "/a");
+        mount.set_propagation(wire::MountPropagation::Rprivate);
+        mount.set_recursive(wire::BindRecursive::Enabled);
+        assert_eq!(mount::as_bind(&mount).as_deref(), Some("/srv:/a"));
+        mount.set_recursive(wire::BindRecursive::Disabled);
+        assert_eq!(mount::as_bind(&mount), None);
+    }
+
+    /// As Docker shows a container of `docker create IMAGE`.
+    #[test]
+    fn a_container_without_flags_has_dockers_defaults() {
+        assert_eq!(
+            shown(ContainerConfig::default()),
+            json!({
+                "Binds": null, "ContainerIDFile": "",
+                "LogConfig": {"Type": "json-file", "Config": {}}, "NetworkMode": "bridge",
+                "PortBindings": {}, "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+                "AutoRemove": false, "VolumeDriver": "", "VolumesFrom": null,
+                "ConsoleSize": [0, 0], "CapAdd": null, "CapDrop": null, "CgroupnsMode": "private",
+                "Dns": [], "DnsOptions": [], "DnsSearch": [], "ExtraHosts": null,
+                "GroupAdd": null, "IpcMode": "private", "Cgroup": "", "Links": null,
+                "OomScoreAdj": 0, "PidMode": "", "Privileged": false, "PublishAllPorts": false,
+                "ReadonlyRootfs": false, "SecurityOpt": null, "UTSMode": "", "UsernsMode": "",
+                "ShmSize": 67_108_864, "Runtime": "linkspan-init", "Isolation": "", "CpuShares": 0,
+                "Memory": 0, "NanoCpus": 0, "CgroupParent": "", "BlkioWeight": 0,
+                "BlkioWeightDevice": [], "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [],
+                "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [], "CpuPeriod": 0,
+                "CpuQuota": 0, "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0, "CpusetCpus": "",
+                "CpusetMems": "", "Devices": [], "DeviceCgroupRules": null,
+                "DeviceRequests": null, "MemoryReservation": 0, "MemorySwap": 0,
+                "MemorySwappiness": null, "OomKillDisable": null, "PidsLimit": null,
+                "Ulimits": [], "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0,
+                "IOMaximumBandwidth": 0, "MaskedPaths": MASKED, "ReadonlyPaths": READONLY,
+                "Init": false,
+            })
+        );
+    }
+
+    #[test]
+    fn no_path_is_covered_for_those_who_asked() {
+        let privileged = shown(ContainerConfig { privileged: true, ..ContainerConfig::default() });
+        let security_opts = vec!["systempaths=unconfined".into()];
+        let unconfined = shown(ContainerConfig { security_opts, ..ContainerConfig::default() });
+        for field in ["MaskedPaths", "ReadonlyPaths"] {
+            assert_eq!(privileged.get(field), Some(&Value::Null), "{field}");
+            assert_eq!(unconfined[field], json!([]), "{field}");
+        }
+    }
+
+    /// Host and guest meet in the contract only, which does not name these paths.
+    #[test]
+    fn the_covered_paths_are_the_runtimes() {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guest-agent/runtime/src/defaults.rs");
+        let source = std::fs::read_to_string(file).expect("the runtime's source is beside ours");
+        for (function, ours) in [("masked_paths", MASKED), ("readonly_paths", READONLY)] {
+            let (_, rest) =
+                source.split_once(&format!("pub fn {function}()")).expect("the function is there");
+            let (body, _) = rest.split_once("\n}").expect("it ends");
+            let theirs: Vec<&str> = body.split('"').skip(1).step_by(2).collect();
+            assert_eq!(theirs, ours, "{function}");
+        }
+    }
 }
