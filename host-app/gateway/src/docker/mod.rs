@@ -7,6 +7,7 @@
 //! One file a noun; `routes` is the list of all that is served.
 
 mod answer;
+mod build;
 mod bulk;
 mod call;
 mod commit;
@@ -26,7 +27,7 @@ mod system;
 mod transfer;
 mod volumes;
 
-use std::{collections::HashMap, future::poll_fn, io, sync::Arc};
+use std::{future::poll_fn, io, sync::Arc};
 
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header::SERVER};
@@ -34,7 +35,6 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linkspan_docker_types::version::ApiVersion;
 use linkspan_engine::Engine;
-use linkspan_proto::v1::TerminalSize;
 use linkspan_transport::{BoxStream, local};
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -56,8 +56,6 @@ struct Api {
     execs: execs::Execs,
     /// As many more as there are listeners to events.
     listeners: Arc<()>,
-    /// The first sizes of terminals, of containers that were created and not attached to.
-    sizes: Mutex<HashMap<String, TerminalSize>>,
 }
 
 /// Serves clients until `ended`, then lets the requests that are under way finish. The caller
@@ -92,7 +90,6 @@ impl Api {
             machine: String::new(),
             execs: execs::Execs::default(),
             listeners: Arc::default(),
-            sizes: Mutex::default(),
         }
     }
 }

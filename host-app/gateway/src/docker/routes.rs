@@ -6,6 +6,7 @@ use http::Method;
 
 use super::{
     answer::Outcome,
+    build,
     call::Call,
     commit,
     containers::{self, life, logs, stats, streams},
@@ -51,6 +52,7 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     POST "/containers/{name}/pause" => life::pause;
     POST "/containers/{name}/unpause" => life::unpause;
     POST "/containers/{name}/attach" => streams::attach;
+    GET "/containers/{name}/attach/ws" => streams::no_websocket;
     POST "/containers/{name}/wait" => streams::wait;
     DELETE "/containers/{name}" => containers::remove;
     HEAD "/containers/{name}/archive" => files::head_archive;
@@ -67,6 +69,12 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     POST "/images/{name}/push" => transfer::push;
     POST "/images/{name}/tag" => images::tag;
     DELETE "/images/{name}" => images::remove;
+    // Save wants the layers' archives back from the guest.
+    GET "/images/get" => images::no_save;
+    GET "/images/{name}/get" => images::no_save;
+    POST "/build" => build::build;
+    POST "/build/prune" => build::prune;
+    POST "/build/cancel" => build::cancel;
     POST "/commit" => commit::commit;
     GET "/distribution/{name}/json" => distribution::inspect;
 

@@ -13,9 +13,12 @@ use linkspan_docker_types::{
     compat,
     container::{Container, CreateAnswer, CreateBody, Summary, answers::Pruned},
 };
-use linkspan_proto::v1::{
-    ContainerDetail, InspectContainerRequest, ListContainersRequest, ListNetworksRequest,
-    PruneContainersRequest, RemoveContainerRequest,
+use linkspan_proto::{
+    error::{ErrorCode, Failure},
+    v1::{
+        ContainerDetail, InspectContainerRequest, ListContainersRequest, ListNetworksRequest,
+        PruneContainersRequest, RemoveContainerRequest,
+    },
 };
 
 use super::{
@@ -49,21 +52,36 @@ pub(super) async fn create(mut call: Call) -> Outcome {
     let image = wanted.request.config.as_ref().map(|config| config.image.clone());
     let machine = &call.api.machine;
     let made = call.api.engine.create_container(machine, tonic::Request::new(wanted.request)).await;
-    let made =
-        made.map_err(|status| missing_image(status, image.as_deref().unwrap_or_default()))?;
-    if let Some(size) = wanted.console_size {
-        call.api.sizes.lock().insert(made.get_ref().id.clone(), size);
-    }
+    let made = match made {
+        Ok(made) => made,
+        Err(status) => {
+            return Err(not_made(&call, status, image.as_deref().unwrap_or_default()).await);
+        }
+    };
     warnings.extend(wanted.warnings);
     created(&CreateAnswer::new(made.into_inner(), warnings))
 }
 
-/// Clients pull an image and try again when they read this.
-fn missing_image(status: tonic::Status, image: &str) -> Refusal {
+/// In Docker's words where clients match on them: they pull an image that is missing and try again,
+/// and find the container that has the name.
+async fn not_made(call: &Call, status: tonic::Status, image: &str) -> Refusal {
+    let code = Failure::from(status.clone()).code;
     let mut refusal = Refusal::from(status);
-    let words = format!("no such image: `{image}`");
-    if refusal.status == StatusCode::NOT_FOUND && refusal.message.starts_with(&words) {
+    if code == ErrorCode::NotFound
+        && refusal.message.starts_with(&format!("no such image: `{image}`"))
+    {
         refusal.message = format!("No such image: {}", super::images::tagged(image));
+    } else if code == ErrorCode::NameConflict {
+        let name = call.text("name").trim_start_matches('/');
+        // One that has just gone has no id: the message stays as it is.
+        if let Ok(agent) = call.agent().await
+            && let Ok(other) = detail(&agent, name, false).await
+        {
+            let id = other.summary.unwrap_or_default().id;
+            refusal.message = format!(
+                "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+            );
+        }
     }
     refusal
 }

@@ -95,6 +95,12 @@ pub(crate) async fn attach(call: Call) -> Outcome {
     Ok(Answer::Takeover(takeover))
 }
 
+/// Attach over a WebSocket is not spoken.
+pub(crate) async fn no_websocket(_: Call) -> Outcome {
+    let why = "attach over a WebSocket is not supported: use POST /containers/{name}/attach";
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why))
+}
+
 /// The head goes out as soon as the waiting has begun: clients start the container after it.
 pub(crate) async fn wait(call: Call) -> Outcome {
     let condition = condition(call.text("condition"), call.version)?;
