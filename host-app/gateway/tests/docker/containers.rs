@@ -47,15 +47,14 @@ async fn a_list_asks_for_what_the_query_says() {
     };
     guest.answer("Container.List", &ListContainersResponse { containers: vec![one] });
     guest.answer_with("Network.List", &[ListNetworksResponse::default()]);
-    let filters =
-        "%7B%22label%22%3A%5B%22a%3Db%22%5D%2C%22status%22%3A%7B%22running%22%3Atrue%7D%7D";
+    let filters = "%7B%22label%22%3A%5B%22a%3Db%22%5D%2C%22name%22%3A%5B%22%5E%2Fc%24%22%2C%22d%22%5D%2C%22status%22%3A%7B%22running%22%3Atrue%7D%7D";
     let path = format!("/v1.43/containers/json?all=1&limit=3&size=true&filters={filters}");
     let got = docker.get(&path).await;
     let shown = got.is(200).json();
     assert_eq!((&shown[0]["Id"], &shown[0]["Names"]), (&json!("c0ffee"), &json!(["/c"])));
     let asked: ListContainersRequest = guest.asked("Container.List").remove(0);
     assert_eq!((asked.all, asked.last, asked.size), (true, 3, true));
-    assert_eq!(asked.filters, ["label=a=b", "status=running"]);
+    assert_eq!(asked.filters, ["label=a=b", "name=^c$", "name=d", "status=running"]);
     docker.get("/containers/json?filters=nonsense").await.is(400);
 }
 

@@ -4,6 +4,7 @@
 mod calls;
 mod changes;
 mod crash;
+mod docker;
 mod exhaustion;
 mod faults;
 mod files;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
         ("oci", oci::TESTS),
+        ("docker", docker::TESTS),
     ] {
         for &(name, test) in tests {
             let shared = Arc::clone(&shared);

@@ -86,13 +86,24 @@ async fn not_made(call: &Call, status: tonic::Status, image: &str) -> Refusal {
     refusal
 }
 
+/// Docker's names have a slash before them, which a pattern may have or not.
+fn bare(pattern: &str) -> String {
+    match pattern.strip_prefix("^/") {
+        Some(rest) => format!("^{rest}"),
+        None => pattern.strip_prefix('/').unwrap_or(pattern).to_owned(),
+    }
+}
+
 pub(super) async fn list(call: Call) -> Outcome {
     let limit: Option<i64> = call.number("limit")?;
-    let filters = call.filters()?.list();
+    let mut filters = call.filters()?;
+    for name in filters.take("name") {
+        filters.insert("name", &bare(&name));
+    }
     let request = ListContainersRequest {
         all: call.flag("all"),
         last: limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
-        filters,
+        filters: filters.list(),
         size: call.flag("size"),
     };
     let agent = call.agent().await?;
