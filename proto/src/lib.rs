@@ -10,6 +10,7 @@
 pub mod error;
 pub mod ports;
 pub mod preface;
+mod registry;
 
 /// Raised when an older peer would misread a newer one. Checked by both `Hello`s.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -7,6 +7,9 @@ use linkspan_files::Error as FileError;
 use linkspan_images::Error as StoreError;
 use linkspan_net::Error as NetError;
 use linkspan_proto::error::{ErrorCode, Failure};
+use linkspan_registry::Error as RegistryError;
+
+use crate::registries::Error as TransferError;
 
 /// An error of `containers`.
 #[must_use]
@@ -138,7 +141,8 @@ pub fn of_store(error: &StoreError) -> Failure {
         E::Corrupt { .. } | E::TooLarge { .. } => ErrorCode::DataCorrupt,
         E::Unsupported { .. } => ErrorCode::Unsupported,
         E::NoSpace { .. } => ErrorCode::NoSpace,
-        E::Read(_) => ErrorCode::Cancelled,
+        E::Read(_) | E::Write(_) => ErrorCode::Cancelled,
+        E::NotGivenBack { .. } => ErrorCode::Unsupported,
         E::Io { source, .. } => of_io(source),
         _ => ErrorCode::Internal,
     };
@@ -151,6 +155,54 @@ pub fn of_store(error: &StoreError) -> Failure {
         E::NoSpace { .. } => failure.hint(
             "remove containers or images, or give the machine a larger disk: `linkspan machine set --disk GIB`",
         ),
+        _ => failure,
+    }
+}
+
+/// An error of a transfer.
+#[must_use]
+pub fn of_registries(error: &TransferError) -> Failure {
+    use TransferError as E;
+    match error {
+        E::Store(error) => of_store(error),
+        E::Registry(error) => of_registry(error),
+        E::Invalid(_) | E::Reference(_) => Failure::new(ErrorCode::InvalidArgument, chain(error)),
+        E::Missing(_) => Failure::new(ErrorCode::NotFound, chain(error))
+            .hint("`linkspan images` lists what is there, `linkspan tag` gives it the name"),
+        E::Panic(_) => Failure::new(ErrorCode::Internal, chain(error)),
+    }
+}
+
+/// An error of the client of registries.
+fn of_registry(error: &RegistryError) -> Failure {
+    use RegistryError as E;
+    let code = match error {
+        // What the store said to its layer is the reason, and how it came here is not.
+        E::Sink { source, .. } | E::Source { source, .. } => {
+            let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<StoreError>());
+            match inner {
+                Some(inner) => return of_store(inner),
+                None => of_io(source),
+            }
+        }
+        E::Setting { .. } | E::Reference(_) | E::Platform { .. } => ErrorCode::InvalidArgument,
+        E::NotFound { .. } | E::NoPlatform { .. } => ErrorCode::NotFound,
+        E::Denied { .. } | E::Unauthorized { .. } => ErrorCode::PermissionDenied,
+        E::TooManyRequests { .. }
+        | E::Unreachable { .. }
+        | E::Broken { .. }
+        | E::Refused { .. }
+        | E::Tls { .. }
+        | E::Protocol { .. } => ErrorCode::Unavailable,
+        E::Corrupt { .. } => ErrorCode::DataCorrupt,
+        E::Unsupported { .. } => ErrorCode::Unsupported,
+        _ => ErrorCode::Internal,
+    };
+    let failure = Failure::new(code, chain(error));
+    match error {
+        E::Unauthorized { .. } | E::Denied { .. } => {
+            failure.hint("`linkspan login` shows a registry who you are")
+        }
         _ => failure,
     }
 }

@@ -21,6 +21,7 @@ pub mod ports;
 pub mod power;
 mod procfs;
 pub mod reaper;
+pub mod registries;
 pub mod rpc;
 pub mod serve;
 pub mod shell;

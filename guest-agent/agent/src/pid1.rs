@@ -16,6 +16,7 @@ use crate::{
     ports::Ports,
     power::{self, PowerOff},
     reaper::Reaper,
+    registries::Registries,
     rpc::Guest,
     serve::Listeners,
     shell::MachineShell,
@@ -105,6 +106,10 @@ fn prepare(
     let images = Store::open(&path)
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
     let images = Arc::new(images);
+    let registries = Registries::new(Arc::clone(&images), Some(boot::network::HOST.into()))
+        .map_err(|error| {
+            BootError::file("make", "the registry client")(std::io::Error::other(error))
+        })?;
     let path = Path::new(DATA).join("networks");
     let networks = GuestNetworks::open(&path)
         .map_err(|error| BootError::file("open", &path)(std::io::Error::other(error)))?;
@@ -134,6 +139,7 @@ fn prepare(
         containers,
         volumes,
         images,
+        registries,
         networks: networks.networks(),
         shell: Arc::new(MachineShell { reaper }),
         launcher,

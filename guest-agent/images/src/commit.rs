@@ -82,7 +82,7 @@ impl Plan {
         let config_json = serde_json::to_vec(&config)
             .map_err(|error| Error::corrupt("the new configuration", error.to_string()))?;
         let id = ImageId(Digest::of(&config_json));
-        Ok(NewImage { id, config, config_json, manifest: None, tags: self.tags })
+        Ok(NewImage { id, config, config_json, manifest: None, tags: self.tags, origin: None })
     }
 }
 

@@ -10,6 +10,9 @@ use crate::tarball::read_error;
 /// Large enough that reading from a file or socket costs little beside decoding.
 const BUFFER: usize = 128 << 10;
 
+/// The longest beginning by which a format is recognised: xz's.
+const MAGIC: usize = 6;
+
 /// An error of the stream that a decoder reads, as opposed to one of the decoder.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -23,8 +26,38 @@ pub(crate) struct LimitReached(pub(crate) u64);
 /// A decoded stream.
 pub(crate) struct Decoded<'a> {
     pub(crate) reader: Box<dyn Read + Send + 'a>,
+    pub(crate) compression: Compression,
+}
+
+/// How a stream is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
     /// The bytes are those of the source.
-    pub(crate) plain: bool,
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// By the first bytes.
+    pub(crate) fn of(magic: &[u8]) -> Self {
+        match magic {
+            // RFC 1952.
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            // RFC 8878.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+
+    /// What a layer so compressed is called (image-spec, layer.md). None: as it is.
+    pub(crate) fn media_type(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Gzip => Some("application/vnd.oci.image.layer.v1.tar+gzip"),
+            Self::Zstd => Some("application/vnd.oci.image.layer.v1.tar+zstd"),
+        }
+    }
 }
 
 /// Marks the errors of the source, so that they are told apart from corrupt data.
@@ -39,31 +72,45 @@ impl<R: Read> Read for Source<R> {
     }
 }
 
+/// Looks at the first bytes of a stream, and gives them back to be read again.
+pub(crate) fn peek(source: &mut impl Read, what: &str) -> Result<(Compression, Cursor<Vec<u8>>)> {
+    let mut magic = Vec::with_capacity(MAGIC);
+    let read = Source(source).take(MAGIC as u64).read_to_end(&mut magic);
+    read.map_err(|error| read_error(error, what))?;
+    Ok((Compression::of(&magic), Cursor::new(magic)))
+}
+
 /// Decodes a stream that is plain, gzip or zstd. `what` names it in errors.
 pub(crate) fn open<'a>(source: impl Read + Send + 'a, what: &str) -> Result<Decoded<'a>> {
     let mut source = Source(source);
-    let mut magic = Vec::with_capacity(6);
-    source.by_ref().take(6).read_to_end(&mut magic).map_err(|error| read_error(error, what))?;
+    let mut magic = Vec::with_capacity(MAGIC);
+    source
+        .by_ref()
+        .take(MAGIC as u64)
+        .read_to_end(&mut magic)
+        .map_err(|error| read_error(error, what))?;
     let compressed = |name: &str| Error::Unsupported {
         what: what.to_owned(),
         why: format!("it is compressed with {name}; gzip, zstd and plain tar are understood"),
     };
-    let plain = !matches!(magic[..], [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..]);
+    let compression = Compression::of(&magic);
     let whole = Cursor::new(magic.clone()).chain(source);
-    let reader: Box<dyn Read + Send + 'a> = match magic[..] {
-        // RFC 1952; several members may follow each other.
-        [0x1f, 0x8b, ..] => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
-        // RFC 8878. The decoder's default limit for the window is 128 MiB.
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+    let reader: Box<dyn Read + Send + 'a> = match (compression, &magic[..]) {
+        // Several members may follow each other.
+        (Compression::Gzip, _) => {
+            Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole)))
+        }
+        // The decoder's default limit for the window is 128 MiB.
+        (Compression::Zstd, _) => {
             let buffered = BufReader::with_capacity(BUFFER, whole);
             let decoder = zstd::Decoder::with_buffer(buffered);
             Box::new(decoder.map_err(|error| read_error(error, what))?)
         }
-        [b'B', b'Z', b'h', ..] => return Err(compressed("bzip2")),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => return Err(compressed("xz")),
-        _ => Box::new(whole),
+        (Compression::Plain, [b'B', b'Z', b'h', ..]) => return Err(compressed("bzip2")),
+        (Compression::Plain, [0xfd, b'7', b'z', b'X', b'Z', 0]) => return Err(compressed("xz")),
+        (Compression::Plain, _) => Box::new(whole),
     };
-    Ok(Decoded { reader, plain })
+    Ok(Decoded { reader, compression })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::digest::ImageId;
+use crate::digest::{Digest, ImageId};
 use crate::reference::ReferenceError;
 
 /// A result of this crate.
@@ -107,6 +107,9 @@ pub enum Error {
     /// The caller's stream failed.
     #[error("cannot read the archive")]
     Read(#[source] io::Error),
+    /// The one who takes an archive has failed, or does not take any more.
+    #[error("cannot write the archive")]
+    Write(#[source] io::Error),
     /// A file operation in the store failed.
     #[error("cannot {action} `{}`", path.display())]
     Io {
@@ -117,6 +120,15 @@ pub enum Error {
         /// The cause.
         #[source]
         source: io::Error,
+    },
+    /// A layer of which the store has the files and not the archive.
+    #[error(
+        "layer {layer} cannot be given back: it came before archives were kept; pull or load its \
+         image again"
+    )]
+    NotGivenBack {
+        /// Its diff id.
+        layer: Digest,
     },
     /// Another store has this folder open.
     #[error("`{}` is in use by another process", path.display())]

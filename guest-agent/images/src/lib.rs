@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! index.json             which images, references and layers exist (format version inside)
-//! blobs/sha256/<hex>     configurations and manifests, byte for byte
+//! blobs/sha256/<hex>     configurations, manifests and compressed layers, byte for byte
+//! recipes/<hex>          how the tar of a layer is made again from its files (see `recipe`)
 //! layers/<hex>/          one unpacked layer each, named by its diff id, with overlayfs' whiteouts
 //! l/<16 hex>             links to the layers: short enough for a hundred of them in one mount call
 //! empty/                 the lower layer of an image without layers
@@ -16,8 +17,14 @@
 //! ```
 //!
 //! A layer is shared by all images that contain it. Overlayfs stacks layers, so a layer's folder
-//! depends on nothing but its own archive, and its diff id names it. The archives of layers are
-//! dropped once they are unpacked: keeping them would cost the disk twice.
+//! depends on nothing but its own archive, and its diff id names it.
+//!
+//! Each layer can be given back byte for byte, so that what is pushed or saved has the digests
+//! that it came with. One that came compressed keeps its archive as it came. One that came plain,
+//! or was made here, keeps a recipe: headers and paddings as they were, and for contents where in
+//! its folder they lie; a copy of its tar would cost the disk twice. It is compressed anew for each
+//! push, always to the same bytes. Layers of format 1 of the index have neither; they are completed
+//! when their image is pulled or loaded again.
 //!
 //! An image exists from the moment when `index.json` names it, which is a rename: a load that ends
 //! anywhere before leaves nothing but files in `tmp/` and layers that the index does not know; the
@@ -38,6 +45,7 @@ mod error;
 mod import;
 mod manifest;
 mod platform;
+mod recipe;
 mod reference;
 mod store;
 mod tarball;
@@ -52,7 +60,8 @@ pub use import::ImportOptions;
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{
-    ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, ListFilter, LoadedImage, Options,
-    Phase, Progress, RemoveOptions, Removed, RemovedImage, Store, Usage,
+    ArchiveFormat, ContainerUse, DiskUsage, Image, ImageDetail, ImageSummary, LayerFile,
+    ListFilter, LoadedImage, Manifest, Options, Outgoing, OutgoingLayer, Phase, Progress, Receipt,
+    RemoteBlob, RemoteImage, RemoveOptions, Removed, RemovedImage, Store, Usage,
 };
 pub use unpack::{Limits, MapIds, copy_in};

@@ -25,6 +25,9 @@ pub(crate) struct Descriptor {
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) media_type: String,
     pub(crate) digest: Digest,
+    /// Bytes. (Old archives were read without it.)
+    #[serde(default)]
+    pub(crate) size: u64,
     pub(crate) platform: Option<Platform>,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) annotations: BTreeMap<String, String>,

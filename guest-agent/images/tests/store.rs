@@ -195,9 +195,12 @@ fn a_shared_layer_is_counted_once_and_reclaimable_when_nobody_needs_it() {
         fixture.store.disk_usage(|id| Some(*id) == used, |_| false).unwrap()
     };
     let idle = usage(None);
-    assert_eq!((idle.layers_bytes, idle.reclaimable_bytes), (1230, 1230));
+    // With the recipes: some hundred bytes each.
+    assert!((1230..2230).contains(&idle.layers_bytes), "{idle:?}");
+    assert_eq!(idle.layers_bytes, idle.reclaimable_bytes);
     assert!(idle.images.iter().all(|(_, shared)| *shared == 1000), "{idle:?}");
-    assert_eq!(usage(Some(one.id())).reclaimable_bytes, 30, "the base is needed");
+    let idle = usage(Some(one.id())).reclaimable_bytes;
+    assert!((30..430).contains(&idle), "the base is needed: {idle}");
     // The last image's layers are its own again.
     remove(&fixture.store, "two:1", GENTLY).unwrap();
     assert_eq!(usage(None).images[0].1, 0);
@@ -224,7 +227,8 @@ fn pruning_removes_what_has_no_name_and_with_all_what_has_no_container() {
     let refused = fixture.store.prune(true, |_| false, users, |_| false).unwrap();
     assert_eq!(refused, Removed::default(), "no image is wanted");
     let pruned = prune(false);
-    assert_eq!((pruned.deleted[0].clone(), pruned.freed_bytes), (nameless.id().to_string(), 8));
+    assert_eq!(pruned.deleted[0], nameless.id().to_string());
+    assert!((8..500).contains(&pruned.freed_bytes), "{}", pruned.freed_bytes);
     let pruned = prune(true);
     assert_eq!(pruned.untagged, ["a:1", "b:1"]);
     assert_eq!(pruned.images[0].id, named.id());
@@ -242,7 +246,8 @@ fn layers_of_containers_survive_a_restart_and_go_when_collected() {
     let fixture = fixture.reopen();
     assert_eq!(fixture.store.usage().layers, 1);
     assert_eq!(fixture.store.collect(|layer| *layer == layers[0]).unwrap(), 0);
-    assert_eq!(fixture.store.collect(|_| false).unwrap(), 40_030);
+    let freed = fixture.store.collect(|_| false).unwrap();
+    assert!((40_030..41_000).contains(&freed), "the files and the recipe: {freed}");
     assert_eq!(fixture.on_disk(), Vec::<String>::new());
 }
 

@@ -57,13 +57,15 @@ impl Client {
         let hub = reference.domain() == "docker.io";
         let host = if hub { HUB_INDEX } else { reference.domain() };
         let endpoint = Mirrors::target(&inner.settings, host, &credentials);
-        let mut query = Serializer::new(String::new());
-        query.append_pair("q", term).append_pair("n", &limit.to_string());
+        let query = Serializer::new(String::new())
+            .append_pair("q", term)
+            .append_pair("n", &limit.to_string())
+            .finish();
         let scheme = match inner.scheme(&endpoint).await? {
             Scheme::Http => "http",
             Scheme::Https | Scheme::Either => "https",
         };
-        let uri: Uri = format!("{scheme}://{host}/v1/search?{}", query.finish())
+        let uri: Uri = format!("{scheme}://{host}/v1/search?{query}")
             .parse()
             .map_err(|_| Error::protocol(host, "its search is no URL"))?;
         let subject = Subject {

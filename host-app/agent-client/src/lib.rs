@@ -106,7 +106,7 @@ impl AgentChannel {
         NetworkServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
-    /// Calls on registries. Credentials are the caller's to give.
+    /// Calls that move images between the machine and registries.
     #[must_use]
     pub fn registry(&self) -> RegistryCalls {
         RegistryServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)

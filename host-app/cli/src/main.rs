@@ -12,6 +12,7 @@ mod progress;
 mod render;
 mod template;
 mod terminal;
+mod transfer;
 
 use std::io::Write as _;
 

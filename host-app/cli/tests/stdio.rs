@@ -60,7 +60,7 @@ fn the_exit_code_is_the_containers_and_failures_have_their_own() {
         (&["run", "busybox", "absent"], 127, "linkspan: cannot run `absent`: it was not found\n"),
         (&["exec", "web", "absent"], 127, "linkspan: cannot run `absent`: it was not found\n"),
         (
-            &["run", "missing"],
+            &["run", "--pull", "never", "missing"],
             125,
             "linkspan: no such image: `missing`\nhint: list them with `linkspan images`\n",
         ),

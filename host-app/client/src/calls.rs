@@ -10,7 +10,8 @@ use linkspan_proto::{
         agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
         event_service_client::EventServiceClient, file_service_client::FileServiceClient,
         image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
-        system_service_client::SystemServiceClient, volume_service_client::VolumeServiceClient,
+        registry_service_client::RegistryServiceClient, system_service_client::SystemServiceClient,
+        volume_service_client::VolumeServiceClient,
     },
 };
 use tonic::{
@@ -34,6 +35,8 @@ pub type EventCalls = EventServiceClient<Wire>;
 pub type ImageCalls = ImageServiceClient<Wire>;
 /// `linkspan.v1.NetworkService` of one machine.
 pub type NetworkCalls = NetworkServiceClient<Wire>;
+/// `linkspan.v1.RegistryService` of one machine.
+pub type RegistryCalls = RegistryServiceClient<Wire>;
 /// `linkspan.v1.FileService` of one machine.
 pub type FileCalls = FileServiceClient<Wire>;
 /// `linkspan.v1.SystemService` of one machine.
@@ -113,6 +116,10 @@ pub(crate) fn images(channel: Channel, machine: Option<&str>) -> ImageCalls {
 
 pub(crate) fn networks(channel: Channel, machine: Option<&str>) -> NetworkCalls {
     limits!(NetworkServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn registry(channel: Channel, machine: Option<&str>) -> RegistryCalls {
+    limits!(RegistryServiceClient::with_interceptor(channel, Tag::machine(machine)))
 }
 
 pub(crate) fn files(channel: Channel, machine: Option<&str>) -> FileCalls {

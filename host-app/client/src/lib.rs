@@ -22,7 +22,7 @@ mod upload;
 
 pub use calls::{
     AgentCalls, ContainerCalls, EventCalls, FileCalls, HostCalls, ImageCalls, MAX_MESSAGE_BYTES,
-    MachineCalls, NetworkCalls, SystemCalls, Tag, VolumeCalls, Wire,
+    MachineCalls, NetworkCalls, RegistryCalls, SystemCalls, Tag, VolumeCalls, Wire,
 };
 pub use linkspan_proto::{REQUEST_ID_KEY, error::Failure};
 pub use upload::new_stream_id;
@@ -255,6 +255,13 @@ impl Client {
     #[must_use]
     pub fn images(&self, machine: Option<&str>) -> ImageCalls {
         calls::images(self.channel.clone(), machine)
+    }
+
+    /// Calls that move images between a machine (`None`: the default one), which is started first,
+    /// and registries.
+    #[must_use]
+    pub fn registry(&self, machine: Option<&str>) -> RegistryCalls {
+        calls::registry(self.channel.clone(), machine)
     }
 
     /// Calls on the networks of a machine (`None`: the default one), which is started first.

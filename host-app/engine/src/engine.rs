@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use linkspan_agent_client::AgentChannel;
+use linkspan_credentials::Registry;
 use linkspan_proto::{
     error::Failure,
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine,
-        MachineSettingsPatch, StartMachineResponse,
+        MachineSettingsPatch, RegistrySettings, RegistrySettingsPatch, StartMachineResponse,
     },
-    v1::{CreateContainerRequest, CreateContainerResponse},
+    v1::{CreateContainerRequest, CreateContainerResponse, RegistryCredentials},
 };
 use tonic::{Request, Response, Status};
 
@@ -84,6 +85,27 @@ pub trait Engine: Send + Sync + 'static {
     /// The channel to a machine's agent. The machine is started first when it does not run, and
     /// the default machine is made first when it does not exist.
     async fn agent(&self, machine: &str) -> Result<AgentChannel, Failure>;
+
+    /// As [`Self::agent`], for a call that goes to registries: the guest knows by then how they are
+    /// reached.
+    async fn registry_agent(&self, machine: &str) -> Result<AgentChannel, Failure>;
+
+    /// Puts in what the user has for a registry, where the caller gave no credentials. There may be
+    /// none.
+    async fn authenticate(
+        &self,
+        registry: &Registry,
+        credentials: &mut Option<RegistryCredentials>,
+    ) -> Result<(), Failure>;
+
+    /// How registries are reached, as it is set.
+    fn registry_settings(&self) -> RegistrySettings;
+
+    /// Changes how registries are reached, from the next call on.
+    async fn update_registry_settings(
+        &self,
+        patch: RegistrySettingsPatch,
+    ) -> Result<RegistrySettings, Failure>;
 
     /// `ContainerService.Create`: as the agent does it, except that an image which is built in
     /// and which the guest lacks is loaded first.

@@ -5,23 +5,24 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use linkspan_agent_client::AgentChannel;
+use linkspan_credentials::Registry;
 use linkspan_machine::{Budgets, StopOrder, driver::Driver};
 use linkspan_proto::{
     PROTOCOL_VERSION,
     error::{ErrorCode, Failure},
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine,
-        MachineSettingsPatch, StartMachineResponse,
+        MachineSettingsPatch, RegistrySettings, RegistrySettingsPatch, StartMachineResponse,
     },
-    v1::{CreateContainerRequest, CreateContainerResponse, UsageRequest},
+    v1::{CreateContainerRequest, CreateContainerResponse, RegistryCredentials, UsageRequest},
 };
 use linkspan_state::{Config, MachineName, Paths, image::ImageSearch};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports, shares, start,
-    view,
+    Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports,
+    registries::Registries, shares, start, view,
 };
 
 /// A guest that is asked what it uses answers at once or is not worth waiting for.
@@ -50,6 +51,7 @@ pub struct HostEngine {
     driver: &'static str,
     fleet: Arc<Fleet>,
     builtin: BuiltinImages,
+    registries: Registries,
     ended: CancellationToken,
 }
 
@@ -63,9 +65,10 @@ impl HostEngine {
     pub async fn open(options: EngineOptions) -> Result<Arc<Self>, Failure> {
         let EngineOptions { paths, config, images: search, driver, budgets, ended } = options;
         let name = driver.name();
+        let registries = Registries::new(config.registries.clone(), None);
         let fleet = Fleet::open(paths.clone(), config, driver, search.clone(), budgets).await?;
         let builtin = BuiltinImages::new(search.clone());
-        Ok(Arc::new(Self { paths, search, driver: name, fleet, builtin, ended }))
+        Ok(Arc::new(Self { paths, search, driver: name, fleet, builtin, registries, ended }))
     }
 
     /// Gives the bind mounts of a request their places in what the running machine has of this
@@ -261,6 +264,32 @@ impl Engine for HostEngine {
 
     async fn agent(&self, machine: &str) -> Result<AgentChannel, Failure> {
         self.fleet.agent(&self.fleet.resolve(machine)?).await
+    }
+
+    async fn registry_agent(&self, machine: &str) -> Result<AgentChannel, Failure> {
+        let name = self.fleet.resolve(machine)?;
+        let agent = self.fleet.agent(&name).await?;
+        self.registries.configure(name.as_str(), &agent).await?;
+        Ok(agent)
+    }
+
+    async fn authenticate(
+        &self,
+        registry: &Registry,
+        credentials: &mut Option<RegistryCredentials>,
+    ) -> Result<(), Failure> {
+        self.registries.authenticate(registry, credentials).await
+    }
+
+    fn registry_settings(&self) -> RegistrySettings {
+        self.registries.settings()
+    }
+
+    async fn update_registry_settings(
+        &self,
+        patch: RegistrySettingsPatch,
+    ) -> Result<RegistrySettings, Failure> {
+        self.registries.update(&self.paths, patch).await
     }
 
     async fn create_container(

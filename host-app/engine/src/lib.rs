@@ -16,6 +16,7 @@ mod guest;
 mod host;
 mod host_engine;
 mod ports;
+mod registries;
 mod shares;
 mod start;
 #[cfg(any(test, feature = "fake"))]
@@ -24,3 +25,5 @@ mod view;
 
 pub use engine::{Engine, Updates};
 pub use host_engine::{EngineOptions, HostEngine};
+pub use linkspan_agent_client::RegistryCalls;
+pub use linkspan_credentials::Registry;

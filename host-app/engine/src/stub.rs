@@ -12,21 +12,23 @@ use std::{
 use async_trait::async_trait;
 use futures::{StreamExt as _, stream};
 use linkspan_agent_client::{AgentChannel, AgentOptions, fake::FakeGuest};
+use linkspan_credentials::{DockerConfig, Registry};
 use linkspan_proto::{
     PROTOCOL_VERSION,
     error::{ErrorCode, Failure},
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine, MachineSettings,
-        MachineSettingsPatch, MachineState, StartMachineResponse,
+        MachineSettingsPatch, MachineState, RegistrySettings, RegistrySettingsPatch,
+        StartMachineResponse,
     },
-    v1::{CreateContainerRequest, CreateContainerResponse},
+    v1::{CreateContainerRequest, CreateContainerResponse, RegistryCredentials},
 };
-use linkspan_state::image::ImageSearch;
+use linkspan_state::{Paths, image::ImageSearch};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{Engine, Updates, builtin::BuiltinImages};
+use crate::{Engine, Updates, builtin::BuiltinImages, failure, registries::Registries};
 
 /// See the module.
 pub struct StubEngine {
@@ -36,14 +38,21 @@ pub struct StubEngine {
     pub ended: CancellationToken,
     agent: AgentChannel,
     builtin: BuiltinImages,
+    registries: Registries,
+    home: std::path::PathBuf,
     machines: Mutex<BTreeMap<String, Machine>>,
     boots: AtomicUsize,
 }
 
 impl StubEngine {
-    /// With the machine `default`, stopped, and the built-in images of a VM image folder.
+    /// With the machine `default`, stopped, and the built-in images of a VM image folder. Beside
+    /// that folder, `docker` is Docker's configuration and `home` the home.
     #[must_use]
     pub fn new(vm_image: impl Into<std::path::PathBuf>) -> Arc<Self> {
+        let vm_image = vm_image.into();
+        let beside = |name: &str| vm_image.with_file_name(name);
+        let docker = DockerConfig::at(&beside("docker"), std::ffi::OsString::new());
+        let home = beside("home");
         let guest = FakeGuest::default();
         let agent = AgentChannel::new(Arc::new(guest.clone()), AgentOptions::new("default"));
         let machine = Machine {
@@ -57,6 +66,8 @@ impl StubEngine {
             ended: CancellationToken::new(),
             agent,
             builtin: BuiltinImages::new(ImageSearch::only(vm_image)),
+            registries: Registries::new(linkspan_state::RegistrySettings::default(), Some(docker)),
+            home,
             machines: Mutex::new([("default".into(), machine)].into()),
             boots: AtomicUsize::default(),
         })
@@ -185,6 +196,32 @@ impl Engine for StubEngine {
     async fn agent(&self, machine: &str) -> Result<AgentChannel, Failure> {
         self.boot(machine)?;
         Ok(self.agent.clone())
+    }
+
+    async fn registry_agent(&self, machine: &str) -> Result<AgentChannel, Failure> {
+        let agent = self.agent(machine).await?;
+        self.registries.configure(machine, &agent).await?;
+        Ok(agent)
+    }
+
+    async fn authenticate(
+        &self,
+        registry: &Registry,
+        credentials: &mut Option<RegistryCredentials>,
+    ) -> Result<(), Failure> {
+        self.registries.authenticate(registry, credentials).await
+    }
+
+    fn registry_settings(&self) -> RegistrySettings {
+        self.registries.settings()
+    }
+
+    async fn update_registry_settings(
+        &self,
+        patch: RegistrySettingsPatch,
+    ) -> Result<RegistrySettings, Failure> {
+        let paths = Paths::at(&self.home).map_err(failure::state)?;
+        self.registries.update(&paths, patch).await
     }
 
     async fn create_container(

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Document, MachineName, Paths, SettingsPatch, StateError};
+use crate::{Document, MachineName, Paths, RegistrySettings, SettingsPatch, StateError};
 
 /// What holds for all machines of a home.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,13 @@ pub struct Config {
     pub vm_image_dir: Option<PathBuf>,
     /// What a new machine has, where its creator says nothing.
     pub machine: SettingsPatch,
+    /// How registries are reached.
+    #[serde(skip_serializing_if = "is_default")]
+    pub registries: RegistrySettings,
+}
+
+fn is_default(registries: &RegistrySettings) -> bool {
+    *registries == RegistrySettings::default()
 }
 
 impl Document for Config {

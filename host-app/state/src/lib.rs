@@ -15,6 +15,7 @@ pub mod image;
 mod lock;
 mod name;
 mod paths;
+mod registries;
 mod settings;
 mod socket_folder;
 
@@ -25,5 +26,6 @@ pub use folder::create_private_folder;
 pub use lock::{Lock, LockHolder};
 pub use name::{MachineName, NameError};
 pub use paths::{HOME_VARIABLE, MachinePaths, Paths};
+pub use registries::{Mirror, RegistrySettings};
 pub use settings::SettingsPatch;
 pub use socket_folder::SOCKET_PATH_LIMIT;

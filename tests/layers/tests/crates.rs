@@ -190,6 +190,22 @@ fn device_processes_know_at_most_the_contract_and_only_the_daemon_knows_them() {
 }
 
 #[test]
+fn credentials_know_the_contract_and_nothing_else_of_ours() {
+    let graph = Graph::load();
+    let ours = graph
+        .members
+        .keys()
+        .filter(|name| !matches!(name.as_str(), "linkspan-credentials" | "linkspan-proto"));
+    for other in ours {
+        graph.forbid("linkspan-credentials", other, "it only finds and keeps secrets");
+    }
+    for foreign in ["tracing", "hyper"] {
+        let direct = graph.edges["linkspan-credentials"].contains(foreign);
+        assert!(!direct, "credentials are neither logged nor sent: no {foreign}");
+    }
+}
+
+#[test]
 fn the_machine_knows_no_protocol() {
     let graph = Graph::load();
     for foreign in ["linkspan-proto", "tonic", "linkspan-agent-client"] {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io::BufWriter,
     pin::Pin,
 };
 
@@ -9,8 +10,8 @@ use futures::Stream;
 use jiff::Timestamp;
 use linkspan_containers::{Containers, PruneFilters, events::Events};
 use linkspan_images::{
-    ContainerUse, ImageDetail, ImageId, ImageSummary, ImportOptions, ListFilter, RemoveOptions,
-    Removed, Store,
+    ArchiveFormat, ContainerUse, ImageDetail, ImageId, ImageSummary, ImportOptions, ListFilter,
+    Reference, RemoveOptions, Removed, Store,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -21,8 +22,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::SyncIoBridge;
 use tonic::{Request, Response, Status};
 
-use super::{Guest, blocking, containers::refuse};
-use crate::failure::of_store;
+use super::{Guest, blocking, containers::refuse, registry::platform};
+use crate::failure::{of_registries, of_store};
+
+/// Parts in which an archive goes to its stream.
+const BUFFER: usize = 128 * 1024;
 
 /// The service.
 pub(super) struct Face(pub(super) Guest);
@@ -50,6 +54,18 @@ impl Face {
         // One that has just been removed has no labels any more.
         let labels = image.map(|image| image.summary.labels).unwrap_or_default();
         tell(self.0.containers.events(), action, &id, labels, name);
+    }
+}
+
+impl Guest {
+    /// Docker names a pulled or pushed image in its events by its reference.
+    pub(super) async fn tell_of_transfer(&self, action: &'static str, reference: &Reference) {
+        let (store, shown) = (self.images.clone(), reference.familiar());
+        let looked = shown.clone();
+        let image = blocking(move || store.inspect(&looked).map_err(|error| of_store(&error)));
+        // One that has just been removed has no labels any more.
+        let labels = image.await.map(|image| image.summary.labels).unwrap_or_default();
+        tell(self.containers.events(), action, &shown, labels, reference.familiar_name());
     }
 }
 
@@ -237,6 +253,27 @@ impl ImageService for Face {
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn save(
+        &self,
+        request: Request<wire::SaveImagesRequest>,
+    ) -> Answer<wire::SaveImagesResponse> {
+        let request = request.into_inner();
+        let format = match request.format() {
+            wire::ArchiveFormat::Unspecified => ArchiveFormat::Both,
+            wire::ArchiveFormat::Docker => ArchiveFormat::Docker,
+            wire::ArchiveFormat::Oci => ArchiveFormat::Oci,
+        };
+        let platform = platform(&request.platform).map_err(|error| of_registries(&error))?;
+        let stream = self.0.streams.take_download(&request.stream_id).await?;
+        let store = self.0.images.clone();
+        let bytes = blocking(move || {
+            let out = BufWriter::with_capacity(BUFFER, SyncIoBridge::new(stream));
+            let saved = store.save(&request.images, platform.as_ref(), format, out);
+            saved.map_err(|error| of_store(&error))
+        });
+        Ok(Response::new(wire::SaveImagesResponse { bytes: bytes.await? }))
     }
 
     async fn import(

@@ -11,6 +11,7 @@ mod logs;
 mod mounts;
 mod networks;
 pub(crate) mod ports;
+mod registry;
 mod stdio;
 mod system;
 mod volumes;
@@ -27,7 +28,8 @@ use linkspan_proto::{
         event_service_server::EventServiceServer, file_service_server::FileServiceServer,
         folder_service_server::FolderServiceServer, image_service_server::ImageServiceServer,
         network_service_server::NetworkServiceServer, port_service_server::PortServiceServer,
-        system_service_server::SystemServiceServer, volume_service_server::VolumeServiceServer,
+        registry_service_server::RegistryServiceServer, system_service_server::SystemServiceServer,
+        volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
@@ -35,7 +37,7 @@ use tonic::{Status, service::Routes};
 
 use crate::{
     boot::timeline::Timeline, console::Journal, folders::Folders, ports::Ports, power::Power,
-    streams::Streams,
+    registries::Registries, streams::Streams,
 };
 
 /// A message may carry an inspect result or a batch of log lines; archives do not travel so.
@@ -50,6 +52,8 @@ pub struct Guest {
     pub volumes: Arc<Volumes>,
     /// The images.
     pub images: Arc<Store>,
+    /// Where images come from.
+    pub registries: Registries,
     /// The networks.
     pub networks: Arc<Networks>,
     /// For the machine's own shell.
@@ -129,6 +133,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             NetworkServiceServer::new(networks::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            RegistryServiceServer::new(registry::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

@@ -51,6 +51,7 @@ impl ArchiveImage {
             config_json: self.config_json,
             manifest: self.manifest,
             tags: self.tags,
+            origin: None,
         }
     }
 }

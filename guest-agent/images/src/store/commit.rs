@@ -27,7 +27,7 @@ impl Store {
         let (config, _) = self.read_config(parent)?;
         let plan = Plan::new(config, options)?;
         // The layers below stay, whatever happens to the parent from here on.
-        let below = self.claim(plan.layers().iter().copied());
+        let below = self.pin(plan.layers().iter().copied());
         let (diff_id, staged) = self.stage("the container's changes", |folder, limits| {
             let input = compression::open(layer, folder.what)?.reader;
             unpack::unpack(input, folder, limits, Hashing::Yes, &mut |_| {})

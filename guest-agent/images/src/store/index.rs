@@ -11,8 +11,11 @@ use crate::digest::{Digest, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::reference::Reference;
 
-/// Raised when an older program could not read the file any more.
-const FORMAT: u32 = 1;
+/// Raised when an older program must not change the file any more. 2: layers know their blobs,
+/// which a program for format 1 would take for rubbish.
+const FORMAT: u32 = 2;
+/// The oldest that is read; what it lacks is empty.
+const OLDEST: u32 = 1;
 const FILE: &str = "index.json";
 
 /// The whole file.
@@ -42,7 +45,7 @@ pub(crate) struct ImageRecord {
 }
 
 /// One unpacked layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LayerRecord {
     /// Sum of the sizes of its files.
     pub(crate) size_bytes: u64,
@@ -52,6 +55,70 @@ pub(crate) struct LayerRecord {
     /// used as the lowest.
     #[serde(default)]
     pub(crate) opaque: bool,
+    /// Bytes of its tar; 0: not known.
+    #[serde(default)]
+    pub(crate) tar_bytes: u64,
+    /// Size of the recipe by which its tar is made again, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) recipe_bytes: Option<u64>,
+    /// Its archive in the forms that are known: compressed, or as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) blobs: Vec<BlobRecord>,
+}
+
+/// A layer's archive as registries and layouts have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlobRecord {
+    pub(crate) digest: Digest,
+    /// Bytes.
+    pub(crate) size: u64,
+    pub(crate) media_type: String,
+    /// Its bytes are in `blobs`.
+    #[serde(default)]
+    pub(crate) kept: bool,
+    /// It was compressed here, and can be again.
+    #[serde(default)]
+    pub(crate) made: bool,
+    /// Repositories (`docker.io/library/busybox`) that have or had it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) sources: BTreeSet<String>,
+}
+
+impl LayerRecord {
+    /// The blobs whose bytes are in the store.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &BlobRecord> {
+        self.blobs.iter().filter(|blob| blob.kept)
+    }
+
+    /// What it takes on the disk: its files and its archives.
+    pub(crate) fn bytes(&self) -> u64 {
+        let recipe = self.recipe_bytes.unwrap_or_default();
+        self.size_bytes + recipe + self.kept().map(|blob| blob.size).sum::<u64>()
+    }
+
+    /// Whether its tar can be given back: not if a program for format 1 made it.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.recipe_bytes.is_some() || self.kept().next().is_some()
+    }
+
+    /// Takes over what gives the layer back from another record of it.
+    pub(crate) fn complete(&mut self, other: &Self) {
+        self.tar_bytes = other.tar_bytes;
+        self.recipe_bytes = self.recipe_bytes.or(other.recipe_bytes);
+        other.blobs.iter().for_each(|blob| self.learn(blob));
+    }
+
+    /// Remembers a blob, or more of one that is known.
+    pub(crate) fn learn(&mut self, blob: &BlobRecord) {
+        match self.blobs.iter_mut().find(|known| known.digest == blob.digest) {
+            Some(known) => {
+                known.kept |= blob.kept;
+                known.made |= blob.made;
+                known.sources.extend(blob.sources.iter().cloned());
+            }
+            None => self.blobs.push(blob.clone()),
+        }
+    }
 }
 
 impl Default for Index {
@@ -84,13 +151,13 @@ impl Index {
         let what = || format!("`{}`", path.display());
         let header: Header = serde_json::from_slice(&bytes)
             .map_err(|error| Error::corrupt(what(), error.to_string()))?;
-        if header.format != FORMAT {
-            return Err(Error::Unsupported {
-                what: what(),
-                why: format!("it has format {}, this program reads {FORMAT}", header.format),
-            });
+        if !(OLDEST..=FORMAT).contains(&header.format) {
+            let why = format!("it has format {}, this program reads {FORMAT}", header.format);
+            return Err(Error::Unsupported { what: what(), why });
         }
-        serde_json::from_slice(&bytes).map_err(|error| Error::corrupt(what(), error.to_string()))
+        let index: Self = serde_json::from_slice(&bytes)
+            .map_err(|error| Error::corrupt(what(), error.to_string()))?;
+        Ok(Self { format: FORMAT, ..index })
     }
 
     /// Replaces the file: after a crash at any point there is the old one or the new one.

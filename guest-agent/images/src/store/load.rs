@@ -5,14 +5,15 @@ use std::fs::File;
 use std::io::Read;
 
 use crate::archive::{self, ArchiveImage, ArchiveLayer};
-use crate::compression;
+use crate::compression::{self, Compression};
 use crate::digest::{Digest, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::import::{self, ImportOptions};
-use crate::unpack::{self, Hashing, Limits, Target, Unpacked};
+use crate::unpack::{self, Hashing};
 
 use super::query::familiar;
-use super::{LayerRecord, NewImage, StagedLayer, Store};
+use super::staging::Keep;
+use super::{NewImage, StagedLayer, Store};
 
 /// What a load is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,9 +73,6 @@ impl Store {
         for layer in layers {
             if claim.missing.contains(&layer.diff_id) && !staged.contains_key(&layer.diff_id) {
                 let unpacked = self.unpack_spooled(layer, &mut progress)?;
-                // Before it is written out: what is gone needs no disk.
-                std::fs::remove_file(&layer.blob)
-                    .map_err(|error| Error::io("remove", &layer.blob, error))?;
                 staged.insert(layer.diff_id, unpacked);
             }
             if reported.insert(layer.diff_id) {
@@ -126,43 +124,31 @@ impl Store {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<StagedLayer> {
         let what = format!("layer {}", layer.diff_id);
-        let (diff_id, staged) = self.stage(&what, |folder, limits| {
-            let file = File::open(&layer.blob).context("open", &layer.blob)?;
-            let input = compression::open(file, folder.what)?;
+        let mut staging = self.staging(&what)?;
+        let file = File::open(&layer.blob).context("open", &layer.blob)?;
+        let input = compression::open(file, &what)?;
+        let compression = input.compression;
+        let (hashing, keep) = match compression {
             // The digest of the blob was computed on its way in.
-            let hashing =
-                if input.plain { Hashing::Known(layer.blob_digest) } else { Hashing::Yes };
-            let mut report = |bytes| {
-                let layer = Some(layer.diff_id);
-                progress(Progress { phase: Phase::Unpacking, layer, bytes });
-            };
-            unpack::unpack(input.reader, folder, limits, hashing, &mut report)
+            Compression::Plain => (Hashing::Known(layer.blob_digest), Keep::Recipe),
+            _ => (Hashing::Yes, Keep::Blob),
+        };
+        let mut report = |bytes| {
+            let layer = Some(layer.diff_id);
+            progress(Progress { phase: Phase::Unpacking, layer, bytes });
+        };
+        let limits = &self.options.limits;
+        let diff_id = staging.fill(keep, |target| {
+            unpack::unpack(input.reader, target, limits, hashing, &mut report)
         })?;
         if diff_id != layer.diff_id {
             return Err(Error::corrupt(what, format!("its content has the digest {diff_id}")));
         }
-        Ok(staged)
-    }
-
-    /// Unpacks into a new folder of the temporary area, which goes if that fails.
-    pub(super) fn stage(
-        &self,
-        what: &str,
-        unpack: impl FnOnce(&Target<'_>, &Limits) -> Result<Unpacked>,
-    ) -> Result<(Digest, StagedLayer)> {
-        let folder = self.work_folder("layer")?;
-        let root = folder.path().join(StagedLayer::ROOT);
-        let trash = folder.path().join("trash");
-        for path in [&root, &trash] {
-            std::fs::create_dir(path).context("create", path)?;
+        match compression.media_type() {
+            Some(media_type) => staging.keep(&layer.blob, layer.blob_digest, media_type)?,
+            // Before it is written out: what is gone needs no disk.
+            None => std::fs::remove_file(&layer.blob).context("remove", &layer.blob)?,
         }
-        let target = Target { what, root: &root, trash: &trash };
-        let unpacked = unpack(&target, &self.options.limits)?;
-        let record = LayerRecord {
-            size_bytes: unpacked.size_bytes,
-            entries: unpacked.entries,
-            opaque: unpacked.opaque,
-        };
-        Ok((unpacked.diff_id, StagedLayer { folder, record }))
+        staging.finish()
     }
 }

@@ -1,13 +1,18 @@
 //! The store: what exists, and how it changes without ever being seen half done.
 
 mod commit;
+mod content;
 mod index;
 mod load;
+mod outgoing;
 mod paths;
 mod prune;
 mod publish;
 mod query;
+mod receive;
 mod remove;
+mod save;
+mod staging;
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,13 +28,17 @@ use crate::error::{Context as _, Error, Result};
 use crate::platform::Platform;
 use crate::unpack::Limits;
 
-pub(crate) use index::{Index, LayerRecord};
+pub(crate) use index::{BlobRecord, Index, LayerRecord};
 pub use load::{LoadedImage, Phase, Progress};
+pub use outgoing::{LayerFile, Manifest, Outgoing, OutgoingLayer};
 pub(crate) use paths::Paths;
-pub(crate) use publish::{NewImage, StagedLayer};
+pub(crate) use publish::NewImage;
 pub use query::{Image, ImageDetail, ImageSummary, ListFilter, Usage};
+pub use receive::{Receipt, RemoteBlob, RemoteImage};
 pub(crate) use remove::parse_tag;
 pub use remove::{ContainerUse, RemoveOptions, Removed, RemovedImage};
+pub use save::ArchiveFormat;
+pub(crate) use staging::StagedLayer;
 pub use usage::DiskUsage;
 
 /// How a store behaves.
@@ -89,9 +98,14 @@ impl Store {
         fs::create_dir_all(paths.root()).context("create", paths.root())?;
         let lock = lock(&paths)?;
         let index = Index::read(paths.root())?;
-        for folder in
-            [paths.tmp(), paths.blobs(), paths.layers(), paths.links(), paths.empty_layer()]
-        {
+        for folder in [
+            paths.tmp(),
+            paths.blobs(),
+            paths.recipes(),
+            paths.layers(),
+            paths.links(),
+            paths.empty_layer(),
+        ] {
             fs::create_dir_all(&folder).context("create", &folder)?;
         }
         sweep(&paths, &index)?;
@@ -162,12 +176,16 @@ fn sweep(paths: &Paths, index: &Index) -> Result<()> {
     remove_unless(&paths.tmp(), |_| false)?;
     let layers: BTreeSet<String> = index.layers.keys().map(Digest::hex).collect();
     remove_unless(&paths.layers(), |name| layers.contains(name))?;
+    let recipes = index.layers.iter().filter(|(_, layer)| layer.recipe_bytes.is_some());
+    let recipes: BTreeSet<String> = recipes.map(|(id, _)| id.hex()).collect();
+    remove_unless(&paths.recipes(), |name| recipes.contains(name))?;
     let links: BTreeSet<PathBuf> = index.layers.keys().map(|id| paths.link(id).0).collect();
     remove_unless(&paths.links(), |name| links.contains(&paths.links().join(name)))?;
     let blobs: BTreeSet<String> = index
         .images
         .iter()
         .flat_map(|(id, image)| std::iter::once(&id.0).chain(&image.manifests))
+        .chain(index.layers.values().flat_map(LayerRecord::kept).map(|blob| &blob.digest))
         .map(Digest::hex)
         .collect();
     remove_unless(&paths.blobs(), |name| blobs.contains(name))

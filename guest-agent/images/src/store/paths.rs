@@ -46,6 +46,14 @@ impl Paths {
         self.layers().join(diff_id.hex())
     }
 
+    pub(crate) fn recipes(&self) -> PathBuf {
+        self.root.join("recipes")
+    }
+
+    pub(crate) fn recipe(&self, diff_id: &Digest) -> PathBuf {
+        self.recipes().join(diff_id.hex())
+    }
+
     pub(crate) fn links(&self) -> PathBuf {
         self.root.join("l")
     }

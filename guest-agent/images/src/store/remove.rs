@@ -156,8 +156,7 @@ impl Store {
         let candidates: Vec<Digest> = index.layers.keys().copied().collect();
         for layer in candidates {
             if !is_needed(&index, &state, &layer) && !layer_in_use(&layer) {
-                freed += index.layers.remove(&layer).map_or(0, |record| record.size_bytes);
-                rubbish.layers.push(layer);
+                freed += rubbish.layer(&mut index, layer).unwrap_or_default();
             }
         }
         if rubbish.layers.is_empty() {
@@ -182,8 +181,9 @@ impl Store {
     /// Moves what the index has ceased to name out of the way; dropping the result, without the
     /// store's lock, deletes it. A load of the same layer may come in between.
     fn hide(&self, rubbish: &Rubbish) -> Result<Option<WorkFolder>> {
-        for blob in &rubbish.blobs {
-            let path = self.paths.blob(blob);
+        let blobs = rubbish.blobs.iter().map(|blob| self.paths.blob(blob));
+        let recipes = rubbish.layers.iter().map(|layer| self.paths.recipe(layer));
+        for path in blobs.chain(recipes) {
             if path.exists() {
                 remove_any(&path)?;
             }
@@ -212,6 +212,16 @@ impl Store {
 struct Rubbish {
     blobs: Vec<Digest>,
     layers: Vec<Digest>,
+}
+
+impl Rubbish {
+    /// Takes a layer out of the index, with its archives. Gives its bytes.
+    fn layer(&mut self, index: &mut Index, layer: Digest) -> Option<u64> {
+        let record = index.layers.remove(&layer)?;
+        self.layers.push(layer);
+        self.blobs.extend(record.kept().map(|blob| blob.digest));
+        Some(record.bytes())
+    }
 }
 
 /// A name that `tag` may set.
@@ -299,11 +309,10 @@ fn drop_image(
     for layer in image.layers.iter().rev() {
         if !is_needed(index, state, layer)
             && !layer_in_use(layer)
-            && let Some(record) = index.layers.remove(layer)
+            && let Some(bytes) = rubbish.layer(index, *layer)
         {
-            freed += record.size_bytes;
+            freed += bytes;
             deleted.push(layer.to_string());
-            rubbish.layers.push(*layer);
         }
     }
     let blobs = std::iter::once(id.0).chain(image.manifests);

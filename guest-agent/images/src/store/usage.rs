@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::digest::{Digest, ImageId};
 use crate::error::Result;
 
-use super::{ImageSummary, ListFilter, Store};
+use super::{ImageSummary, LayerRecord, ListFilter, Store};
 
 /// What `system df` says of images.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     /// Every image, with the bytes of those of its layers that other images have too.
     pub images: Vec<(ImageSummary, u64)>,
-    /// Of all layers.
+    /// Of all layers: their files, and what gives them back.
     pub layers_bytes: u64,
     /// Of the layers that would go with the images that no container has.
     pub reclaimable_bytes: u64,
@@ -53,8 +53,8 @@ impl Store {
             .iter()
             .filter(|(id, _)| owners.contains_key(id) && !needed.contains(id) && !layer_in_use(id));
         Ok(DiskUsage {
-            layers_bytes: index.layers.values().map(|layer| layer.size_bytes).sum(),
-            reclaimable_bytes: reclaimable.map(|(_, layer)| layer.size_bytes).sum(),
+            layers_bytes: index.layers.values().map(LayerRecord::bytes).sum(),
+            reclaimable_bytes: reclaimable.map(|(_, layer)| layer.bytes()).sum(),
             images: images
                 .into_iter()
                 .map(|image| {

@@ -1,5 +1,6 @@
 //! One entry after the other: made, owned, dated; or a whiteout (OCI image-spec, layer.md, "Whiteouts").
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
@@ -10,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid
 use rustix::io::Errno;
 
 use crate::error::{Context as _, Error, Result};
+use crate::recipe;
 use crate::tarball::{Entry, Kind, Map, Reader, Time};
 
 use super::tree::{Names, Tree, Walk, is_whiteout, join, kind, names};
@@ -44,6 +46,7 @@ pub(super) struct Unpacker<'a> {
     /// A folder was made that passes its group on.
     setgid: bool,
     purpose: Purpose<'a>,
+    recipe: Option<&'a RefCell<recipe::Writer>>,
 }
 
 /// From a user and a group of a container to who they are outside; None: nobody.
@@ -75,6 +78,7 @@ impl<'a> Unpacker<'a> {
             umask: !made.st_mode & 0o777,
             setgid: false,
             purpose: Purpose::Layer,
+            recipe: target.recipe,
         })
     }
 
@@ -97,6 +101,7 @@ impl<'a> Unpacker<'a> {
             umask: 0o777,
             setgid: true,
             purpose,
+            recipe: None,
         }
     }
 
@@ -285,12 +290,27 @@ impl<'a> Unpacker<'a> {
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let file = self.create(folder, path, || rustix::fs::openat(folder, name, flags, mode))?;
         let size = match &entry.sparse {
-            None => self.fill(&file, path, reader)?,
+            None => {
+                self.record(&file, path, 0)?;
+                self.fill(&file, path, reader)?
+            }
             Some(map) => self.fill_sparse(&file, path, map, reader)?,
         };
+        if let Some(recipe) = self.recipe {
+            recipe.borrow_mut().end();
+        }
         self.tally.size_bytes = self.tally.size_bytes.saturating_add(size);
         self.dress(&file, path, entry, true)?;
         rustix::fs::futimens(&file, &times(entry.mtime)).map_err(|e| self.io("date", path, e))
+    }
+
+    /// The next contents are this file's, from this offset on.
+    fn record(&self, file: &OwnedFd, path: &Names<'_>, offset: u64) -> Result<()> {
+        if let Some(recipe) = self.recipe {
+            let stat = rustix::fs::fstat(file).map_err(|e| self.io("look at", path, e))?;
+            recipe.borrow_mut().begin(&join(path), stat.st_ino, offset);
+        }
+        Ok(())
     }
 
     fn fill<R: BufRead>(
@@ -323,6 +343,7 @@ impl<'a> Unpacker<'a> {
     ) -> Result<u64> {
         for (offset, length) in &map.segments {
             let (mut at, end) = (*offset, offset + length);
+            self.record(file, path, at)?;
             while at < end {
                 let bytes = reader.contents().map_err(|fault| fault.about(self.what))?;
                 let wanted = bytes.len().min(usize::try_from(end - at).unwrap_or(usize::MAX));
@@ -447,6 +468,9 @@ impl<'a> Unpacker<'a> {
     fn displace(&mut self, folder: &OwnedFd, path: &Names<'_>) -> Result<()> {
         let Some(stat) = self.tree.stat(folder, path)? else { return Ok(()) };
         self.tree.remove(folder, path, &stat)?;
+        if let Some(recipe) = self.recipe {
+            recipe.borrow_mut().displace();
+        }
         match kind(&stat) {
             FileType::RegularFile if stat.st_nlink == 1 => {
                 let size = u64::try_from(stat.st_size).unwrap_or(0);

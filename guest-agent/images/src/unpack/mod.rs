@@ -9,11 +9,13 @@ mod entry;
 mod pipeline;
 mod tree;
 
+use std::cell::RefCell;
 use std::io::Read;
 use std::path::Path;
 
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::recipe::{self, Tape};
 use crate::tarball::Reader;
 
 pub use copy_in::copy_in;
@@ -62,6 +64,8 @@ pub(crate) struct Target<'a> {
     pub(crate) root: &'a Path,
     /// Another one, on the same file system, for what gets replaced.
     pub(crate) trash: &'a Path,
+    /// Takes down how the tar is made again.
+    pub(crate) recipe: Option<&'a RefCell<recipe::Writer>>,
 }
 
 /// Whether the content's digest has to be computed.
@@ -76,6 +80,8 @@ pub(crate) enum Hashing {
 pub(crate) struct Unpacked {
     /// The digest of the uncompressed tar.
     pub(crate) diff_id: Digest,
+    /// Its bytes.
+    pub(crate) tar_bytes: u64,
     /// Sum of the sizes of its files; of one with several names, once.
     pub(crate) size_bytes: u64,
     pub(crate) entries: u64,
@@ -93,7 +99,7 @@ pub(crate) fn unpack(
 ) -> Result<Unpacked> {
     std::thread::scope(|scope| {
         let mut stream = Stream::start(scope, input, limits.layer_bytes, hashing, progress)?;
-        let mut reader = Reader::new(&mut stream);
+        let mut reader = Reader::new(Tape::new(&mut stream, target.recipe));
         let mut unpacker = Unpacker::new(target, limits)?;
         while let Some(entry) = reader.next().map_err(|fault| fault.about(target.what))? {
             unpacker.apply(&entry, &mut reader)?;
@@ -102,6 +108,7 @@ pub(crate) fn unpack(
         reader.drain().map_err(|fault| fault.about(target.what))?;
         let tally = unpacker.finish()?;
         Ok(Unpacked {
+            tar_bytes: stream.total(),
             diff_id: stream.finish(),
             size_bytes: tally.size_bytes,
             entries: tally.entries,

@@ -70,6 +70,11 @@ impl<'a> Stream<'a> {
         Ok(Self { source, block, used, hasher, known, total, limit, reported, progress })
     }
 
+    /// Bytes that have passed.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// The digest of what has passed: all of it, once the end was seen.
     pub(crate) fn finish(self) -> Digest {
         match (self.known, self.hasher) {

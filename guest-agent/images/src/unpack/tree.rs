@@ -38,6 +38,8 @@ pub(super) struct Tree<'a> {
     /// None: folders are not replaced.
     trash: Option<OwnedFd>,
     trashed: u64,
+    /// A recipe is written.
+    recorded: bool,
     /// What is mounted in it belongs to it.
     mounts: bool,
 }
@@ -87,13 +89,15 @@ impl<'a> Tree<'a> {
         let open =
             |path: &Path| rustix::fs::open(path, FOLDER, Mode::empty()).context("open", path);
         let (root, trash) = (Rc::new(open(target.root)?), Some(open(target.trash)?));
-        Ok(Self { what: target.what, path: target.root, root, trash, trashed: 0, mounts: false })
+        let recorded = target.recipe.is_some();
+        let (what, path) = (target.what, target.root);
+        Ok(Self { what, path, root, trash, trashed: 0, recorded, mounts: false })
     }
 
     /// A container's root, with what is mounted there.
     pub(super) fn of_container(what: &'a str, root: OwnedFd) -> Self {
         let (path, root) = (Path::new("/"), Rc::new(root));
-        Self { what, path, root, trash: None, trashed: 0, mounts: true }
+        Self { what, path, root, trash: None, trashed: 0, recorded: false, mounts: true }
     }
 
     pub(super) fn root(&self) -> &Rc<OwnedFd> {
@@ -211,7 +215,8 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// Removes what lies there. A folder is moved away whole, to be deleted with the trash.
+    /// Removes what lies there. A folder is moved away whole, to be deleted with the trash; so is a
+    /// file that a recipe may need.
     pub(super) fn remove(
         &mut self,
         folder: &OwnedFd,
@@ -219,7 +224,8 @@ impl<'a> Tree<'a> {
         stat: &Stat,
     ) -> Result<()> {
         let name = names[names.len() - 1];
-        let result = if kind(stat) == FileType::Directory {
+        let needed = self.recorded && kind(stat) == FileType::RegularFile;
+        let result = if needed || kind(stat) == FileType::Directory {
             let Some(trash) = &self.trash else {
                 return Err(self.corrupt(names, "is no folder, and would replace one"));
             };

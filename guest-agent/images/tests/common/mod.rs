@@ -4,8 +4,9 @@
 #![allow(unreachable_pub)]
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use linkspan_images::{Digest, ImageId, ImportOptions, Limits, Options, Platform, Result, Store};
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 /// A store in a folder of its own.
 pub struct Fixture {
     pub folder: TempDir,
-    pub store: Store,
+    pub store: Arc<Store>,
 }
 
 impl Fixture {
@@ -25,6 +26,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { limits, platform: Platform::here() };
         let store = Store::open_with(folder.path().join("images"), options).unwrap();
+        let store = Arc::new(store);
         Self { folder, store }
     }
 
@@ -32,24 +34,35 @@ impl Fixture {
         self.store.load(archive, |_| {})
     }
 
-    /// Imports a root file system and gives the folder it was unpacked to.
+    /// Imports a root file system and gives the folder it was unpacked to. Whatever it is, the
+    /// store can give it back.
     pub fn unpack(&self, tar: &[u8]) -> Result<std::path::PathBuf> {
         let loaded = self.store.import(tar, &ImportOptions::default(), |_| {})?;
-        Ok(self.store.resolve(&loaded.id.to_string())?.layers[0].canonicalize().unwrap())
+        let image = self.store.resolve(&loaded.id.to_string())?;
+        let back = self.tar(&image.diff_ids[0]);
+        assert_eq!(Digest::of(&back), image.diff_ids[0]);
+        Ok(image.layers[0].canonicalize().unwrap())
+    }
+
+    /// A layer as the store gives it back.
+    pub fn tar(&self, diff_id: &Digest) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.store.layer_tar(diff_id).unwrap().read_to_end(&mut bytes).unwrap();
+        bytes
     }
 
     /// Opens the same folder again.
     pub fn reopen(self) -> Self {
         let Self { folder, store } = self;
         drop(store);
-        let store = Store::open(folder.path().join("images")).unwrap();
+        let store = Arc::new(Store::open(folder.path().join("images")).unwrap());
         Self { folder, store }
     }
 
     /// Names in the store's folders that hold things.
     pub fn on_disk(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for folder in ["tmp", "layers", "l", "blobs/sha256"] {
+        for folder in ["tmp", "layers", "recipes", "l", "blobs/sha256"] {
             for entry in std::fs::read_dir(self.store.path().join(folder)).unwrap() {
                 names.push(format!("{folder}/{}", entry.unwrap().file_name().display()));
             }

@@ -8,8 +8,8 @@ use linkspan_proto::{
     error::Failure,
     v1::{
         self as wire, event_service_server::EventService, file_service_server::FileService,
-        network_service_server::NetworkService, registry_service_server::RegistryService,
-        system_service_server::SystemService, volume_service_server::VolumeService,
+        network_service_server::NetworkService, system_service_server::SystemService,
+        volume_service_server::VolumeService,
     },
 };
 use linkspan_transport::BoxStream as Connection;
@@ -199,30 +199,6 @@ service! { EventService "Event":
             request: Request<wire::EventsRequest>,
         ) -> Result<Response<Self::EventsStream>, Status> {
             self.canned_stream("Event.Events", &request)
-        }
-    }
-}
-
-service! { RegistryService "Registry":
-    login "Login" (LoginRequest) -> LoginResponse;
-    search "Search" (SearchImagesRequest) -> SearchImagesResponse;
-    distribution "Distribution" (DistributionRequest) -> DistributionResponse;
-    configure_registries "ConfigureRegistries" (ConfigureRegistriesRequest) -> ConfigureRegistriesResponse;
-    {
-        type PullStream = Answers<wire::PullImageResponse>;
-        async fn pull(
-            &self,
-            request: Request<wire::PullImageRequest>,
-        ) -> Result<Response<Self::PullStream>, Status> {
-            self.canned_stream("Registry.Pull", &request)
-        }
-
-        type PushStream = Answers<wire::PushImageResponse>;
-        async fn push(
-            &self,
-            request: Request<wire::PushImageRequest>,
-        ) -> Result<Response<Self::PushStream>, Status> {
-            self.canned_stream("Registry.Push", &request)
         }
     }
 }

@@ -5,8 +5,8 @@ use linkspan_proto::v1::{
     ImageSummary, ImportImageRequest, ImportImageResponse, InspectImageRequest,
     InspectImageResponse, ListImagesRequest, ListImagesResponse, LoadImageRequest,
     LoadImageResponse, LoadProgress, LoadedImage, PruneImagesRequest, PruneImagesResponse,
-    RemoveImageRequest, RemoveImageResponse, TagImageRequest, TagImageResponse,
-    image_service_server::ImageService, load_image_response,
+    RemoveImageRequest, RemoveImageResponse, SaveImagesRequest, SaveImagesResponse,
+    TagImageRequest, TagImageResponse, image_service_server::ImageService, load_image_response,
 };
 use tokio::{io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -107,6 +107,15 @@ impl ImageService for FakeGuest {
             }
         });
         Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn save(
+        &self,
+        request: Request<SaveImagesRequest>,
+    ) -> Result<Response<SaveImagesResponse>, Status> {
+        let answer = self.canned("Image.Save", &request)?;
+        self.give(&request.get_ref().stream_id).await?;
+        Ok(answer)
     }
 
     async fn import(

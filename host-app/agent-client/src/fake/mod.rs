@@ -4,6 +4,7 @@
 mod canned;
 mod containers;
 mod images;
+mod registry;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -36,6 +37,7 @@ use linkspan_proto::{
 };
 use linkspan_transport::{BoxStream, Dial};
 use parking_lot::Mutex;
+pub use registry::{RegistryRequest, RegistryRequests};
 use tokio::{
     io::{AsyncReadExt as _, DuplexStream},
     sync::{mpsc, watch},
@@ -63,6 +65,7 @@ struct State {
     asked: Mutex<Vec<(&'static str, Vec<u8>)>>,
     held: Mutex<BTreeSet<&'static str>>,
     content: Mutex<Vec<u8>>,
+    registry: Mutex<RegistryRequests>,
     streams: Mutex<HashMap<[u8; 16], BoxStream>>,
     arrivals: watch::Sender<u64>,
     connections: Mutex<CancellationToken>,
@@ -90,6 +93,7 @@ impl Default for FakeGuest {
             asked: Mutex::default(),
             held: Mutex::default(),
             content: Mutex::default(),
+            registry: Mutex::default(),
             streams: Mutex::default(),
             arrivals: watch::Sender::new(0),
             connections: Mutex::default(),
@@ -140,6 +144,12 @@ impl FakeGuest {
     /// Makes an image known to `Create`.
     pub fn add_image(&self, reference: &str) {
         self.0.images.lock().insert(reference.into());
+    }
+
+    /// What the registry calls asked for so far.
+    #[must_use]
+    pub fn registry_requests(&self) -> RegistryRequests {
+        self.0.registry.lock().clone()
     }
 
     /// False once `PowerOff` was called.

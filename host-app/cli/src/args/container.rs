@@ -38,7 +38,7 @@ pub(crate) struct ContainerFlags {
     /// Connect only these streams: stdin, stdout, stderr
     #[arg(short, long, value_name = "STREAM", ignore_case = true)]
     pub(crate) attach: Vec<Stream>,
-    /// When to fetch the image. There is no registry client yet: `always` is refused
+    /// When to pull the image before the container is made
     #[arg(long, value_name = "WHEN", default_value = "missing")]
     pub(crate) pull: Pull,
     /// Whether signatures are left unchecked: only `true`, which is the default. Content trust is
@@ -46,6 +46,9 @@ pub(crate) struct ContainerFlags {
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     disable_content_trust: bool,
+    /// Do not show how a pull goes
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
     /// Write the container's id to this file, which must not exist
     #[arg(long, value_name = "FILE")]
     pub(crate) cidfile: Option<PathBuf>,
@@ -222,7 +225,7 @@ pub(crate) struct ContainerFlags {
     /// The platform of the image: only the machine's own
     #[arg(long, value_name = "PLATFORM", value_parser = platform::own_platform,
         help_heading = IDENTITY)]
-    platform: Option<String>,
+    pub(crate) platform: Option<String>,
     /// An OCI annotation, kept and shown by inspect
     #[arg(long, value_name = "KEY=VALUE", help_heading = IDENTITY)]
     annotation: Vec<String>,
@@ -300,9 +303,6 @@ impl ContainerFlags {
         let refuse = |what: String, why: &str| {
             Err(Failure::new(ErrorCode::Unsupported, format!("{what}: {why}")).into())
         };
-        if self.pull == Pull::Always {
-            return refuse("cannot use --pull=always".into(), "registries are not supported yet");
-        }
         if !self.disable_content_trust {
             return refuse(
                 "cannot use --disable-content-trust=false".into(),

@@ -122,7 +122,7 @@ pub(crate) fn augment(command: Command) -> Command {
         command.mut_subcommand(name, |verb| match verb.get_name() {
             // The verbs of machines and the daemon are not Docker's; those of networks and volumes
             // refuse nothing.
-            "machine" | "system" | "network" | "volume" => verb,
+            "machine" | "system" | "network" | "volume" | "registry" => verb,
             "container" | "image" => augment(verb),
             _ => add(verb, &known_as),
         })

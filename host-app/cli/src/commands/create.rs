@@ -5,12 +5,16 @@ use std::path::Path;
 
 use clap::Args;
 use linkspan_client::Client;
-use linkspan_proto::v1::CreateContainerRequest;
+use linkspan_credentials::Registry;
+use linkspan_proto::error::ErrorCode;
+use linkspan_proto::v1::{CreateContainerRequest, InspectImageRequest, PullImageRequest};
 
-use crate::args::container::ContainerFlags;
+use super::{credentials, pull};
+use crate::args::container::{ContainerFlags, Pull};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::render;
+use crate::transfer::Where;
 
 /// Create a container from an image, without starting it
 #[derive(Debug, Args)]
@@ -21,9 +25,6 @@ use crate::render;
 pub(crate) struct Create {
     #[command(flatten)]
     container: ContainerFlags,
-    /// Accepted for Docker's sake: nothing is printed but the id
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 impl Create {
@@ -41,6 +42,7 @@ impl Create {
 pub(crate) struct Prepared<'a> {
     request: CreateContainerRequest,
     cidfile: Option<&'a Path>,
+    flags: &'a ContainerFlags,
 }
 
 impl<'a> Prepared<'a> {
@@ -60,15 +62,34 @@ impl<'a> Prepared<'a> {
         }
         let config = flags.config(foreground)?;
         let name = flags.name.clone().unwrap_or_default();
-        Ok(Self { request: CreateContainerRequest { name, config: Some(config) }, cidfile })
+        Ok(Self { request: CreateContainerRequest { name, config: Some(config) }, cidfile, flags })
     }
 
-    /// Creates it and answers its id.
+    /// Creates it, after its image was pulled where that is asked for, and answers its id.
     ///
     /// # Errors
-    /// What the engine refuses; a `--cidfile` that cannot be written.
+    /// What the engine or a registry refuses; a `--cidfile` that cannot be written.
     pub(crate) async fn create(self, client: &Client, context: &Context) -> Result<String, Error> {
-        let created = client.containers(context.machine()).create(self.request).await?.into_inner();
+        if self.flags.pull == Pull::Always {
+            self.pull(client, context).await?;
+        }
+        let mut containers = client.containers(context.machine());
+        let created = match containers.create(self.request.clone()).await {
+            Err(status) => {
+                let refused = Error::from(status);
+                if !self.lacks_image(client, context, &refused).await {
+                    return Err(refused);
+                }
+                if !self.flags.quiet {
+                    let image = pull::tagged(self.image());
+                    eprintln!("Unable to find image '{image}' locally");
+                }
+                self.pull(client, context).await?;
+                containers.create(self.request).await?
+            }
+            Ok(created) => created,
+        };
+        let created = created.into_inner();
         for warning in &created.warnings {
             eprintln!("warning: {warning}");
         }
@@ -80,5 +101,32 @@ impl<'a> Prepared<'a> {
                 })?;
         }
         Ok(created.id)
+    }
+
+    fn image(&self) -> &str {
+        self.request.config.as_ref().map_or("", |config| &config.image)
+    }
+
+    /// Whether the image is what was not found: it could be a network too.
+    async fn lacks_image(&self, client: &Client, context: &Context, refused: &Error) -> bool {
+        let missing = |error: &Error| matches!(error, Error::Failure(failure) if failure.code == ErrorCode::NotFound);
+        if self.flags.pull != Pull::Missing || !missing(refused) {
+            return false;
+        }
+        let request = InspectImageRequest { image: self.image().into() };
+        let found = client.images(context.machine()).inspect(request).await;
+        found.is_err_and(|status| missing(&status.into()))
+    }
+
+    /// All that is said goes to standard error: the output is the container's, or its id.
+    async fn pull(&self, client: &Client, context: &Context) -> Result<(), Error> {
+        let request = PullImageRequest {
+            reference: self.image().into(),
+            platform: self.flags.platform.clone().unwrap_or_default(),
+            all_tags: false,
+            credentials: credentials::of(&Registry::of_image(self.image())).await?,
+        };
+        let place = if self.flags.quiet { Where::Nowhere } else { Where::Stderr };
+        pull::pull(client, context, request, place).await.map(drop)
     }
 }

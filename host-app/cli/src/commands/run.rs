@@ -40,9 +40,6 @@ pub(crate) struct Run {
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true,
         num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     sig_proxy: bool,
-    /// Accepted for Docker's sake: there is no download to be quiet about
-    #[arg(short, long)]
-    quiet: bool,
 }
 
 impl Run {

@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod ports;
+pub(crate) mod search;
 pub(crate) mod stats;
 pub(crate) mod table;
 pub(crate) mod volume;

@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use linkspan_agent_client::fake::FakeGuest;
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::host::v1::{host_service_server::*, machine_service_server::*, *};
-use linkspan_proto::v1::{container_service_server::*, *};
+use linkspan_proto::v1::{
+    container_service_server::*, image_service_server::*, registry_service_server::*, *,
+};
 use linkspan_transport::local;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt as _;
@@ -26,6 +29,8 @@ type Outputs = ReceiverStream<Out>;
 pub struct Fake {
     /// The calls so far.
     pub calls: Arc<Mutex<Vec<String>>>,
+    /// Its images, and its registries.
+    pub guest: FakeGuest,
     config: Arc<Mutex<ContainerConfig>>,
     signal: Arc<watch::Sender<u32>>,
     boots: bool,
@@ -48,6 +53,7 @@ impl Daemon {
         let paths = linkspan_state::Paths::at(home.path()).expect("a state folder");
         let fake = Fake {
             calls: Arc::default(),
+            guest: FakeGuest::default(),
             config: Arc::default(),
             signal: Arc::new(watch::channel(0).0),
             boots,
@@ -79,6 +85,8 @@ impl Daemon {
             .add_service(HostServiceServer::new(fake.clone()))
             .add_service(MachineServiceServer::new(fake.clone()))
             .add_service(ContainerServiceServer::new(fake.clone()))
+            .add_service(ImageServiceServer::new(fake.guest.clone()))
+            .add_service(RegistryServiceServer::new(fake.guest.clone()))
             .serve_with_incoming(ReceiverStream::new(incoming));
         runtime.spawn(server);
         Self { fake, home, _runtime: runtime }
@@ -90,6 +98,7 @@ impl Daemon {
         command
             .args(args)
             .env("LINKSPAN_HOME", self.home.path())
+            .env("DOCKER_CONFIG", self.docker_config())
             .env_remove("LINKSPAN_LOG")
             .env_remove("LINKSPAN_MACHINE")
             .stdin(Stdio::null())
@@ -100,6 +109,11 @@ impl Daemon {
 
     pub fn home(&self) -> &Path {
         self.home.path()
+    }
+
+    /// Where the program keeps and finds credentials.
+    pub fn docker_config(&self) -> std::path::PathBuf {
+        self.home.path().join("docker")
     }
 
     pub fn calls(&self) -> Vec<String> {
@@ -231,6 +245,23 @@ impl HostService for Fake {
         _: Request<HostPortsRequest>,
     ) -> Result<Response<HostPortsResponse>, Status> {
         Err(unused("Ports"))
+    }
+    async fn registry_settings(
+        &self,
+        _: Request<RegistrySettingsRequest>,
+    ) -> Result<Response<RegistrySettingsResponse>, Status> {
+        let mirror =
+            RegistryMirrorSetting { url: "https://mirror.example".into(), authoritative: true };
+        let settings = RegistrySettings { mirrors: vec![mirror], ..Default::default() };
+        Ok(Response::new(RegistrySettingsResponse { settings: Some(settings) }))
+    }
+    async fn update_registry_settings(
+        &self,
+        request: Request<UpdateRegistrySettingsRequest>,
+    ) -> Result<Response<UpdateRegistrySettingsResponse>, Status> {
+        let patch = request.into_inner().patch.unwrap_or_default();
+        self.called(format!("{patch:?}"));
+        Ok(Response::new(UpdateRegistrySettingsResponse::default()))
     }
     async fn shutdown(
         &self,
@@ -398,7 +429,8 @@ impl ContainerService for Fake {
     ) -> Result<Response<CreateContainerResponse>, Status> {
         self.called("create");
         let config = request.into_inner().config.unwrap_or_default();
-        if config.image == "missing" {
+        let pulled = self.guest.registry_requests().calls.iter().any(|call| call.method == "Pull");
+        if config.image == "missing" && !pulled {
             let failure = Failure::new(ErrorCode::NotFound, "no such image: `missing`")
                 .hint("list them with `linkspan images`");
             return Err(failure.into());

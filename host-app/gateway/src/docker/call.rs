@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, BodyStream, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use linkspan_agent_client::AgentChannel;
+use linkspan_agent_client::{AgentChannel, RegistryCalls};
 use linkspan_docker_types::{filters::Filters, json, version::ApiVersion};
 use serde::de::DeserializeOwned;
 use tokio_util::io::StreamReader;
@@ -44,6 +44,11 @@ impl Call {
     /// The machine's agent; the machine is booted first when it does not run.
     pub(super) async fn agent(&self) -> Result<AgentChannel, Refusal> {
         Ok(self.api.engine.agent(&self.api.machine).await?)
+    }
+
+    /// The same for what goes to registries: the machine knows by then how they are reached.
+    pub(super) async fn registries(&self) -> Result<RegistryCalls, Refusal> {
+        Ok(self.api.engine.registry_agent(&self.api.machine).await?.registry())
     }
 
     /// A name in the path. Empty when the route has none of that name.

@@ -12,6 +12,6 @@ use super::{
 pub(super) async fn inspect(call: Call) -> Outcome {
     let request =
         DistributionRequest { reference: call.name("name"), credentials: credentials(&call)? };
-    let found = call.agent().await?.registry().distribution(request).await?.into_inner();
+    let found = call.registries().await?.distribution(request).await?.into_inner();
     ok(&Distribution::from(&found))
 }

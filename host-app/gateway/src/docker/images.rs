@@ -124,14 +124,6 @@ pub(super) async fn prune(call: Call) -> Outcome {
     ok(&image::Pruned::from(&pruned))
 }
 
-/// The machine cannot give images back as archives yet.
-pub(super) async fn no_save(_: Call) -> Outcome {
-    Err(Refusal::new(
-        StatusCode::NOT_IMPLEMENTED,
-        "saving images is not supported by this engine yet",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,9 +69,8 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     POST "/images/{name}/push" => transfer::push;
     POST "/images/{name}/tag" => images::tag;
     DELETE "/images/{name}" => images::remove;
-    // Save wants the layers' archives back from the guest.
-    GET "/images/get" => images::no_save;
-    GET "/images/{name}/get" => images::no_save;
+    GET "/images/get" => transfer::save;
+    GET "/images/{name}/get" => transfer::save;
     POST "/build" => build::build;
     POST "/build/prune" => build::prune;
     POST "/build/cancel" => build::cancel;

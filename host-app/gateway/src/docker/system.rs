@@ -151,6 +151,6 @@ pub(super) async fn events(call: Call) -> Outcome {
 
 pub(super) async fn auth(mut call: Call) -> Outcome {
     let request = call.json::<AuthConfig>().await?.login();
-    let answer = call.agent().await?.registry().login(request).await?.into_inner();
+    let answer = call.registries().await?.login(request).await?.into_inner();
     ok(&LoginAnswer::from(answer))
 }

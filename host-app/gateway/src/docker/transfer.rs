@@ -11,14 +11,14 @@ use linkspan_proto::{
     error::Failure,
     v1::{
         ImportImageRequest, LoadImageRequest, LoadedImage, PullImageRequest, PushImageRequest,
-        RegistryCredentials, SearchImagesRequest, load_image_response, pull_image_response,
-        push_image_response,
+        RegistryCredentials, SaveImagesRequest, SearchImagesRequest, load_image_response,
+        pull_image_response, push_image_response,
     },
 };
 use tonic::Status;
 
 use super::{
-    answer::{Broken, Outcome, Refusal, lines, ok},
+    answer::{self, Broken, Outcome, Refusal, lines, ok},
     bulk,
     call::Call,
     images::reference,
@@ -29,8 +29,8 @@ pub(super) fn credentials(call: &Call) -> Result<Option<RegistryCredentials>, Re
     Ok(header::registry_auth(call.header(header::REGISTRY_AUTH))?)
 }
 
-/// A push names the platform as JSON.
-fn pushed_platform(call: &Call) -> Result<String, Refusal> {
+/// A push and a save name the platform as JSON.
+fn given_platform(call: &Call) -> Result<String, Refusal> {
     match call.text("platform") {
         "" => Ok(String::new()),
         text => Ok(json::read::<Platform>(text.as_bytes())?.to_string()),
@@ -66,7 +66,7 @@ pub(super) async fn create(call: Call) -> Outcome {
         platform: call.text("platform").into(),
         credentials: credentials(&call)?,
     };
-    let messages = call.agent().await?.registry().pull(request).await?.into_inner();
+    let messages = call.registries().await?.pull(request).await?.into_inner();
     progress(messages, |message| match message.kind {
         Some(pull_image_response::Kind::Progress(progress)) => vec![Message::from(&progress)],
         // What was pulled has been said in words.
@@ -107,10 +107,10 @@ pub(super) async fn push(call: Call) -> Outcome {
     let request = PushImageRequest {
         all_tags: tag.is_empty() && !super::images::has_tag(&name),
         reference: reference(&name, tag),
-        platform: pushed_platform(&call)?,
+        platform: given_platform(&call)?,
         credentials: credentials(&call)?,
     };
-    let messages = call.agent().await?.registry().push(request).await?.into_inner();
+    let messages = call.registries().await?.push(request).await?.into_inner();
     progress(messages, |message| match message.kind {
         Some(push_image_response::Kind::Progress(progress)) => vec![Message::from(&progress)],
         Some(push_image_response::Kind::Pushed(pushed)) => vec![Message::pushed(&pushed)],
@@ -146,6 +146,26 @@ pub(super) async fn load(call: Call) -> Outcome {
     Ok(lines(stream::iter(shown.await?.into_iter().map(Ok::<_, Broken>))).into())
 }
 
+/// One image by its path, or several by `names`.
+pub(super) async fn save(call: Call) -> Outcome {
+    let mut images = call.texts("names");
+    let one = call.name("name");
+    if !one.is_empty() {
+        images.push(one);
+    }
+    if images.is_empty() {
+        return Err(Refusal::bad("bad parameter: names is missing"));
+    }
+    let platform = given_platform(&call)?;
+    let agent = call.agent().await?;
+    let mut calls = agent.images();
+    let chunks = bulk::download(&agent, move |stream_id| async move {
+        let request = SaveImagesRequest { images, stream_id, platform, ..Default::default() };
+        calls.save(request).await
+    });
+    Ok(answer::stream("application/x-tar", chunks.await?).into())
+}
+
 pub(super) async fn search(call: Call) -> Outcome {
     let request = SearchImagesRequest {
         term: call.text("term").into(),
@@ -153,6 +173,6 @@ pub(super) async fn search(call: Call) -> Outcome {
         filters: call.filters()?.list(),
         credentials: credentials(&call)?,
     };
-    let found = call.agent().await?.registry().search(request).await?.into_inner();
+    let found = call.registries().await?.search(request).await?.into_inner();
     ok(&found.images.iter().map(Found::from).collect::<Vec<_>>())
 }

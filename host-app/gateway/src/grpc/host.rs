@@ -5,7 +5,9 @@ use std::sync::Arc;
 use linkspan_engine::Engine;
 use linkspan_proto::host::v1::{
     HostHelloRequest, HostHelloResponse, HostInfoRequest, HostInfoResponse, HostPortsRequest,
-    HostPortsResponse, HostShutdownRequest, HostShutdownResponse, host_service_server::HostService,
+    HostPortsResponse, HostShutdownRequest, HostShutdownResponse, RegistrySettingsRequest,
+    RegistrySettingsResponse, UpdateRegistrySettingsRequest, UpdateRegistrySettingsResponse,
+    host_service_server::HostService,
 };
 use tonic::{Request, Response, Status};
 
@@ -32,6 +34,23 @@ impl HostService for Host {
         _: Request<HostPortsRequest>,
     ) -> Result<Response<HostPortsResponse>, Status> {
         Ok(Response::new(HostPortsResponse { ports: self.0.ports() }))
+    }
+
+    async fn registry_settings(
+        &self,
+        _: Request<RegistrySettingsRequest>,
+    ) -> Result<Response<RegistrySettingsResponse>, Status> {
+        let settings = Some(self.0.registry_settings());
+        Ok(Response::new(RegistrySettingsResponse { settings }))
+    }
+
+    async fn update_registry_settings(
+        &self,
+        request: Request<UpdateRegistrySettingsRequest>,
+    ) -> Result<Response<UpdateRegistrySettingsResponse>, Status> {
+        let patch = request.into_inner().patch.unwrap_or_default();
+        let settings = Some(self.0.update_registry_settings(patch).await?);
+        Ok(Response::new(UpdateRegistrySettingsResponse { settings }))
     }
 
     async fn shutdown(

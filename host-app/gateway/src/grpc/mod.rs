@@ -4,6 +4,7 @@ mod containers;
 mod host;
 mod machines;
 mod pass_through;
+mod registry;
 
 use std::{convert::Infallible, pin::pin, sync::Arc};
 
@@ -16,6 +17,7 @@ use linkspan_proto::{
     host::v1::{
         host_service_server::HostServiceServer, machine_service_server::MachineServiceServer,
     },
+    v1::registry_service_server::RegistryServiceServer,
 };
 use linkspan_transport::{Stream, local};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -76,6 +78,7 @@ impl Face {
     fn new(engine: Arc<dyn Engine>) -> Self {
         let own = Routes::new(HostServiceServer::new(host::Host(engine.clone())))
             .add_service(MachineServiceServer::new(machines::Machines(engine.clone())))
+            .add_service(RegistryServiceServer::new(registry::Registries(engine.clone())))
             .prepare();
         Self { engine, own }
     }
@@ -118,7 +121,7 @@ impl Face {
         let path = request.uri().path();
         if path == containers::CREATE {
             containers::create(self.engine, request).await
-        } else if path.starts_with(pass_through::PREFIX) {
+        } else if path.starts_with(pass_through::PREFIX) && !path.starts_with(registry::PREFIX) {
             pass_through::forward(self.engine, request).await
         } else {
             match self.own.call(request).await {

@@ -8,8 +8,9 @@ use linkspan_proto::{
         ImportImageRequest, ImportImageResponse, InspectImageResponse, ListImagesResponse,
         LoginResponse, PruneImagesRequest, PruneImagesResponse, PullImageRequest,
         PullImageResponse, PulledImage, PushImageRequest, PushImageResponse, PushedImage,
-        RemoveImageRequest, RemoveImageResponse, SearchImagesResponse, TagImageRequest,
-        TagImageResponse, TransferProgress, pull_image_response, push_image_response,
+        RemoveImageRequest, RemoveImageResponse, SaveImagesRequest, SaveImagesResponse,
+        SearchImagesResponse, TagImageRequest, TagImageResponse, TransferProgress,
+        pull_image_response, push_image_response,
     },
 };
 use serde_json::json;
@@ -164,6 +165,28 @@ async fn archives_are_loaded_and_imported_from_the_body() {
     let asked: ImportImageRequest = guest.asked("Image.Import").remove(0);
     assert_eq!((asked.reference.as_str(), asked.changes), ("r:t", vec!["CMD x".to_owned()]));
     docker.post("/images/create?fromSrc=http://x/y.tar", "").await.is(501);
+}
+
+#[tokio::test]
+async fn images_are_saved_as_one_archive() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    guest.answer_with("Image.Save", &[SaveImagesResponse { bytes: 3 }]);
+    *guest.content() = b"tar".to_vec();
+    let got = docker.get("/images/get?names=a&names=h:5000/b:1").await;
+    assert_eq!(
+        (got.is(200).header("content-type"), &got.body[..]),
+        ("application/x-tar", &b"tar"[..])
+    );
+    assert_eq!(docker.get("/images/h:5000/b/get").await.is(200).body, "tar");
+    let asked: Vec<SaveImagesRequest> = guest.asked("Image.Save");
+    assert_eq!(
+        (&asked[0].images[..], &asked[1].images[..]),
+        (&["a".to_owned(), "h:5000/b:1".into()][..], &["h:5000/b".to_owned()][..])
+    );
+    guest.refuse("Image.Save", Failure::new(ErrorCode::NotFound, "no such image: `x`"));
+    docker.get("/images/x/get").await.refuses(404, "no such image: `x`");
+    docker.get("/images/get").await.is(400);
 }
 
 #[tokio::test]

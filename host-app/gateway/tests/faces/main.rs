@@ -3,3 +3,4 @@
 mod common;
 mod host;
 mod pass_through;
+mod registry;

@@ -16,6 +16,7 @@ use linkspan_agent::{
     folders::Folders,
     ports::Ports,
     power::PowerOff,
+    registries::Registries,
     rpc::{Guest, Shell, ShellSpec},
     serve,
     store::GuestImages,
@@ -197,6 +198,8 @@ fn start(
 fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     let Parts { folder, seen, name, .. } = parts;
     let images = Arc::new(Store::open(folder.join("images")).expect("the store opens"));
+    // No `loopback_at`: the guest's loopback is the test's own.
+    let registries = Registries::new(Arc::clone(&images), None).expect("the client can be made");
     let launcher = Arc::new(seen.launcher);
     let ports = Ports::default();
     let networks = Networks::open(&folder.join("networks"), Vec::new());
@@ -218,6 +221,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         containers,
         volumes,
         images,
+        registries,
         networks: Arc::new(networks.expect("the networks open")),
         ports,
         shell: Arc::new(NoShell),

@@ -124,7 +124,7 @@ impl SettingsFlags {
 }
 
 /// Paths as the daemon takes them, which has another working directory.
-fn absolute(paths: Vec<PathBuf>) -> Result<Vec<String>, Error> {
+pub(crate) fn absolute(paths: Vec<PathBuf>) -> Result<Vec<String>, Error> {
     let one = |path: PathBuf| {
         let absolute = std::path::absolute(&path)
             .map_err(|error| Error::invalid(format!("`{}`: {error}", path.display())))?;
