@@ -144,3 +144,69 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     POST "/session" => system::no_buildkit;
     POST "/grpc" => system::no_buildkit;
 };
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::ROUTES;
+
+    /// The lines of the table in this file: what a handler is called is only in the source.
+    fn handlers() -> impl Iterator<Item = &'static str> {
+        let table = include_str!("routes.rs").split("= routes! {").nth(1).unwrap_or_default();
+        let lines = table.lines().take_while(|line| *line != "};");
+        lines.filter_map(|line| line.split_once(" => ")?.1.strip_suffix(';'))
+    }
+
+    fn answer(handler: &str) -> &'static str {
+        match handler {
+            "swarm::not_a_manager" => "503: this node is not a swarm manager",
+            "swarm::not_a_member" => "503: this node is not part of a swarm",
+            "swarm::no_swarm" => "501: swarm mode is not supported",
+            "swarm::plugins" => "served: an empty list",
+            "swarm::no_plugin" => "404: there is no such plugin",
+            "swarm::no_plugins" => "501: plugins are not supported",
+            "system::no_buildkit" => "501: BuildKit's protocol is not spoken",
+            "build::build" => "501: not yet",
+            "build::cancel" => "404: a build ends with its connection",
+            "streams::no_websocket" => "501: WebSockets are not spoken",
+            _ => "served",
+        }
+    }
+
+    #[test]
+    fn the_page_of_the_api_is_what_the_table_says() {
+        let mut page = String::from(
+            "# The Docker Engine API, path by path\n\n\
+             Made from the table of routes by a test: do not edit. After a change, write it anew with\n\
+             `LINKSPAN_BLESS=1 cargo test -p linkspan-gateway page_of_the_api`.\n\n\
+             Each path also exists behind `/v1.24` and all later versions up to the newest. Anything else is\n\
+             404 `page not found`, as in Docker. [docker.md](docker.md) has what to know beside it.\n\n\
+             | method | path | answer |\n|---|---|---|\n",
+        );
+        assert_eq!(handlers().count(), ROUTES.len());
+        for ((method, pattern, _), handler) in ROUTES.iter().zip(handlers()) {
+            let _ = writeln!(page, "| {method} | `{pattern}` | {} |", answer(handler));
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/docker-api.md");
+        if std::env::var_os("LINKSPAN_BLESS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(found == page, "docs/docker-api.md is not what the routes say: bless it");
+    }
+
+    #[test]
+    fn no_route_hides_a_later_one() {
+        for (index, (method, pattern, _)) in ROUTES.iter().enumerate() {
+            // The path that the pattern is itself, its names being names of nothing else.
+            let path = pattern.replace(['{', '}'], "~");
+            let found = ROUTES.iter().position(|route| {
+                route.0 == method
+                    && super::super::router::find(&[(route.0.clone(), route.1, ())], method, &path)
+                        .is_some()
+            });
+            assert_eq!(found, Some(index), "{method} {pattern}");
+        }
+    }
+}
