@@ -1,6 +1,6 @@
 //! `/containers/{name}/exec` and `/exec`.
 
-use std::{io, sync::Arc};
+use std::sync::Arc;
 
 use http::StatusCode;
 use linkspan_agent_client::AgentChannel;
@@ -108,7 +108,7 @@ pub(super) async fn start(mut call: Call) -> Outcome {
         Box::pin(async move {
             let mut halves = raw.begin(status, &headers).await?;
             match opened {
-                Ok(session) => running.run(session, &mut halves, shape).await?,
+                Ok(session) => running.run(session, &mut halves, shape).await,
                 // The client has been promised a stream: the reason is what it shows.
                 Err(refusal) => {
                     let text = format!("{}\r\n", refusal.message);
@@ -133,7 +133,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let state = self.api.execs.get(&self.exec.id).map(|exec| exec.state);
         if matches!(state, Some(ExecState::Running { .. })) {
-            // Its client went, or the machine: nobody knows how it ended.
+            // The machine has gone: nobody knows how it ended.
             self.ended(137);
         }
     }
@@ -169,17 +169,20 @@ impl Running {
         Ok(Session { input: send, encode: input, output })
     }
 
+    /// Until it ends. A process whose client leaves runs on.
     async fn run(
-        &self,
-        session: Session<ExecRequest>,
+        self,
+        mut session: Session<ExecRequest>,
         halves: &mut super::hijack::Halves,
         shape: Shape,
-    ) -> io::Result<()> {
-        match session.run(halves, shape).await? {
-            Ended::Exited(exited) => self.ended(exited.exit_code),
-            Ended::Detached | Ended::Lost => {}
+    ) {
+        match session.run(halves, shape).await {
+            Ok(Ended::Exited(exited)) => self.ended(exited.exit_code),
+            Ok(Ended::Lost) => {}
+            Ok(Ended::Detached) | Err(_) => {
+                tokio::spawn(self.watch(session).in_current_span());
+            }
         }
-        Ok(())
     }
 
     /// Lets a detached process run to its end.

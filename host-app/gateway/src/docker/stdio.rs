@@ -4,7 +4,7 @@
 
 use std::io;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use linkspan_docker_types::{
     detach::DetachKeys,
@@ -74,13 +74,13 @@ pub(super) enum Ended {
     Exited(ProcessExited),
     /// By the client's keys.
     Detached,
-    /// The client or the container went away.
+    /// The guest says no more.
     Lost,
 }
 
 impl<R: Send> Session<R> {
     /// Passes bytes until the process ends, the client detaches or one side is lost.
-    pub(super) async fn run(mut self, halves: &mut Halves, shape: Shape) -> io::Result<Ended> {
+    pub(super) async fn run(&mut self, halves: &mut Halves, shape: Shape) -> io::Result<Ended> {
         let Shape { tty, stdin, detach } = shape;
         let Halves { from_client, to_client } = halves;
         let typed = async {
@@ -99,9 +99,8 @@ impl<R: Send> Session<R> {
                     Some(stdio_output::Kind::Exited(exited)) => return Ok(Ended::Exited(exited)),
                     Some(stdio_output::Kind::Started(_)) | None => continue,
                 };
-                for part in framed(tty, stream, bytes) {
-                    to_client.write_all(&part).await?;
-                }
+                let [head, bytes] = framed(tty, stream, bytes);
+                to_client.write_all_buf(&mut head.chain(bytes)).await?;
                 to_client.flush().await?;
             }
         };

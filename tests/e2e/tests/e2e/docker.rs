@@ -11,7 +11,7 @@ use linkspan_test_e2e::{Done, Host, finish, wait_until};
 use crate::{SOON, Shared, unique};
 
 /// Whether there is a docker CLI to test with.
-fn there_is_one() -> bool {
+pub(crate) fn there_is_one() -> bool {
     let there = Command::new("docker").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !there {
         println!("skipped: there is no docker command line here (`.ci/install test` installs it)");
@@ -32,12 +32,12 @@ fn command(host: &Host, args: &[&str]) -> Command {
 }
 
 /// Runs a docker command to its end.
-fn docker(host: &Host, args: &[&str]) -> Done {
+pub(crate) fn docker(host: &Host, args: &[&str]) -> Done {
     finish(command(host, args).spawn().expect("linkspan starts"), args)
 }
 
 /// The same with something on standard input, and its end.
-fn with_stdin(host: &Host, args: &[&str], stdin: &[u8]) -> Done {
+pub(crate) fn with_stdin(host: &Host, args: &[&str], stdin: &[u8]) -> Done {
     let mut child = command(host, args).stdin(Stdio::piped()).spawn().expect("linkspan starts");
     let mut pipe = child.stdin.take().expect("standard input is a pipe");
     let stdin = stdin.to_vec();

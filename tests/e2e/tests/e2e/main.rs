@@ -5,6 +5,7 @@ mod calls;
 mod changes;
 mod crash;
 mod docker;
+mod docker_registry;
 mod exhaustion;
 mod faults;
 mod files;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         ("vsock", vsock::SHARED),
         ("oci", oci::TESTS),
         ("docker", docker::TESTS),
+        ("docker_registry", docker_registry::TESTS),
     ] {
         for &(name, test) in tests {
             let shared = Arc::clone(&shared);

@@ -82,7 +82,7 @@ pub(crate) async fn open(call: &Call) -> Result<(Session<AttachRequest>, Shape),
 }
 
 pub(crate) async fn attach(call: Call) -> Outcome {
-    let (session, shape) = open(&call).await?;
+    let (mut session, shape) = open(&call).await?;
     let (status, headers) =
         stdio::head(call.upgrades(), stdio::media_type(shape.tty, call.version));
     let takeover: Takeover = Box::new(move |raw: Raw| {
