@@ -1,7 +1,7 @@
 //! Which handler a path belongs to. Paths are matched as Docker's own router does: decoded first,
 //! and a name may contain slashes (`/images/a/b/c/json`).
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::HashMap;
 
 use http::Method;
 
@@ -45,7 +45,7 @@ pub(super) fn find<T: Copy>(routes: &[Route<T>], method: &Method, path: &str) ->
 }
 
 /// The names in a path, when it fits the pattern: each name takes as much as it can.
-fn fit(pattern: &'static str, path: &Cow<'_, str>) -> Option<HashMap<&'static str, String>> {
+fn fit(pattern: &'static str, path: &str) -> Option<HashMap<&'static str, String>> {
     let mut names = HashMap::new();
     let fits = fit_rest(pattern, path, &mut names);
     fits.then_some(names)

@@ -64,7 +64,7 @@ pub(crate) async fn open(call: &Call) -> Result<(Session<AttachRequest>, Shape),
         next_run: streams,
         ..AttachOpen::default()
     };
-    if !streams && !(open.logs && ended) {
+    if !(streams || open.logs && ended) {
         // Only what the log holds: the same as `logs`, which a client can ask for.
         return Err(Refusal::bad(
             "attach without stream=1 shows a log, which is kept of a container that has ended: use /logs",
