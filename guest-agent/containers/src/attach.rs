@@ -34,6 +34,8 @@ pub struct AttachOptions {
     pub logs: bool,
     /// The terminal's rows and columns.
     pub size: Option<(u16, u16)>,
+    /// Of one that has ended: its next run. One that was only created is waited for anyway.
+    pub next_run: bool,
 }
 
 /// A client's side of a container's own streams.
@@ -61,6 +63,16 @@ struct LeaveGuard {
     shared: Arc<Shared>,
     stdin: bool,
     exits_before: u64,
+    next_run: bool,
+}
+
+impl LeaveGuard {
+    /// Waits for the run that the client has attached to.
+    async fn begun(&self) -> Status {
+        let waits = |kind| kind == Kind::Created || self.next_run && kind == Kind::Exited;
+        let begun = |s: &Status| s.exits > self.exits_before || !waits(s.state.kind());
+        self.container.wait_until(begun).await
+    }
 }
 
 impl Drop for LeaveGuard {
@@ -104,7 +116,8 @@ impl Containers {
         let ended = container.status.borrow().state.kind() == Kind::Exited;
         // Reading an ended container's log through attach is Docker's `attach --logs`.
         let only_log = ended && options.logs;
-        if !options.start && !only_log {
+        let waits = ended && options.next_run;
+        if !options.start && !only_log && !waits {
             container.permit(Action::Attach)?;
         }
         let exits_before = container.status.borrow().exits;
@@ -136,6 +149,7 @@ impl Containers {
             shared: Arc::clone(&self.shared),
             stdin: options.stdin,
             exits_before,
+            next_run: options.next_run,
         });
         let input = AttachedInput {
             container: Arc::clone(&container),
@@ -232,10 +246,7 @@ impl Attachment {
 
     async fn started(&mut self) -> Event {
         let before = self.exits_before;
-        let status = self
-            .container
-            .wait_until(|status| status.exits > before || status.state.kind() != Kind::Created)
-            .await;
+        let status = self.input.leave.begun().await;
         self.progress = Progress::Streaming;
         let pid = status.state.process().map_or(0, |(pid, _)| pid);
         if pid == 0 && status.exits == before {
@@ -291,7 +302,7 @@ impl AttachedInput {
         if !self.stdin {
             return false;
         }
-        self.container.wait_until(|status| status.state.kind() != Kind::Created).await;
+        self.leave.begun().await;
         match self.container.hub.stdin() {
             Some(stdin) => stdin.send(bytes).await.is_ok(),
             None => false,
@@ -302,7 +313,7 @@ impl AttachedInput {
     pub async fn close_stdin(&self) {
         let config = &self.container.record().config;
         if self.stdin && config.stdin_once && !config.tty {
-            self.container.wait_until(|status| status.state.kind() != Kind::Created).await;
+            self.leave.begun().await;
             self.container.hub.close_stdin();
         }
     }

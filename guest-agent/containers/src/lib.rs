@@ -400,21 +400,29 @@ impl Containers {
     /// # Errors
     /// When there is no such container.
     pub async fn wait(&self, who: &str, condition: WaitCondition) -> Result<Option<Exit>, Error> {
+        Ok(self.waiting(who, condition)?.await)
+    }
+
+    /// The same in two steps: what happens once this has returned is not missed.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn waiting(
+        &self,
+        who: &str,
+        condition: WaitCondition,
+    ) -> Result<impl Future<Output = Option<Exit>> + Send + use<>, Error> {
         let container = self.find(who)?;
         let before = container.status.borrow().exits;
-        let status = container
-            .wait_until(|status| match condition {
-                // A run that its policy follows with another has ended too.
-                WaitCondition::NotRunning => {
-                    status.exits > before || !status.state.kind().is_live()
-                }
-                WaitCondition::NextExit => {
-                    status.exits > before || status.state.kind() == Kind::Removed
-                }
-                WaitCondition::Removed => status.state.kind() == Kind::Removed,
-            })
-            .await;
-        Ok(status.last_exit)
+        let holds = move |status: &Status| match condition {
+            // A run that its policy follows with another has ended too.
+            WaitCondition::NotRunning => status.exits > before || !status.state.kind().is_live(),
+            WaitCondition::NextExit => {
+                status.exits > before || status.state.kind() == Kind::Removed
+            }
+            WaitCondition::Removed => status.state.kind() == Kind::Removed,
+        };
+        Ok(async move { container.wait_until(holds).await.last_exit })
     }
 
     /// How many have processes.

@@ -24,8 +24,11 @@ pub use hello::OFFERED_FEATURES;
 
 use linkspan_proto::v1::{
     agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
+    event_service_client::EventServiceClient, file_service_client::FileServiceClient,
     folder_service_client::FolderServiceClient, image_service_client::ImageServiceClient,
-    port_service_client::PortServiceClient, registry_service_client::RegistryServiceClient,
+    network_service_client::NetworkServiceClient, port_service_client::PortServiceClient,
+    registry_service_client::RegistryServiceClient, system_service_client::SystemServiceClient,
+    volume_service_client::VolumeServiceClient,
 };
 
 /// `linkspan.v1.AgentService` of one agent.
@@ -38,8 +41,18 @@ pub type FolderCalls = FolderServiceClient<AgentChannel>;
 pub type ImageCalls = ImageServiceClient<AgentChannel>;
 /// `linkspan.v1.PortService` of one agent.
 pub type PortCalls = PortServiceClient<AgentChannel>;
+/// `linkspan.v1.EventService` of one agent.
+pub type EventCalls = EventServiceClient<AgentChannel>;
+/// `linkspan.v1.FileService` of one agent.
+pub type FileCalls = FileServiceClient<AgentChannel>;
+/// `linkspan.v1.NetworkService` of one agent.
+pub type NetworkCalls = NetworkServiceClient<AgentChannel>;
 /// `linkspan.v1.RegistryService` of one agent.
 pub type RegistryCalls = RegistryServiceClient<AgentChannel>;
+/// `linkspan.v1.SystemService` of one agent.
+pub type SystemCalls = SystemServiceClient<AgentChannel>;
+/// `linkspan.v1.VolumeService` of one agent.
+pub type VolumeCalls = VolumeServiceClient<AgentChannel>;
 
 /// The largest message that is decoded here. gRPC's 4 MiB are too few for a long list.
 const MAX_MESSAGE_BYTES: usize = 256 * 1024 * 1024;
@@ -75,9 +88,39 @@ impl AgentChannel {
         ImageServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
+    /// What happens in the machine.
+    #[must_use]
+    pub fn events(&self) -> EventCalls {
+        EventServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls on the files of containers.
+    #[must_use]
+    pub fn files(&self) -> FileCalls {
+        FileServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls on networks.
+    #[must_use]
+    pub fn networks(&self) -> NetworkCalls {
+        NetworkServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
     /// Calls that move images between the machine and registries.
     #[must_use]
     pub fn registry(&self) -> RegistryCalls {
         RegistryServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls on all of the machine.
+    #[must_use]
+    pub fn system(&self) -> SystemCalls {
+        SystemServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Calls on volumes.
+    #[must_use]
+    pub fn volumes(&self) -> VolumeCalls {
+        VolumeServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }

@@ -7,7 +7,7 @@ use clap::{
 use crate::args::refused;
 use crate::commands::{
     attach::Attach, build::Build, builder::BuilderCommand, commit::Commit, completion::Completion,
-    cp::Cp, create::Create, diff::Diff, events::Events, exec::Exec, export::Export,
+    cp::Cp, create::Create, diff::Diff, docker::Docker, events::Events, exec::Exec, export::Export,
     history::History, image_prune::ImagePrune, images::Images, import::Import, info::Info, inspect,
     inspect::Inspect, kill::Kill, load::Load, login::Login, logout::Logout, logs::Logs,
     machine::MachineCommand, man::Man, network::NetworkCommand, pause::Pause, port::Port,
@@ -90,6 +90,7 @@ pub(crate) enum Verb {
     Builder(BuilderCommand),
     Network(NetworkCommand),
     Volume(VolumeCommand),
+    Docker(Docker),
     Machine(MachineCommand),
     System(System),
     Tour(Tour),
@@ -167,7 +168,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Volumes and networks", &["volume", "network"]),
     ("Machines and the daemon", &["machine", "system", "info", "version"]),
     ("As nouns", &["container", "image", "builder"]),
-    ("More", &["tour", "completion"]),
+    ("More", &["docker", "tour", "completion"]),
 ];
 
 /// The parser, with Docker's other flags added so that they are refused by name.
@@ -253,6 +254,7 @@ impl Cli {
             Verb::Builder(verb) => verb.run(context).await,
             Verb::Network(verb) => verb.run(context).await,
             Verb::Volume(verb) => verb.run(context).await,
+            Verb::Docker(verb) => verb.run(context).await,
             Verb::Machine(verb) => verb.run(context).await,
             Verb::System(verb) => verb.run(context).await,
             Verb::Tour(verb) => verb.run(context).await,

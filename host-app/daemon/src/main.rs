@@ -109,8 +109,9 @@ async fn serve(paths: Paths, config: Config) -> anyhow::Result<()> {
     let ended = CancellationToken::new();
     // Before anybody can reach us: who does may ask us to end at once.
     let mut requests = signals::Requests::listen().context("cannot wait for signals")?;
-    // The stream socket first: a client that reaches the other one may use both.
+    // gRPC last: a client that reaches it may use the others.
     let streams = bind(paths.streams_socket()).await?;
+    let docker = bind(paths.docker_socket()).await?;
     let grpc = bind(paths.daemon_socket()).await?;
     let home = paths.home().display().to_string();
     let engine = HostEngine::open(EngineOptions {
@@ -129,6 +130,7 @@ async fn serve(paths: Paths, config: Config) -> anyhow::Result<()> {
         tokio::join!(
             linkspan_gateway::serve_grpc(grpc, engine.clone(), ended.clone()),
             linkspan_gateway::serve_streams(streams, engine.clone(), ended.clone()),
+            linkspan_gateway::serve_docker(docker, engine.clone(), ended.clone()),
         )
     };
     let mut faces = std::pin::pin!(faces);

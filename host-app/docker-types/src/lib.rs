@@ -17,6 +17,7 @@
 
 pub mod compat;
 pub mod container;
+pub mod detach;
 pub mod error;
 pub mod event;
 pub mod filters;

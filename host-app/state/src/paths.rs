@@ -93,6 +93,12 @@ impl Paths {
         self.local_socket("streams")
     }
 
+    /// The Docker Engine API: a unix socket, on Windows a named pipe.
+    #[must_use]
+    pub fn docker_socket(&self) -> PathBuf {
+        self.local_socket("docker")
+    }
+
     fn local_socket(&self, name: &str) -> PathBuf {
         if cfg!(windows) {
             let hash = socket_folder::home_hash(&self.home);
@@ -255,7 +261,9 @@ mod tests {
             let home = base.path().join("d".repeat(depth).as_str());
             let paths = Paths::at(&home).unwrap();
             let longest = paths.machine(&name).run().join("x".repeat(28));
-            for socket in [paths.daemon_socket(), paths.streams_socket(), longest] {
+            for socket in
+                [paths.daemon_socket(), paths.streams_socket(), paths.docker_socket(), longest]
+            {
                 let length = socket.as_os_str().len();
                 assert!(length <= crate::SOCKET_PATH_LIMIT, "{}: {length}", socket.display());
             }

@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use futures::{Stream, stream};
 use linkspan_containers::{
     AttachOptions, Attachment, Error, PruneFilters, WaitCondition, filter::Filters, log::Select,
-    signal::Signal,
+    signal::Signal, state::Exit,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -24,6 +24,7 @@ pub(super) struct Face(pub(super) Guest);
 
 type Answer<T> = Result<Response<T>, Status>;
 type Samples = Pin<Box<dyn Stream<Item = Result<wire::ContainerStatsResponse, Status>> + Send>>;
+type Ended = Pin<Box<dyn Stream<Item = Result<wire::WaitContainerResponse, Status>> + Send>>;
 type Records = Pin<Box<dyn Stream<Item = Result<wire::ContainerLogsResponse, Status>> + Send>>;
 
 pub(super) fn refuse(error: Error) -> Status {
@@ -140,17 +141,16 @@ impl ContainerService for Face {
         request: Request<wire::WaitContainerRequest>,
     ) -> Answer<wire::WaitContainerResponse> {
         let request = request.into_inner();
-        let condition = match request.condition() {
-            wire::WaitCondition::NotRunning => WaitCondition::NotRunning,
-            wire::WaitCondition::NextExit => WaitCondition::NextExit,
-            wire::WaitCondition::Removed => WaitCondition::Removed,
-        };
-        let exit = self.0.containers.wait(&request.container, condition).await.map_err(refuse)?;
-        Ok(Response::new(exit.map_or_else(Default::default, |exit| wire::WaitContainerResponse {
-            exit_code: exit.code,
-            oom_killed: exit.oom_killed,
-            error: exit.error,
-        })))
+        let exit = self.0.containers.wait(&request.container, condition(&request)).await;
+        Ok(Response::new(ended(exit.map_err(refuse)?)))
+    }
+
+    type AwaitExitStream = Ended;
+    async fn await_exit(&self, request: Request<wire::WaitContainerRequest>) -> Answer<Ended> {
+        let request = request.into_inner();
+        let waiting = self.0.containers.waiting(&request.container, condition(&request));
+        let waiting = waiting.map_err(refuse)?;
+        Ok(Response::new(Box::pin(stream::once(async move { Ok(ended(waiting.await)) }))))
     }
 
     async fn pause(
@@ -266,6 +266,7 @@ impl ContainerService for Face {
             start: open.start,
             logs: open.logs,
             size: stdio::size(open.size),
+            next_run: open.next_run,
         };
         let attachment =
             self.0.containers.attach(&open.container, options).await.map_err(refuse)?;
@@ -301,6 +302,22 @@ impl ContainerService for Face {
             _ => None,
         })))
     }
+}
+
+fn condition(request: &wire::WaitContainerRequest) -> WaitCondition {
+    match request.condition() {
+        wire::WaitCondition::NotRunning => WaitCondition::NotRunning,
+        wire::WaitCondition::NextExit => WaitCondition::NextExit,
+        wire::WaitCondition::Removed => WaitCondition::Removed,
+    }
+}
+
+fn ended(exit: Option<Exit>) -> wire::WaitContainerResponse {
+    exit.map_or_else(Default::default, |exit| wire::WaitContainerResponse {
+        exit_code: exit.code,
+        oom_killed: exit.oom_killed,
+        error: exit.error,
+    })
 }
 
 /// Gives a container what its client sends.

@@ -96,8 +96,15 @@ fn interactive(command: &[&str]) -> Config {
     Config { open_stdin: true, stdin_once: true, ..config(command) }
 }
 
-const ALL: AttachOptions =
-    AttachOptions { stdin: true, stdout: true, stderr: true, start: true, logs: false, size: None };
+const ALL: AttachOptions = AttachOptions {
+    stdin: true,
+    stdout: true,
+    stderr: true,
+    start: true,
+    logs: false,
+    size: None,
+    next_run: false,
+};
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {

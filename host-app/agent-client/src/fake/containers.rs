@@ -1,6 +1,7 @@
-//! `Create` knows images, `Exec` is `cat` or `flood N`, `Wait` never answers.
+//! `Create` knows images, `Exec` is `cat` or `flood N`, `Attach` is `cat`, `Wait` never answers.
 
 use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
@@ -12,18 +13,18 @@ use linkspan_proto::{
         PruneContainersRequest, PruneContainersResponse, RemoveContainerRequest,
         RemoveContainerResponse, RenameContainerRequest, RenameContainerResponse,
         RestartContainerRequest, RestartContainerResponse, StartContainerRequest,
-        StartContainerResponse, StdioOutput, StopContainerRequest, StopContainerResponse,
-        TopContainerRequest, TopContainerResponse, UnpauseContainerRequest,
+        StartContainerResponse, StdioInput, StdioOutput, StopContainerRequest,
+        StopContainerResponse, TopContainerRequest, TopContainerResponse, UnpauseContainerRequest,
         UnpauseContainerResponse, UpdateContainerRequest, UpdateContainerResponse,
-        WaitContainerRequest, WaitContainerResponse, container_service_server::ContainerService,
-        exec_request, stdio_input, stdio_output,
+        WaitContainerRequest, WaitContainerResponse, attach_request,
+        container_service_server::ContainerService, exec_request, stdio_input, stdio_output,
     },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{FakeGuest, not_in_the_fake};
+use super::{FakeGuest, canned::Answers};
 
 type Output = mpsc::Sender<Result<StdioOutput, Status>>;
 
@@ -57,36 +58,39 @@ impl ContainerService for FakeGuest {
 
     async fn start(
         &self,
-        _: Request<StartContainerRequest>,
+        request: Request<StartContainerRequest>,
     ) -> Result<Response<StartContainerResponse>, Status> {
-        Err(not_in_the_fake("Start"))
+        self.canned("Container.Start", &request)
     }
 
     async fn stop(
         &self,
-        _: Request<StopContainerRequest>,
+        request: Request<StopContainerRequest>,
     ) -> Result<Response<StopContainerResponse>, Status> {
-        Err(not_in_the_fake("Stop"))
+        self.canned("Container.Stop", &request)
     }
 
     async fn kill(
         &self,
-        _: Request<KillContainerRequest>,
+        request: Request<KillContainerRequest>,
     ) -> Result<Response<KillContainerResponse>, Status> {
-        Err(not_in_the_fake("Kill"))
+        self.canned("Container.Kill", &request)
     }
 
     async fn remove(
         &self,
-        _: Request<RemoveContainerRequest>,
+        request: Request<RemoveContainerRequest>,
     ) -> Result<Response<RemoveContainerResponse>, Status> {
-        Err(not_in_the_fake("Remove"))
+        self.canned("Container.Remove", &request)
     }
 
     async fn list(
         &self,
         request: Request<ListContainersRequest>,
     ) -> Result<Response<ListContainersResponse>, Status> {
+        if self.has("Container.List") {
+            return self.canned("Container.List", &request);
+        }
         self.record("List", &request);
         Ok(Response::new(ListContainersResponse::default()))
     }
@@ -96,6 +100,9 @@ impl ContainerService for FakeGuest {
         &self,
         request: Request<InspectContainerRequest>,
     ) -> Result<Response<InspectContainerResponse>, Status> {
+        if self.has("Container.Inspect") {
+            return self.canned("Container.Inspect", &request);
+        }
         self.record("Inspect", &request);
         let evidence = (0..500)
             .map(|line| format!("line {line} of a serial log, as long as such lines are"))
@@ -112,77 +119,97 @@ impl ContainerService for FakeGuest {
         Ok(Response::new(WaitContainerResponse::default()))
     }
 
+    type AwaitExitStream = Answers<WaitContainerResponse>;
+    async fn await_exit(
+        &self,
+        request: Request<WaitContainerRequest>,
+    ) -> Result<Response<Self::AwaitExitStream>, Status> {
+        self.canned_stream("Container.AwaitExit", &request)
+    }
+
     async fn pause(
         &self,
-        _: Request<PauseContainerRequest>,
+        request: Request<PauseContainerRequest>,
     ) -> Result<Response<PauseContainerResponse>, Status> {
-        Err(not_in_the_fake("Pause"))
+        self.canned("Container.Pause", &request)
     }
 
     async fn unpause(
         &self,
-        _: Request<UnpauseContainerRequest>,
+        request: Request<UnpauseContainerRequest>,
     ) -> Result<Response<UnpauseContainerResponse>, Status> {
-        Err(not_in_the_fake("Unpause"))
+        self.canned("Container.Unpause", &request)
     }
 
     async fn restart(
         &self,
-        _: Request<RestartContainerRequest>,
+        request: Request<RestartContainerRequest>,
     ) -> Result<Response<RestartContainerResponse>, Status> {
-        Err(not_in_the_fake("Restart"))
+        self.canned("Container.Restart", &request)
     }
 
     async fn rename(
         &self,
-        _: Request<RenameContainerRequest>,
+        request: Request<RenameContainerRequest>,
     ) -> Result<Response<RenameContainerResponse>, Status> {
-        Err(not_in_the_fake("Rename"))
+        self.canned("Container.Rename", &request)
     }
 
     async fn update(
         &self,
-        _: Request<UpdateContainerRequest>,
+        request: Request<UpdateContainerRequest>,
     ) -> Result<Response<UpdateContainerResponse>, Status> {
-        Err(not_in_the_fake("Update"))
+        self.canned("Container.Update", &request)
     }
 
     async fn prune(
         &self,
-        _: Request<PruneContainersRequest>,
+        request: Request<PruneContainersRequest>,
     ) -> Result<Response<PruneContainersResponse>, Status> {
-        Err(not_in_the_fake("Prune"))
+        self.canned("Container.Prune", &request)
     }
 
     async fn top(
         &self,
-        _: Request<TopContainerRequest>,
+        request: Request<TopContainerRequest>,
     ) -> Result<Response<TopContainerResponse>, Status> {
-        Err(not_in_the_fake("Top"))
+        self.canned("Container.Top", &request)
     }
 
-    type StatsStream = ReceiverStream<Result<ContainerStatsResponse, Status>>;
+    type StatsStream = Answers<ContainerStatsResponse>;
     async fn stats(
         &self,
-        _: Request<ContainerStatsRequest>,
+        request: Request<ContainerStatsRequest>,
     ) -> Result<Response<Self::StatsStream>, Status> {
-        Err(not_in_the_fake("Stats"))
+        self.canned_stream("Container.Stats", &request)
     }
 
-    type LogsStream = ReceiverStream<Result<ContainerLogsResponse, Status>>;
+    type LogsStream = Answers<ContainerLogsResponse>;
     async fn logs(
         &self,
-        _: Request<ContainerLogsRequest>,
+        request: Request<ContainerLogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        Err(not_in_the_fake("Logs"))
+        self.canned_stream("Container.Logs", &request)
     }
 
     type AttachStream = ReceiverStream<Result<StdioOutput, Status>>;
     async fn attach(
         &self,
-        _: Request<Streaming<AttachRequest>>,
+        request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        Err(not_in_the_fake("Attach"))
+        self.record("Attach", &request);
+        let mut requests = request.into_inner();
+        let first = requests.message().await?.and_then(|request| request.kind);
+        if !matches!(first, Some(attach_request::Kind::Open(_))) {
+            return Err(Status::invalid_argument("attach must begin with `open`"));
+        }
+        let (send, output) = mpsc::channel(16);
+        let inputs = requests.map(|request| match request?.kind {
+            Some(attach_request::Kind::Input(input)) => Ok(input),
+            _ => Ok(StdioInput::default()),
+        });
+        tokio::spawn(cat(inputs, send));
+        Ok(Response::new(ReceiverStream::new(output)))
     }
 
     type ExecStream = ReceiverStream<Result<StdioOutput, Status>>;
@@ -200,7 +227,11 @@ impl ContainerService for FakeGuest {
         let words: Vec<&str> = open.args.iter().map(String::as_str).collect();
         match words[..] {
             ["cat"] => {
-                tokio::spawn(cat(requests, send));
+                let inputs = requests.map(|request| match request?.kind {
+                    Some(exec_request::Kind::Input(input)) => Ok(input),
+                    _ => Ok(StdioInput::default()),
+                });
+                tokio::spawn(cat(inputs, send));
             }
             ["flood", bytes] => {
                 let bytes = bytes.parse().map_err(|_| Status::invalid_argument("flood N"))?;
@@ -232,10 +263,9 @@ fn started() -> Result<StdioOutput, Status> {
 }
 
 /// Ends with 0 after `close_stdin` and with 7 after the client's half-close.
-async fn cat(mut requests: Streaming<ExecRequest>, send: Output) {
+async fn cat(mut inputs: impl Stream<Item = Result<StdioInput, Status>> + Unpin, send: Output) {
     let _ = send.send(started()).await;
-    while let Ok(Some(request)) = requests.message().await {
-        let Some(exec_request::Kind::Input(input)) = request.kind else { continue };
+    while let Some(Ok(input)) = inputs.next().await {
         match input.kind {
             Some(stdio_input::Kind::Stdin(bytes)) => {
                 let _ = send.send(stdout(bytes)).await;

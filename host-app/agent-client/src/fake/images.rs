@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::{FakeGuest, not_in_the_fake};
+use super::FakeGuest;
 
 #[async_trait::async_trait]
 impl ImageService for FakeGuest {
@@ -20,6 +20,9 @@ impl ImageService for FakeGuest {
         &self,
         request: Request<ListImagesRequest>,
     ) -> Result<Response<ListImagesResponse>, Status> {
+        if self.has("Image.List") {
+            return self.canned("Image.List", &request);
+        }
         self.record("ListImages", &request);
         let images = self.0.images.lock();
         let images = images
@@ -32,6 +35,9 @@ impl ImageService for FakeGuest {
         &self,
         request: Request<InspectImageRequest>,
     ) -> Result<Response<InspectImageResponse>, Status> {
+        if self.has("Image.Inspect") {
+            return self.canned("Image.Inspect", &request);
+        }
         let image = &request.get_ref().image;
         if self.0.images.lock().contains(image) {
             return Ok(Response::new(InspectImageResponse::default()));
@@ -41,20 +47,23 @@ impl ImageService for FakeGuest {
 
     async fn prune(
         &self,
-        _: Request<PruneImagesRequest>,
+        request: Request<PruneImagesRequest>,
     ) -> Result<Response<PruneImagesResponse>, Status> {
-        Err(not_in_the_fake("Prune"))
+        self.canned("Image.Prune", &request)
     }
 
-    async fn tag(&self, _: Request<TagImageRequest>) -> Result<Response<TagImageResponse>, Status> {
-        Err(not_in_the_fake("Tag"))
+    async fn tag(
+        &self,
+        request: Request<TagImageRequest>,
+    ) -> Result<Response<TagImageResponse>, Status> {
+        self.canned("Image.Tag", &request)
     }
 
     async fn remove(
         &self,
-        _: Request<RemoveImageRequest>,
+        request: Request<RemoveImageRequest>,
     ) -> Result<Response<RemoveImageResponse>, Status> {
-        Err(not_in_the_fake("Remove"))
+        self.canned("Image.Remove", &request)
     }
 
     type LoadStream = ReceiverStream<Result<LoadImageResponse, Status>>;
@@ -102,21 +111,25 @@ impl ImageService for FakeGuest {
 
     async fn save(
         &self,
-        _: Request<SaveImagesRequest>,
+        request: Request<SaveImagesRequest>,
     ) -> Result<Response<SaveImagesResponse>, Status> {
-        Err(not_in_the_fake("Save"))
+        let answer = self.canned("Image.Save", &request)?;
+        self.give(&request.get_ref().stream_id).await?;
+        Ok(answer)
     }
 
     async fn import(
         &self,
-        _: Request<ImportImageRequest>,
+        request: Request<ImportImageRequest>,
     ) -> Result<Response<ImportImageResponse>, Status> {
-        Err(not_in_the_fake("Import"))
+        let answer = self.canned("Image.Import", &request)?;
+        self.take(&request.get_ref().stream_id).await?;
+        Ok(answer)
     }
 }
 
 /// A uuid's text with or without dashes.
-fn parse_id(text: &str) -> Option<[u8; 16]> {
+pub(super) fn parse_id(text: &str) -> Option<[u8; 16]> {
     let digits: String = text.chars().filter(|&character| character != '-').collect();
     u128::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 32).map(u128::to_be_bytes)
 }

@@ -1,6 +1,7 @@
 //! A guest without a VM: an agent that answers over in-memory pipes. It runs nothing; what it
 //! answers is what the crates above need to be tested against.
 
+mod canned;
 mod containers;
 mod images;
 mod registry;
@@ -25,8 +26,13 @@ use linkspan_proto::{
         PowerOffRequest, PowerOffResponse, ShellRequest, StdioOutput, UsageRequest, UsageResponse,
         agent_service_server::{AgentService, AgentServiceServer},
         container_service_server::ContainerServiceServer,
+        event_service_server::EventServiceServer,
+        file_service_server::FileServiceServer,
         image_service_server::ImageServiceServer,
+        network_service_server::NetworkServiceServer,
         registry_service_server::RegistryServiceServer,
+        system_service_server::SystemServiceServer,
+        volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_transport::{BoxStream, Dial};
@@ -55,6 +61,10 @@ struct State {
     cancelled: AtomicUsize,
     calls: Mutex<Vec<(String, BTreeMap<String, String>)>>,
     images: Mutex<BTreeSet<String>>,
+    canned: Mutex<HashMap<&'static str, canned::Canned>>,
+    asked: Mutex<Vec<(&'static str, Vec<u8>)>>,
+    held: Mutex<BTreeSet<&'static str>>,
+    content: Mutex<Vec<u8>>,
     registry: Mutex<RegistryRequests>,
     streams: Mutex<HashMap<[u8; 16], BoxStream>>,
     arrivals: watch::Sender<u64>,
@@ -79,6 +89,10 @@ impl Default for FakeGuest {
             cancelled: AtomicUsize::default(),
             calls: Mutex::default(),
             images: Mutex::default(),
+            canned: Mutex::default(),
+            asked: Mutex::default(),
+            held: Mutex::default(),
+            content: Mutex::default(),
             registry: Mutex::default(),
             streams: Mutex::default(),
             arrivals: watch::Sender::new(0),
@@ -176,7 +190,12 @@ impl FakeGuest {
             .add_service(AgentServiceServer::new(self.clone()))
             .add_service(ContainerServiceServer::new(self.clone()))
             .add_service(ImageServiceServer::new(self.clone()))
+            .add_service(EventServiceServer::new(self.clone()))
+            .add_service(FileServiceServer::new(self.clone()))
+            .add_service(NetworkServiceServer::new(self.clone()))
             .add_service(RegistryServiceServer::new(self.clone()))
+            .add_service(SystemServiceServer::new(self.clone()))
+            .add_service(VolumeServiceServer::new(self.clone()))
             .serve_with_incoming(UnboundedReceiverStream::new(incoming));
         let broken = self.0.connections.lock().clone();
         tokio::spawn(async move {

@@ -10,6 +10,7 @@ pub(crate) mod cp;
 pub(crate) mod create;
 mod credentials;
 pub(crate) mod diff;
+pub(crate) mod docker;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod export;
@@ -123,6 +124,7 @@ pub(crate) async fn attach(
         start,
         logs: false,
         size: terminal_size(tty),
+        next_run: false,
     };
     let (inputs, receiver) = mpsc::channel(INPUTS);
     // The channel is new and empty: there is room for the first message.

@@ -162,6 +162,7 @@ async fn run_created(client: &Client, context: &Context, id: &str) -> Result<Ran
         start: true,
         logs: false,
         size: None,
+        next_run: false,
     };
     let request = AttachRequest { kind: Some(attach_request::Kind::Open(open)) };
     let (sender, receiver) = tokio::sync::mpsc::channel(1);

@@ -1,6 +1,6 @@
 //! The user's terminal and standard streams.
 
-pub(crate) mod detach;
+pub(crate) use linkspan_docker_types::detach;
 pub(crate) mod events;
 pub(crate) mod raw;
 pub(crate) mod stdin;

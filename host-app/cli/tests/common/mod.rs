@@ -461,6 +461,13 @@ impl ContainerService for Fake {
         self.called("wait");
         Err(Failure::new(ErrorCode::NotFound, "it has gone").into())
     }
+    type AwaitExitStream = ReceiverStream<Result<WaitContainerResponse, Status>>;
+    async fn await_exit(
+        &self,
+        _: Request<WaitContainerRequest>,
+    ) -> Result<Response<Self::AwaitExitStream>, Status> {
+        Err(Status::unimplemented("only the Docker face awaits"))
+    }
     async fn attach(
         &self,
         request: Request<Streaming<AttachRequest>>,

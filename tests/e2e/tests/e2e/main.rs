@@ -5,6 +5,8 @@ mod build;
 mod calls;
 mod changes;
 mod crash;
+mod docker;
+mod docker_registry;
 mod exhaustion;
 mod faults;
 mod faults_images;
@@ -84,6 +86,8 @@ fn main() -> ExitCode {
         ("machine", machine::SHARED),
         ("vsock", vsock::SHARED),
         ("oci", oci::TESTS),
+        ("docker", docker::TESTS),
+        ("docker_registry", docker_registry::TESTS),
     ] {
         for &(name, test) in tests {
             let shared = Arc::clone(&shared);

@@ -2,18 +2,18 @@
 
 /// A sequence of bytes that detaches, and how much of it has been typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DetachKeys {
+pub struct DetachKeys {
     keys: Vec<u8>,
     matched: usize,
 }
 
 /// What to do with what was typed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Filtered {
+pub struct Filtered {
     /// Goes to the container.
-    pub(crate) pass: Vec<u8>,
+    pub pass: Vec<u8>,
     /// The sequence is complete; what was typed after it is dropped.
-    pub(crate) detached: bool,
+    pub detached: bool,
 }
 
 impl Default for DetachKeys {
@@ -56,7 +56,7 @@ fn key(text: &str) -> Result<u8, String> {
 impl DetachKeys {
     /// Takes what was typed. Bytes that may begin the sequence are held back until the next ones
     /// show that they do not.
-    pub(crate) fn filter(&mut self, typed: &[u8]) -> Filtered {
+    pub fn filter(&mut self, typed: &[u8]) -> Filtered {
         let mut pass = Vec::with_capacity(typed.len() + self.matched);
         for &byte in typed {
             // Falls back through shorter beginnings, so that `a` typed twice before the rest
@@ -80,7 +80,7 @@ impl DetachKeys {
     }
 
     /// What is still held back when the input ends.
-    pub(crate) fn finish(&mut self) -> Vec<u8> {
+    pub fn finish(&mut self) -> Vec<u8> {
         let held = self.keys[..self.matched].to_vec();
         self.matched = 0;
         held

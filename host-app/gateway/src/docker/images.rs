@@ -1,0 +1,125 @@
+//! `/images`: those that are there. What comes and goes is in [`super::transfer`].
+
+use http::StatusCode;
+use linkspan_docker_types::image::{self, Summary, inspect::Image};
+use linkspan_proto::v1::{
+    DiskUsageRequest, ImageDetail, InspectImageRequest, ListImagesRequest, PruneImagesRequest,
+    RemoveImageRequest, TagImageRequest,
+};
+
+use super::{
+    answer::{Absent as _, Outcome, Refusal, done, ok},
+    call::Call,
+};
+
+/// `repo` and `tag` of a query as one reference; empty without a repository. A tag may be a digest.
+pub(super) fn reference(repo: &str, tag: &str) -> String {
+    match tag {
+        "" => repo.to_owned(),
+        digest if digest.contains(':') => format!("{repo}@{digest}"),
+        tag => format!("{repo}:{tag}"),
+    }
+}
+
+/// A reference with the tag that it means.
+pub(super) fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+/// Docker's words.
+fn no_such(image: &str) -> String {
+    format!("No such image: {}", tagged(image))
+}
+
+/// A reference names one image of its repository, not all of them.
+pub(super) fn has_tag(image: &str) -> bool {
+    tagged(image) == image
+}
+
+pub(super) async fn list(call: Call) -> Outcome {
+    let mut filters = call.filters()?;
+    // Before 1.41 there was a parameter for the one that was used most.
+    if !call.text("filter").is_empty() {
+        filters.insert("reference", call.text("filter"));
+    }
+    let request = ListImagesRequest {
+        references: Vec::new(),
+        all: call.flag("all"),
+        filters: filters.list(),
+    };
+    let agent = call.agent().await?;
+    let images = agent.images().list(request).await?.into_inner().images;
+    let mut shared = std::collections::HashMap::new();
+    if call.flag("shared-size") {
+        let usage = agent.system().disk_usage(DiskUsageRequest {}).await?.into_inner();
+        for image in usage.images {
+            shared.insert(image.image.unwrap_or_default().id, image.shared_bytes);
+        }
+    }
+    let show = |image| Summary::new(image, shared.get(&image.id).copied()).at(call.version);
+    ok(&images.iter().map(show).collect::<Vec<_>>())
+}
+
+/// An image as it is now.
+async fn detail(call: &Call) -> Result<ImageDetail, Refusal> {
+    let name = call.name("name");
+    let request = InspectImageRequest { image: name.clone() };
+    let found = call.agent().await?.images().inspect(request).await.absent(|| no_such(&name))?;
+    Ok(found.image.unwrap_or_default())
+}
+
+pub(super) async fn inspect(call: Call) -> Outcome {
+    ok(&Image::from(&detail(&call).await?).at(call.version))
+}
+
+pub(super) async fn history(call: Call) -> Outcome {
+    let image = detail(&call).await?;
+    let sizes = image.summary.as_ref().map(|summary| summary.layer_bytes.clone());
+    ok(&image::history(&image, &sizes.unwrap_or_default()))
+}
+
+pub(super) async fn tag(call: Call) -> Outcome {
+    let name = call.name("name");
+    let target = reference(call.text("repo"), call.text("tag"));
+    let request = TagImageRequest { source: name.clone(), target };
+    call.agent().await?.images().tag(request).await.absent(|| no_such(&name))?;
+    done(StatusCode::CREATED)
+}
+
+pub(super) async fn remove(call: Call) -> Outcome {
+    let name = call.name("name");
+    let request = RemoveImageRequest {
+        image: name.clone(),
+        force: call.flag("force"),
+        no_prune: call.flag("noprune"),
+    };
+    let removed = call.agent().await?.images().remove(request).await.absent(|| no_such(&name))?;
+    ok(&image::removed(&removed))
+}
+
+/// `dangling=false` is what the contract calls all.
+pub(super) async fn prune(call: Call) -> Outcome {
+    let mut filters = call.filters()?;
+    let all = filters.take_bool("dangling")? == Some(false);
+    let request = PruneImagesRequest { all, filters: filters.list() };
+    let pruned = call.agent().await?.images().prune(request).await?.into_inner();
+    ok(&image::Pruned::from(&pruned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_put_together_as_docker_does() {
+        assert_eq!(reference("", ""), "");
+        assert_eq!(reference("a/b", ""), "a/b");
+        assert_eq!(reference("h:5000/a", "v1"), "h:5000/a:v1");
+        assert_eq!(reference("a", "sha256:00"), "a@sha256:00");
+        assert_eq!(tagged("a"), "a:latest");
+        assert_eq!(tagged("h:5000/a"), "h:5000/a:latest");
+        assert_eq!(tagged("h:5000/a:1"), "h:5000/a:1");
+        assert_eq!(tagged("a@sha256:00"), "a@sha256:00");
+    }
+}

@@ -1,0 +1,156 @@
+//! What concerns the engine as a whole: ping, version, info, disk usage, events, login.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use linkspan_docker_types::{
+    event::Event,
+    header::AuthConfig,
+    image::LoginAnswer,
+    system::{
+        self, Version, VersionFacts,
+        df::{self, Kinds},
+        info::{self, Facts},
+    },
+    time,
+};
+use linkspan_proto::error::Failure;
+use linkspan_proto::v1::{
+    ContainerState, DiskUsageRequest, EventsRequest, HelloResponse, ListContainersRequest,
+    ListImagesRequest, UsageRequest, events_response,
+};
+
+use super::{
+    answer::{Answer, Broken, Outcome, Refusal, empty, lines, ok, whole},
+    call::Call,
+};
+
+/// Answers without a machine: clients ask before everything else.
+pub(super) async fn ping(call: Call) -> Outcome {
+    let mut response = if call.method == Method::HEAD {
+        empty(StatusCode::OK)
+    } else {
+        whole(StatusCode::OK, "text/plain; charset=utf-8", "OK")
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("cache-control", "no-cache, no-store, must-revalidate"),
+        ("pragma", "no-cache"),
+        // The classic one: clients send `POST /build` with the whole context.
+        ("builder-version", "1"),
+        ("swarm", "inactive"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    Ok(Answer::Response(response))
+}
+
+/// The release in what `uname -srm` says.
+fn release(hello: &HelloResponse) -> String {
+    hello.kernel_release.split_whitespace().nth(1).unwrap_or(&hello.kernel_release).to_owned()
+}
+
+pub(super) async fn version(call: Call) -> Outcome {
+    let hello = call.agent().await?.connect().await.map_err(Failure::from)?;
+    let facts = VersionFacts {
+        version: env!("CARGO_PKG_VERSION").into(),
+        architecture: system::architecture(&hello.architecture).into(),
+        kernel: release(&hello),
+        ..VersionFacts::default()
+    };
+    ok(&Version::from(&facts))
+}
+
+pub(super) async fn info(call: Call) -> Outcome {
+    let agent = call.agent().await?;
+    let hello = agent.connect().await.map_err(Failure::from)?;
+    let (mut containers, mut images, mut own) = (agent.containers(), agent.images(), agent.agent());
+    let everyone = ListContainersRequest { all: true, ..ListContainersRequest::default() };
+    let (containers, images, usage) = tokio::try_join!(
+        containers.list(everyone),
+        images.list(ListImagesRequest { all: true, ..ListImagesRequest::default() }),
+        own.usage(UsageRequest {}),
+    )?;
+    let machine = call.api.engine.inspect_machine(&call.api.machine).await?;
+    let of = |wanted: &[ContainerState]| {
+        let all = containers.get_ref().containers.iter();
+        all.filter(|one| wanted.contains(&one.state())).count() as u64
+    };
+    let (running, paused) =
+        (of(&[ContainerState::Running, ContainerState::Restarting]), of(&[ContainerState::Paused]));
+    let facts = Facts {
+        id: machine.name.clone(),
+        name: machine.name,
+        version: env!("CARGO_PKG_VERSION").into(),
+        containers_running: running,
+        containers_paused: paused,
+        containers_stopped: containers.get_ref().containers.len() as u64 - running - paused,
+        images: images.get_ref().images.len() as u64,
+        kernel: release(&hello),
+        architecture: hello.architecture.clone(),
+        cpus: usage.get_ref().cpus,
+        memory_bytes: usage.get_ref().memory_total_bytes,
+        unix_nanos: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0),
+        listeners: (Arc::strong_count(&call.api.listeners) - 1) as u64,
+        root_dir: "/var/lib/linkspan".into(),
+        ..Facts::default()
+    };
+    ok(&info::answer(&facts, call.version))
+}
+
+pub(super) async fn df(call: Call) -> Outcome {
+    let types = call.texts("type");
+    let kinds = Kinds::read(types.iter().map(String::as_str))?;
+    let usage = call.agent().await?.system().disk_usage(DiskUsageRequest {}).await?.into_inner();
+    ok(&df::answer(&usage, kinds, call.flag("verbose"), jiff::Timestamp::now(), call.version))
+}
+
+/// BuildKit's protocol is not spoken: `_ping` says which builder is here.
+pub(super) async fn no_buildkit(_: Call) -> Outcome {
+    let why = "BuildKit's sessions are not served: clients build with the classic builder (DOCKER_BUILDKIT=0)";
+    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why))
+}
+
+/// Nanoseconds since the Unix epoch; 0: no bound.
+fn moment(call: &Call, key: &str) -> Result<i64, Refusal> {
+    match call.text(key) {
+        "" => Ok(0),
+        text => Ok(time::moment(text, jiff::Timestamp::now())?),
+    }
+}
+
+pub(super) async fn events(call: Call) -> Outcome {
+    let request = EventsRequest {
+        since_unix_nanos: moment(&call, "since")?,
+        until_unix_nanos: moment(&call, "until")?,
+        filters: call.filters()?.list(),
+    };
+    let version = call.version;
+    let listener = call.api.listeners.clone();
+    let events = call.agent().await?.events().events(request).await?.into_inner();
+    let values = events.map_err(|status| Broken::from(status.message().to_owned())).try_filter_map(
+        move |answer| {
+            // Counts as long as the stream lasts.
+            let _listens = &listener;
+            std::future::ready(Ok(match answer.kind {
+                Some(events_response::Kind::Event(event)) => Some(Event::from(&event).at(version)),
+                Some(events_response::Kind::Missed(count)) => {
+                    tracing::warn!(
+                        count,
+                        "a Docker client reads its events too slowly: some are lost to it"
+                    );
+                    None
+                }
+                None => None,
+            }))
+        },
+    );
+    Ok(lines(values).into())
+}
+
+pub(super) async fn auth(mut call: Call) -> Outcome {
+    let request = call.json::<AuthConfig>().await?.login();
+    let answer = call.registries().await?.login(request).await?.into_inner();
+    ok(&LoginAnswer::from(answer))
+}

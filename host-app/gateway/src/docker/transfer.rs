@@ -1,0 +1,178 @@
+//! Images on their way: pull, import, push, load, save, search.
+
+use futures::{Stream, StreamExt as _, stream};
+use http::StatusCode;
+use linkspan_docker_types::{
+    header,
+    image::{Found, Platform, progress::Message},
+    json,
+};
+use linkspan_proto::{
+    error::Failure,
+    v1::{
+        ImportImageRequest, LoadImageRequest, LoadedImage, PullImageRequest, PushImageRequest,
+        RegistryCredentials, SaveImagesRequest, SearchImagesRequest, load_image_response,
+        pull_image_response, push_image_response,
+    },
+};
+use tonic::Status;
+
+use super::{
+    answer::{self, Broken, Outcome, Refusal, lines, ok},
+    bulk,
+    call::Call,
+    images::reference,
+};
+
+/// `X-Registry-Auth`; without it the registry is asked as anybody.
+pub(super) fn credentials(call: &Call) -> Result<Option<RegistryCredentials>, Refusal> {
+    Ok(header::registry_auth(call.header(header::REGISTRY_AUTH))?)
+}
+
+/// A push and a save name the platform as JSON.
+fn given_platform(call: &Call) -> Result<String, Refusal> {
+    match call.text("platform") {
+        "" => Ok(String::new()),
+        text => Ok(json::read::<Platform>(text.as_bytes())?.to_string()),
+    }
+}
+
+/// Progress as Docker's stream. What fails before the first line has a status of its own; later
+/// it is a line.
+async fn progress<T: Send + 'static>(
+    mut messages: impl Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
+    mut shown: impl FnMut(T) -> Vec<Message> + Send + 'static,
+) -> Outcome {
+    let first = messages.next().await.transpose()?;
+    let rest = stream::iter(first.map(Ok)).chain(messages).flat_map(move |message| {
+        stream::iter(match message {
+            Ok(message) => shown(message),
+            Err(status) => vec![Message::error(&Failure::from(status))],
+        })
+    });
+    Ok(lines(rest.map(Ok::<_, Broken>)).into())
+}
+
+/// `POST /images/create`: a pull, or with `fromSrc` an import.
+pub(super) async fn create(call: Call) -> Outcome {
+    let image = call.text("fromImage").to_owned();
+    if image.is_empty() {
+        return import(call).await;
+    }
+    let tag = call.text("tag");
+    let request = PullImageRequest {
+        all_tags: tag.is_empty() && !super::images::has_tag(&image),
+        reference: reference(&image, tag),
+        platform: call.text("platform").into(),
+        credentials: credentials(&call)?,
+    };
+    let messages = call.registries().await?.pull(request).await?.into_inner();
+    progress(messages, |message| match message.kind {
+        Some(pull_image_response::Kind::Progress(progress)) => vec![Message::from(&progress)],
+        // What was pulled has been said in words.
+        Some(pull_image_response::Kind::Pulled(_)) | None => Vec::new(),
+    })
+    .await
+}
+
+async fn import(call: Call) -> Outcome {
+    let source = call.text("fromSrc");
+    match source {
+        "" => return Err(Refusal::bad("bad parameter: fromImage or fromSrc is missing")),
+        "-" => {}
+        url => {
+            let why =
+                format!("cannot import `{url}`: only what is sent with the request (fromSrc=-)");
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
+        }
+    }
+    let request = ImportImageRequest {
+        stream_id: String::new(),
+        reference: reference(call.text("repo"), call.text("tag")),
+        message: call.text("message").into(),
+        changes: call.texts("changes"),
+    };
+    let agent = call.agent().await?;
+    let mut images = agent.images();
+    let made = bulk::upload(&agent, call.reader(), |stream_id| async move {
+        Ok(images.import(ImportImageRequest { stream_id, ..request }).await?.into_inner())
+    });
+    let made = made.await?;
+    Ok(lines(stream::iter([Ok::<_, Broken>(Message::status(made.id))])).into())
+}
+
+pub(super) async fn push(call: Call) -> Outcome {
+    let name = call.name("name");
+    let tag = call.text("tag");
+    let request = PushImageRequest {
+        all_tags: tag.is_empty() && !super::images::has_tag(&name),
+        reference: reference(&name, tag),
+        platform: given_platform(&call)?,
+        credentials: credentials(&call)?,
+    };
+    let messages = call.registries().await?.push(request).await?.into_inner();
+    progress(messages, |message| match message.kind {
+        Some(push_image_response::Kind::Progress(progress)) => vec![Message::from(&progress)],
+        Some(push_image_response::Kind::Pushed(pushed)) => vec![Message::pushed(&pushed)],
+        None => Vec::new(),
+    })
+    .await
+}
+
+/// As Docker says what it has loaded.
+fn lines_of(loaded: LoadedImage) -> Vec<Message> {
+    if loaded.tags.is_empty() {
+        return vec![Message::stream(format!("Loaded image ID: {}\n", loaded.id))];
+    }
+    let tags = loaded.tags.iter();
+    tags.map(|tag| Message::stream(format!("Loaded image: {tag}\n"))).collect()
+}
+
+pub(super) async fn load(call: Call) -> Outcome {
+    let agent = call.agent().await?;
+    let mut images = agent.images();
+    let shown = bulk::upload(&agent, call.reader(), |stream_id| async move {
+        let mut messages = images.load(LoadImageRequest { stream_id }).await?.into_inner();
+        let mut shown = Vec::new();
+        while let Some(message) = messages.message().await? {
+            match message.kind {
+                Some(load_image_response::Kind::Loaded(loaded)) => shown.extend(lines_of(loaded)),
+                // Docker tells of progress to those who have asked for it, which nobody does.
+                Some(load_image_response::Kind::Progress(_)) | None => {}
+            }
+        }
+        Ok(shown)
+    });
+    Ok(lines(stream::iter(shown.await?.into_iter().map(Ok::<_, Broken>))).into())
+}
+
+/// One image by its path, or several by `names`.
+pub(super) async fn save(call: Call) -> Outcome {
+    let mut images = call.texts("names");
+    let one = call.name("name");
+    if !one.is_empty() {
+        images.push(one);
+    }
+    if images.is_empty() {
+        return Err(Refusal::bad("bad parameter: names is missing"));
+    }
+    let platform = given_platform(&call)?;
+    let agent = call.agent().await?;
+    let mut calls = agent.images();
+    let chunks = bulk::download(&agent, move |stream_id| async move {
+        let request = SaveImagesRequest { images, stream_id, platform, ..Default::default() };
+        calls.save(request).await
+    });
+    Ok(answer::stream("application/x-tar", chunks.await?).into())
+}
+
+pub(super) async fn search(call: Call) -> Outcome {
+    let request = SearchImagesRequest {
+        term: call.text("term").into(),
+        limit: call.number("limit")?.unwrap_or(0),
+        filters: call.filters()?.list(),
+        credentials: credentials(&call)?,
+    };
+    let found = call.registries().await?.search(request).await?.into_inner();
+    ok(&found.images.iter().map(Found::from).collect::<Vec<_>>())
+}

@@ -1,0 +1,214 @@
+//! Images, where they come from and where they go.
+
+use base64::Engine as _;
+use linkspan_proto::{
+    error::{ErrorCode, Failure},
+    v1::{
+        DistributionResponse, FoundImage, ImageDetail, ImageHistory, ImageSummary,
+        ImportImageRequest, ImportImageResponse, InspectImageResponse, ListImagesRequest,
+        ListImagesResponse, LoginResponse, PruneImagesRequest, PruneImagesResponse,
+        PullImageRequest, PullImageResponse, PulledImage, PushImageRequest, PushImageResponse,
+        PushedImage, RemoveImageRequest, RemoveImageResponse, SaveImagesRequest,
+        SaveImagesResponse, SearchImagesResponse, TagImageRequest, TagImageResponse,
+        TransferProgress, pull_image_response, push_image_response,
+    },
+};
+use serde_json::json;
+
+use crate::common::Docker;
+
+fn summary(tags: &[&str]) -> ImageSummary {
+    ImageSummary {
+        id: "sha256:1".into(),
+        tags: tags.iter().map(|&tag| tag.into()).collect(),
+        created_unix_nanos: 5_000_000_000,
+        size_bytes: 9,
+        ..ImageSummary::default()
+    }
+}
+
+#[tokio::test]
+async fn images_are_listed_inspected_and_have_a_history() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    let images = vec![summary(&["a:latest"]), summary(&[])];
+    guest.answer("Image.List", &ListImagesResponse { images });
+    let all = docker.get("/images/json?all=1").await.is(200).json();
+    assert_eq!(all.as_array().unwrap().len(), 2);
+    assert_eq!((&all[0]["RepoTags"], &all[0]["Created"]), (&json!(["a:latest"]), &json!(5)));
+    let dangling = "%7B%22dangling%22%3A%5B%22true%22%5D%7D";
+    docker.get(&format!("/images/json?filters={dangling}&filter=a")).await.is(200);
+    let asked = guest.asked::<ListImagesRequest>("Image.List").pop().unwrap();
+    assert_eq!(
+        (asked.all, asked.filters),
+        (false, vec!["dangling=true".into(), "reference=a".into()])
+    );
+
+    let step = ImageHistory { created_by: "CMD".into(), ..ImageHistory::default() };
+    let image = ImageDetail {
+        summary: Some(summary(&["a:latest"])),
+        history: vec![step],
+        ..ImageDetail::default()
+    };
+    guest.answer("Image.Inspect", &InspectImageResponse { image: Some(image) });
+    assert_eq!(docker.get("/images/a/json").await.is(200).json()["Id"], "sha256:1");
+    let history = docker.get("/images/reg:5000/a/b/history").await.is(200).json();
+    assert_eq!(
+        (&history[0]["CreatedBy"], &history[0]["Tags"]),
+        (&json!("CMD"), &json!(["a:latest"]))
+    );
+    guest.refuse("Image.Inspect", Failure::new(ErrorCode::NotFound, "no such image: `x`"));
+    docker.get("/images/x/json").await.refuses(404, "No such image: x:latest");
+}
+
+#[tokio::test]
+async fn tags_and_removals_reach_the_guest() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    guest.answer_with("Image.Tag", &[TagImageResponse {}]);
+    docker.post("/images/a/tag?repo=h:5000/b&tag=v1", "").await.is(201);
+    assert_eq!(guest.asked::<TagImageRequest>("Image.Tag")[0].target, "h:5000/b:v1");
+    let removed =
+        RemoveImageResponse { untagged: vec!["a:latest".into()], deleted: vec!["sha256:1".into()] };
+    guest.answer("Image.Remove", &removed);
+    let got = docker.call("DELETE", "/images/a?force=1", "").await;
+    assert_eq!(got.is(200).json(), json!([{"Untagged": "a:latest"}, {"Deleted": "sha256:1"}]));
+    assert!(guest.asked::<RemoveImageRequest>("Image.Remove")[0].force);
+    guest.answer_with(
+        "Image.Prune",
+        &[PruneImagesResponse { reclaimed_bytes: 3, ..Default::default() }],
+    );
+    let filters = "%7B%22dangling%22%3A%5B%22false%22%5D%2C%22until%22%3A%5B%221h%22%5D%7D";
+    let got = docker.post(&format!("/images/prune?filters={filters}"), "").await;
+    assert_eq!(got.is(200).json(), json!({"ImagesDeleted": null, "SpaceReclaimed": 3}));
+    let asked: PruneImagesRequest = guest.asked("Image.Prune").remove(0);
+    assert_eq!((asked.all, asked.filters), (true, vec!["until=1h".into()]));
+}
+
+fn step(id: &str, status: &str, current: u64, total: u64) -> TransferProgress {
+    TransferProgress { id: id.into(), status: status.into(), current, total }
+}
+
+#[tokio::test]
+async fn a_pull_is_a_stream_of_lines_with_the_callers_credentials() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    let progress =
+        |step| PullImageResponse { kind: Some(pull_image_response::Kind::Progress(step)) };
+    let pulled =
+        PullImageResponse { kind: Some(pull_image_response::Kind::Pulled(PulledImage::default())) };
+    guest.answer_with(
+        "Registry.Pull",
+        &[
+            progress(step("0123456789ab", "Downloading", 5, 10)),
+            progress(step("", "Status: Downloaded newer image for a:v1", 0, 0)),
+            pulled,
+        ],
+    );
+    let auth =
+        base64::engine::general_purpose::URL_SAFE.encode(r#"{"username":"me","password":"pw"}"#);
+    let request =
+        http::Request::post("/images/create?fromImage=h:5000/a&tag=v1&platform=linux/arm64")
+            .header("x-registry-auth", auth)
+            .body(Default::default())
+            .unwrap();
+    let got = docker.whole(request).await;
+    let lines = got.is(200).lines();
+    assert_eq!(got.header("content-type"), "application/json");
+    assert_eq!(
+        (&lines[0]["id"], &lines[0]["progressDetail"]),
+        (&json!("0123456789ab"), &json!({"current": 5, "total": 10}))
+    );
+    assert_eq!(lines[1], json!({"status": "Status: Downloaded newer image for a:v1"}));
+    assert_eq!(lines.len(), 2);
+    let asked: PullImageRequest = guest.asked("Registry.Pull").remove(0);
+    assert_eq!(
+        (asked.reference.as_str(), asked.platform.as_str(), asked.all_tags),
+        ("h:5000/a:v1", "linux/arm64", false)
+    );
+    assert_eq!(asked.credentials.unwrap().username, "me");
+    docker.post("/images/create?fromImage=a", "").await.is(200);
+    assert!(guest.asked::<PullImageRequest>("Registry.Pull")[1].all_tags);
+
+    guest.refuse("Registry.Pull", Failure::new(ErrorCode::NotFound, "manifest unknown"));
+    docker.post("/images/create?fromImage=a&tag=b", "").await.refuses(404, "manifest unknown");
+    docker.post("/images/create", "").await.is(400);
+}
+
+#[tokio::test]
+async fn a_push_ends_with_the_digest() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    let pushed = PushedImage { tag: "v1".into(), digest: "sha256:2".into(), size: 7 };
+    guest.answer(
+        "Registry.Push",
+        &PushImageResponse { kind: Some(push_image_response::Kind::Pushed(pushed)) },
+    );
+    let got = docker.post("/images/h:5000/a/push?tag=v1", "").await;
+    let last = got.is(200).lines().pop().unwrap();
+    assert_eq!(last["aux"], json!({"Tag": "v1", "Digest": "sha256:2", "Size": 7}));
+    let asked: PushImageRequest = guest.asked("Registry.Push").remove(0);
+    assert_eq!((asked.reference.as_str(), asked.all_tags), ("h:5000/a:v1", false));
+}
+
+#[tokio::test]
+async fn archives_are_loaded_and_imported_from_the_body() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    let got = docker.call("POST", "/images/load?quiet=1", "mine:latest\nand more").await;
+    assert_eq!(got.is(200).lines(), [json!({"stream": "Loaded image: mine:latest\n"})]);
+    guest.answer("Image.Import", &ImportImageResponse { id: "sha256:3".into() });
+    let path = "/images/create?fromSrc=-&repo=r&tag=t&message=m&changes=CMD+x";
+    let got = docker.call("POST", path, "tar").await;
+    assert_eq!(got.is(200).lines(), [json!({"status": "sha256:3"})]);
+    assert_eq!(*guest.content(), b"tar");
+    let asked: ImportImageRequest = guest.asked("Image.Import").remove(0);
+    assert_eq!((asked.reference.as_str(), asked.changes), ("r:t", vec!["CMD x".to_owned()]));
+    docker.post("/images/create?fromSrc=http://x/y.tar", "").await.is(501);
+}
+
+#[tokio::test]
+async fn images_are_saved_as_one_archive() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    guest.answer_with("Image.Save", &[SaveImagesResponse { bytes: 3 }]);
+    *guest.content() = b"tar".to_vec();
+    let got = docker.get("/images/get?names=a&names=h:5000/b:1").await;
+    assert_eq!(
+        (got.is(200).header("content-type"), &got.body[..]),
+        ("application/x-tar", &b"tar"[..])
+    );
+    assert_eq!(docker.get("/images/h:5000/b/get").await.is(200).body, "tar");
+    let asked: Vec<SaveImagesRequest> = guest.asked("Image.Save");
+    assert_eq!(
+        (&asked[0].images[..], &asked[1].images[..]),
+        (&["a".to_owned(), "h:5000/b:1".into()][..], &["h:5000/b".to_owned()][..])
+    );
+    guest.refuse("Image.Save", Failure::new(ErrorCode::NotFound, "no such image: `x`"));
+    docker.get("/images/x/get").await.refuses(404, "no such image: `x`");
+    docker.get("/images/get").await.is(400);
+}
+
+#[tokio::test]
+async fn registries_are_asked_through_the_guest() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    guest.answer(
+        "Registry.Login",
+        &LoginResponse { status: "Login Succeeded".into(), ..Default::default() },
+    );
+    let got = docker.post("/auth", r#"{"username":"a","password":"b","serveraddress":"h"}"#).await;
+    assert_eq!(got.is(200).json(), json!({"Status": "Login Succeeded"}));
+    let found = FoundImage { name: "busybox".into(), stars: 3, ..FoundImage::default() };
+    guest.answer("Registry.Search", &SearchImagesResponse { images: vec![found] });
+    let got = docker.get("/images/search?term=b&limit=5").await;
+    assert_eq!(got.is(200).json()[0]["star_count"], 3);
+    let answer = DistributionResponse {
+        digest: "sha256:4".into(),
+        platforms: vec!["linux/amd64".into()],
+        ..DistributionResponse::default()
+    };
+    guest.answer("Registry.Distribution", &answer);
+    let got = docker.get("/distribution/h:5000/a/b/json").await;
+    assert_eq!(got.is(200).json()["Descriptor"]["digest"], "sha256:4");
+}
