@@ -54,9 +54,9 @@ pub fn of_container(error: &ContainerError) -> Failure {
         E::Ports(PortError { hint: Some(hint), .. }) => failure.hint(hint),
         E::Network(network) => with_network_hint(failure, network),
         E::Image(ImageError::NotFound(_)) => failure.hint(
-            "bring it with `linkspan load` or `linkspan import`; `linkspan images` lists what is there",
+            "bring it with `linkspan pull`, `linkspan load` or `linkspan import`; `linkspan images` lists what is there",
         ),
-        E::Image(ImageError::OtherPlatform { here, .. }) => failure.hint(&format!(
+        E::Image(ImageError::OtherPlatform { here, .. }) => failure.hint(format!(
             "bring the image for {here} (`linkspan pull --platform {here}`), or an emulator: \
              `linkspan run --privileged --rm tonistiigi/binfmt --install all`"
         )),

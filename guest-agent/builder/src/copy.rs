@@ -150,11 +150,12 @@ impl Copying<'_, '_> {
             }
             return self.contents(tree, found, &to);
         }
-        if unpack && let Some(file) = found.node.open()? {
-            if is_archive(&file) {
-                let again = found.node.open()?;
-                return self.unpack(again.as_ref().unwrap_or(&file));
-            }
+        if unpack
+            && let Some(file) = found.node.open()?
+            && is_archive(&file)
+        {
+            let again = found.node.open()?;
+            return self.unpack(again.as_ref().unwrap_or(&file));
         }
         let name = found.path.rsplit('/').next().unwrap_or_default();
         if self.excludes.ignores(name) {

@@ -59,8 +59,11 @@ fn id(host: &Host, context: &Files, flags: &[&str]) -> String {
     id
 }
 
+/// What it is, the Dockerfile, and the files beside it with their contents.
+type Asserting = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
 /// Dockerfiles that assert what they should come to, with their files.
-const SAME: &[(&str, &str, &[(&str, &str)])] = &[
+const SAME: &[Asserting] = &[
     (
         "run and copy",
         "FROM busybox\nRUN echo made > /made\nCOPY f /f\nRUN test \"$(cat /made /f | tr -d '\\n')\" = madex\n",
