@@ -22,7 +22,7 @@ pub(crate) struct Refused {
 const NEW: &[&str] = &["run", "create"];
 const UPDATE: &[&str] = &["update"];
 
-const PLATFORMS: &str = "only the VM's own platform can run for now";
+const PLATFORMS: &str = "an image is one platform's here: `pull` chooses which";
 const DISKS: &str = "limits of single disks can be given to `run` and `create` only";
 const ATTESTATIONS: &str = "no attestations are made";
 const CLASSIC: &str = "it is of Docker's old builder only";
@@ -46,7 +46,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "cpu-percent", None, WINDOWS),
     value(NEW, "io-maxbandwidth", None, WINDOWS),
     value(NEW, "io-maxiops", None, WINDOWS),
-    switch(NEW, "use-api-socket", None, "there is no Docker API yet"),
+    switch(NEW, "use-api-socket", None, "the socket of Docker's API is on the host, which a container cannot reach"),
     value(UPDATE, "cpu-rt-period", None, REAL_TIME),
     value(UPDATE, "cpu-rt-runtime", None, REAL_TIME),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
@@ -69,7 +69,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(BUILD, "attest", None, ATTESTATIONS),
     value(BUILD, "annotation", None, "the store keeps no manifests of built images"),
     value(BUILD, "call", None, "only --check is supported"),
-    value(BUILD, "cgroup-parent", None, "the place of a command's cgroup is fixed"),
+    value(BUILD, "cgroup-parent", None, CGROUP),
     switch(BUILD, "squash", None, CLASSIC),
     switch(BUILD, "compress", None, CLASSIC),
     switch(BUILD, "rm", None, CLASSIC),
