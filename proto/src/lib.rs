@@ -1,19 +1,21 @@
 //! The contract between host and guest, and between the daemon and its clients.
 //!
 //! `v1` is served by the agent and served again by the daemon; `host::v1` exists only on the
-//! host. This crate owns the messages, the error table, the vsock port numbers and the stream
-//! preface. It knows nothing else of ours, and decides nothing.
+//! host. This crate owns the messages, the error table, the vsock port numbers, the stream
+//! preface and how a stream carries a connection. It knows nothing else of ours, and decides
+//! nothing.
 //!
 //! The committed descriptor baseline is `proto/baseline/linkspan.bin`; a test refuses a change
 //! that an older peer would misread.
 
+pub mod connection;
 pub mod error;
 pub mod ports;
 pub mod preface;
 mod registry;
 
 /// Raised when an older peer would misread a newer one. Checked by both `Hello`s.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The metadata key by which a client of the daemon names the machine that a
 /// `linkspan.v1` call is for. Absent: the default machine.

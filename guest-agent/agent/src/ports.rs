@@ -17,6 +17,7 @@ use linkspan_containers::ports::{
     PublishedPort as ContainerPort,
 };
 use linkspan_proto::{
+    connection::Connection,
     error::{ErrorCode, Failure},
     v1::{
         PortAnswer, PortMapping, PortOrder, PortProtocol, PortTarget, PublishPorts, PublishedPort,
@@ -26,7 +27,7 @@ use linkspan_proto::{
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, copy_bidirectional},
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     time::timeout,
@@ -254,8 +255,14 @@ where
         PortProtocol::Tcp => {
             let mut inner = timeout(CONNECT_WITHIN, TcpStream::connect((ip, port))).await??;
             inner.set_nodelay(true)?;
-            tokio::io::copy_bidirectional(&mut stream, &mut inner).await?;
-            Ok(())
+            let mut outer = Connection::new(stream);
+            let result = copy_bidirectional(&mut outer, &mut inner).await;
+            if result.is_err() {
+                // Each end of a connection that breaks sees a reset: this one by a linger time of
+                // zero (socket(7)), the client because the stream ends without its last chunk.
+                inner.set_zero_linger()?;
+            }
+            result.map(drop)
         }
         PortProtocol::Udp => {
             let any: IpAddr = if ip.is_ipv4() { [0; 4].into() } else { [0_u16; 8].into() };
@@ -425,6 +432,7 @@ mod tests {
         let (mut near, far) = tokio::io::duplex(1024);
         let target = PortTarget { container_id: "id".into(), port: port.into(), protocol: 0 };
         near.write_all(&target.encode_length_delimited_to_vec()).await.expect("it is read");
+        let mut near = Connection::new(near);
         near.write_all(b"question").await.expect("it is read");
         near.shutdown().await.expect("half-close");
         let far = tokio::spawn(connect(far, |id| (id == "id").then(|| Ipv4Addr::LOCALHOST.into())));
@@ -437,6 +445,31 @@ mod tests {
         near.read_to_string(&mut answer).await.expect("text");
         assert_eq!((question.as_str(), answer.as_str()), ("question", "answer"));
         far.await.expect("no panic").expect("no error");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_reset_at_both_ends() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let reset = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        for by_container in [true, false] {
+            let (mut near, far) = tokio::io::duplex(1024);
+            let target = PortTarget { container_id: "id".into(), port: port.into(), protocol: 0 };
+            near.write_all(&target.encode_length_delimited_to_vec()).await.expect("it is read");
+            let far = tokio::spawn(connect(far, |_| Some(Ipv4Addr::LOCALHOST.into())));
+            let (mut server, _) = listener.accept().await.expect("a connection");
+            let mut near = Connection::new(near);
+            let mut byte = [0];
+            if by_container {
+                server.set_zero_linger().expect("a socket");
+                drop(server);
+                reset(near.read(&mut byte).await.expect_err("it broke off"));
+            } else {
+                drop(near);
+                reset(server.read(&mut byte).await.expect_err("it broke off"));
+            }
+            let _ = far.await.expect("no panic").expect_err("it broke off");
+        }
     }
 
     #[tokio::test]

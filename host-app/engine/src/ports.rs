@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use linkspan_agent_client::AgentChannel;
 use linkspan_forward::{Connect, Mapping, Ports, Protocol, PublishError, Published, Target};
 use linkspan_proto::{
+    connection::Connection,
     error::{ErrorCode, Failure},
     preface::{Kind, Preface},
     v1::{
@@ -46,7 +47,10 @@ impl Connect for Guest {
         let mut head = preface.encode().to_vec();
         head.extend(wire_target(target).encode_length_delimited_to_vec());
         stream.write_all(&head).await?;
-        Ok(stream)
+        Ok(match target.protocol {
+            Protocol::Tcp => Box::pin(Connection::new(stream)),
+            Protocol::Udp => stream,
+        })
     }
 }
 

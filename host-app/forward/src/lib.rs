@@ -70,8 +70,8 @@ pub struct Target {
     pub container_id: String,
     /// In it.
     pub port: u16,
-    /// TCP: the stream has the connection's bytes. UDP: datagrams, each after its length as 16
-    /// bits in network order.
+    /// TCP: the stream has the connection's bytes; one that breaks off is an error. UDP:
+    /// datagrams, each after its length as 16 bits in network order.
     pub protocol: Protocol,
 }
 
@@ -81,8 +81,8 @@ pub trait Connect: Send + Sync + 'static {
     /// A stream to a container's port.
     ///
     /// # Errors
-    /// When the guest cannot be reached. A port on which nobody listens is no error: the stream
-    /// then ends at once.
+    /// When the guest cannot be reached. A port on which nobody listens is no error of this: the
+    /// stream then breaks off at once.
     async fn connect(&self, target: &Target) -> io::Result<BoxStream>;
 }
 
