@@ -18,6 +18,8 @@
 //! linkspan-checker exit CODE          exit with that code
 //! linkspan-checker signal NUMBER      send that signal to itself
 //! linkspan-checker udp-echo PORT      send every datagram that comes to a port back
+//! linkspan-checker tcp-ends PORT      send back what comes; `reset` resets; print how each connection ended
+//! linkspan-checker name-server ADDRESS  a name server to which every name has that address
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
 //! linkspan-checker time-runtime RUNTIME BUNDLE RUNS
 //!                                     time an OCI runtime's create, start, wait, delete
@@ -30,6 +32,7 @@ mod attacks;
 mod attempts;
 mod netfilter;
 mod report;
+mod services;
 mod timing;
 mod tools;
 mod vsock;

@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, UdpSocket},
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -15,7 +14,7 @@ use nix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::{attacks, timing, vsock};
+use crate::{attacks, services, timing, vsock};
 
 /// Runs the tool of that name.
 pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
@@ -39,7 +38,9 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
         ("time-files", [folder, count, mib]) => {
             timing::files(folder, number(count)?, number(mib)?).map(|()| ExitCode::SUCCESS)
         }
-        ("udp-echo", [port]) => udp_echo(number(port)?),
+        ("udp-echo", [port]) => services::udp_echo(number(port)?),
+        ("tcp-ends", [port]) => services::tcp_ends(number(port)?),
+        ("name-server", [address]) => services::name_server(number(address)?),
         ("sleep-forever", []) => loop {
             std::thread::park();
         },
@@ -48,7 +49,7 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("`{text}` is not a number in range"))
+    text.parse().map_err(|_| format!("`{text}` is not a value in range"))
 }
 
 fn eat_memory(mib: usize) -> Result<ExitCode, String> {
@@ -59,16 +60,6 @@ fn eat_memory(mib: usize) -> Result<ExitCode, String> {
     }
     println!("{}", kept.iter().map(Vec::len).sum::<usize>());
     Ok(ExitCode::SUCCESS)
-}
-
-fn udp_echo(port: u16) -> Result<ExitCode, String> {
-    let socket =
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).map_err(|error| error.to_string())?;
-    let mut datagram = vec![0; 65535];
-    loop {
-        let (length, peer) = socket.recv_from(&mut datagram).map_err(|error| error.to_string())?;
-        socket.send_to(&datagram[..length], peer).map_err(|error| error.to_string())?;
-    }
 }
 
 fn fork(count: usize) -> Result<ExitCode, String> {

@@ -74,6 +74,30 @@ pub(crate) const TESTS: &[Shared] = &[
         assert!(String::from_utf8_lossy(&copy).contains("inside\n"));
         gone(host, &name);
     }),
+    ("cp_keeps_owners_only_when_it_is_asked_to", |host| {
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: only root can give files away on this host");
+            return;
+        }
+        let work = tempfile::tempdir().expect("a folder");
+        let local = |name: &str| work.path().join(name).display().to_string();
+        fs::write(local("theirs"), "content").expect("a file");
+        std::os::unix::fs::chown(local("theirs"), Some(1234), Some(1235)).expect("root may");
+        let name = made(host, "stat -c %u:%g /kept /plain");
+        let inside = |path: &str| format!("{name}:{path}");
+        let _ = host.run(&["cp", "-a", &local("theirs"), &inside("/kept")]).ok();
+        let _ = host.run(&["cp", &local("theirs"), &inside("/plain")]).ok();
+        assert_eq!(host.run(&["start", "-a", &name]).ok().text(), "1234:1235\n0:0");
+        let _ = host.run(&["cp", "-a", &inside("/kept"), &local("kept")]).ok();
+        let _ = host.run(&["cp", &inside("/kept"), &local("plain")]).ok();
+        let owner = |name: &str| {
+            use std::os::unix::fs::MetadataExt as _;
+            let file = fs::metadata(local(name)).expect("a file");
+            (file.uid(), file.gid())
+        };
+        assert_eq!((owner("kept"), owner("plain")), ((1234, 1235), (0, 0)));
+        gone(host, &name);
+    }),
     ("diff_tells_what_was_added_changed_and_deleted_and_nothing_of_ours", |host| {
         let name = unique("diff");
         let script = "rm /etc/group; echo x >> /etc/passwd; mkdir /new; echo y > /new/file";

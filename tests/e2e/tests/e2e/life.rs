@@ -22,6 +22,22 @@ pub(crate) const TESTS: &[Shared] = &[
         assert_eq!(host.run(&["rm", &name]).ok().text(), name);
         host.run(&["inspect", &name]).fails(1, &[&name]);
     }),
+    ("what_cannot_be_deleted_is_dead_until_it_can", |host| {
+        let name = unique("dead");
+        let id = host.run(&["create", "--name", &name, "busybox", "true"]).ok().text();
+        let shell = |script: &str| host.run(&["machine", "shell", "--", "sh", "-c", script]).ok();
+        // A folder on which something is mounted cannot be deleted: rmdir(2), EBUSY.
+        let place = format!("/var/lib/linkspan/containers/{id}/busy");
+        let _ = shell(&format!("mkdir {place} && mount -t tmpfs none {place}"));
+        host.run(&["rm", &name]).fails(1, &[&place]);
+        assert_eq!(state(host, &id), "dead");
+        host.run(&["start", &id]).fails(1, &["remove it again"]);
+        let list = ["ps", "-aq", "--no-trunc", "--filter", "status=dead"];
+        assert!(host.run(&list).ok().text().contains(&id));
+        let _ = shell(&format!("umount {place}"));
+        let _ = host.run(&["rm", &id]).ok();
+        host.run(&["inspect", &id]).fails(1, &[&id]);
+    }),
     ("an_exited_container_starts_again_with_its_files", |host| {
         let name = unique("again");
         let _ = host

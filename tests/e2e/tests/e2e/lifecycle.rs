@@ -1,5 +1,7 @@
 //! Pause, restart, update, policies, health, events, top and stats in the real kernel.
 
+use std::io::{BufRead as _, BufReader};
+
 use linkspan_test_e2e::{Host, wait_until};
 
 use crate::{CHECKER, SOON, Shared, unique};
@@ -192,6 +194,24 @@ pub(crate) const TESTS: &[Shared] = &[
         assert!(cpu > 5.0, "{stats}");
         assert_eq!((words[3], words[4]), ("64MiB", "2"), "{stats}");
         let _ = host.run(&["rm", "-f", &name]).ok();
+    }),
+    ("stats_go_on_until_nobody_wants_them_or_the_container_ends", |host| {
+        let name = unique("watched");
+        let _ = host.run(&["run", "-d", "--name", &name, CHECKER, "sleep", "600"]).ok();
+        let mut child = host.spawn(&["stats", "--format", "json", &name]);
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        for _ in 0..3 {
+            let line = lines.next().expect("one more sample").expect("text");
+            let sample: serde_json::Value = serde_json::from_str(&line).expect("an object");
+            assert_eq!((&sample["Name"], &sample["PIDs"]), (&name.as_str().into(), &"1".into()));
+        }
+        // The containers that run are asked for anew for each sample.
+        let _ = host.run(&["kill", &name]).ok();
+        let stopped = lines.map_while(Result::ok).any(|line| line.contains("\"PIDs\":\"0\""));
+        assert!(stopped);
+        child.kill().expect("a child of ours");
+        let _ = child.wait();
+        let _ = host.run(&["rm", &name]).ok();
     }),
     ("init_reaps_and_passes_signals_on", |host| {
         let name = unique("init");

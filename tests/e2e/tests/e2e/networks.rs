@@ -8,7 +8,7 @@ use std::{
 
 use linkspan_test_e2e::{Done, Host, wait_until};
 
-use crate::{SOON, Shared, unique};
+use crate::{CHECKER, SOON, Shared, unique};
 
 /// A container that does nothing, in the background.
 fn idle(host: &Host, flags: &[&str]) -> String {
@@ -172,6 +172,29 @@ pub(crate) const TESTS: &[Shared] = &[
             assert!(resolver.contains(line), "{line}: {resolver}");
         }
         clean(host, &[&name], &[]);
+    }),
+    ("a_name_that_no_container_has_is_asked_for_outside", |host| {
+        let network = unique("outside");
+        let _ = host.run(&["network", "create", "--subnet", "10.79.0.0/24", &network]).ok();
+        let name = unique("resolver");
+        let args = ["run", "-d", "--name", &name, "--network", &network, "--ip", "10.79.0.53"];
+        let server = [CHECKER, "/checker", "name-server", "192.0.2.79"];
+        let _ = host.run(&[&args[..], &server].concat()).ok();
+        let ask = |name: &str, what: &str| exec(host, name, &["nslookup", what]).text();
+        let other = idle(host, &["--network", &network, "--dns", "10.79.0.53"]);
+        let asked = || ask(&other, "example.test").contains("192.0.2.79");
+        assert!(wait_until(SOON, asked), "{}", ask(&other, "example.test"));
+        let own = ask(&other, &name);
+        assert!(own.contains("10.79.0.53") && !own.contains("192.0.2.79"), "{own}");
+        // Who names no servers has the machine's.
+        let shell = |script: &str| host.run(&["machine", "shell", "--", "sh", "-c", script]).ok();
+        let before = shell("cat /etc/resolv.conf").text();
+        let _ = shell("echo nameserver 10.79.0.53 > /etc/resolv.conf");
+        let plain = idle(host, &["--network", &network]);
+        let _ = shell(&format!("echo '{before}' > /etc/resolv.conf"));
+        let found = ask(&plain, "example.test");
+        assert!(found.contains("192.0.2.79"), "{found}");
+        clean(host, &[&name, &other, &plain], &[&network]);
     }),
     ("services_on_the_hosts_loopback_are_reached_by_name", |host| {
         let (port, server) = serve_on_loopback(2);
