@@ -27,9 +27,10 @@ pub(crate) const TESTS: &[Shared] = &[
         let id = host.run(&["create", "--name", &name, "busybox", "true"]).ok().text();
         let shell = |script: &str| host.run(&["machine", "shell", "--", "sh", "-c", script]).ok();
         // A folder on which something is mounted cannot be deleted: rmdir(2), EBUSY.
-        let place = format!("/var/lib/linkspan/containers/{id}/busy");
+        let folder = format!("/var/lib/linkspan/containers/{id}");
+        let place = format!("{folder}/busy");
         let _ = shell(&format!("mkdir {place} && mount -t tmpfs none {place}"));
-        host.run(&["rm", &name]).fails(1, &[&place]);
+        host.run(&["rm", &name]).fails(1, &[&folder]);
         assert_eq!(state(host, &id), "dead");
         host.run(&["start", &id]).fails(1, &["remove it again"]);
         let list = ["ps", "-aq", "--no-trunc", "--filter", "status=dead"];

@@ -83,10 +83,10 @@ fn stalled(mut count: impl FnMut() -> usize) -> usize {
 pub(crate) const TESTS: &[Shared] = &[
     ("who_does_not_read_stalls_the_writer_and_nobodys_memory_grows", |host| {
         // More than the sockets on the way may hold (tcp_rmem, tcp_wmem), by far.
-        const BLOCKS: usize = 64;
+        const BLOCKS: usize = 32;
         const BLOCK: usize = 1 << 20;
         // What a process may grow by meanwhile for other reasons, other tests' among them, KiB.
-        const BOUND: u64 = 24 << 10;
+        const BOUND: u64 = 20 << 10;
         let bounded = |before: [u64; 2]| {
             let now = memory(host);
             assert!(
