@@ -1,6 +1,7 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod backpressure;
 mod build;
 mod calls;
 mod changes;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         ("networks", networks::TESTS),
         ("options", options::TESTS),
         ("ports", ports::TESTS),
+        ("backpressure", backpressure::TESTS),
         ("pull", pull::TESTS),
         ("shares", shares::SHARED),
         ("changes", changes::TESTS),

@@ -3,8 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use linkspan_test_e2e::{Host, wait_until};
@@ -29,7 +28,7 @@ fn serve(host: &Host, flags: &[&str], command: &[&str]) -> (String, SocketAddr) 
     (name.clone(), address(host, &name))
 }
 
-fn address(host: &Host, name: &str) -> SocketAddr {
+pub(crate) fn address(host: &Host, name: &str) -> SocketAddr {
     let text = host.run(&["port", name]).ok().text();
     let line = text.lines().find(|line| line.contains("127.0.0.1")).unwrap_or_default();
     let (_, address) = line.split_once(" -> ").unwrap_or_else(|| panic!("{text}"));
@@ -51,122 +50,7 @@ fn answers(address: SocketAddr) -> bool {
     wait_until(SOON, || ask(address, b"hello").is_ok_and(|answer| answer == b"hello"))
 }
 
-/// Resident memory, KiB: the daemon's and its devices' together, and the agent's.
-fn memory(host: &Host) -> [u64; 2] {
-    let resident = |status: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default()
-    };
-    let ours = host.processes().into_iter().filter(|(_, command)| command.contains("linkspand"));
-    let status = |pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let agent = host.run(&["machine", "shell", "--", "cat", "/proc/1/status"]).ok().text();
-    [ours.map(|(pid, _)| resident(&status(pid))).sum(), resident(&agent)]
-}
-
-/// Waits until `count` stands still, and tells where.
-fn stalled(mut count: impl FnMut() -> usize) -> usize {
-    let mut last = count();
-    let mut since = Instant::now();
-    let still = wait_until(2 * SOON, || {
-        let now = count();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        // A slow machine may look like one that stands still: what is counted is then too little,
-        // never too much.
-        since.elapsed() > Duration::from_secs(3)
-    });
-    assert!(still, "it goes on: {last}");
-    last
-}
-
 pub(crate) const TESTS: &[Shared] = &[
-    ("who_does_not_read_stalls_the_writer_and_nobodys_memory_grows", |host| {
-        // More than the sockets on the way may hold (tcp_rmem, tcp_wmem), by far.
-        const BLOCKS: usize = 32;
-        const BLOCK: usize = 1 << 20;
-        // What a process may grow by meanwhile for other reasons, other tests' among them, KiB.
-        const BOUND: u64 = 20 << 10;
-        let bounded = |before: [u64; 2]| {
-            let now = memory(host);
-            assert!(
-                now.iter().zip(before).all(|(now, before)| *now < before + BOUND),
-                "{before:?} KiB became {now:?}"
-            );
-        };
-        // From the container. It counts what it could write.
-        let script = format!(
-            "i=0; while [ $i -lt {BLOCKS} ]; do i=$((i+1)); \
-             busybox yes $i | busybox head -c {BLOCK}; echo $i > /tmp/sent; done"
-        );
-        let server = ["busybox", "nc", "-ll", "-p", "7", "-e", "sh", "-c", &script];
-        let (name, address) = serve(host, &["-p", "7"], &server);
-        let written = || {
-            let text = host.run(&["exec", &name, "cat", "/tmp/sent"]).text();
-            text.parse().unwrap_or_default()
-        };
-        let before = memory(host);
-        let connect = || {
-            let mut stream = TcpStream::connect_timeout(&address, SOON).ok()?;
-            stream.set_read_timeout(Some(SOON)).ok()?;
-            setsockopt(&stream, sockopt::RcvBuf, &(64 << 10)).ok()?;
-            stream.read_exact(&mut [0; 2]).ok().map(|()| stream)
-        };
-        let mut stream = None;
-        assert!(wait_until(SOON, || {
-            stream = connect();
-            stream.is_some()
-        }));
-        let mut stream = stream.expect("it was waited for");
-        let blocks = stalled(written);
-        assert!(blocks < BLOCKS, "all {blocks} MiB were written, and none was read");
-        bounded(before);
-        let mut rest = b"1\n".to_vec();
-        stream.read_to_end(&mut rest).expect("the rest comes");
-        let expected = (1..=BLOCKS)
-            .flat_map(|block| format!("{block}\n").into_bytes().into_iter().cycle().take(BLOCK));
-        assert!(rest.iter().copied().eq(expected), "{} bytes, and not those", rest.len());
-        let _ = host.run(&["rm", "-f", &name]).ok();
-
-        // To the container, which says in the end what it has read.
-        let script = "echo ready; while [ ! -e /tmp/go ]; do busybox usleep 50000; done; \
-                      exec busybox wc -c";
-        let server = ["busybox", "nc", "-ll", "-p", "7", "-e", "sh", "-c", script];
-        let (name, address) = serve(host, &["-p", "7"], &server);
-        let connect = || {
-            let mut stream = TcpStream::connect_timeout(&address, SOON).ok()?;
-            stream.set_read_timeout(Some(SOON)).ok()?;
-            stream.read_exact(&mut [0; 6]).ok().map(|()| stream)
-        };
-        let mut stream = None;
-        assert!(wait_until(SOON, || {
-            stream = connect();
-            stream.is_some()
-        }));
-        let mut stream = stream.expect("it was waited for");
-        let before = memory(host);
-        let sent = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            let mut writer = &stream;
-            let sent = &sent;
-            let all = scope.spawn(move || {
-                for _ in 0..BLOCKS {
-                    writer.write_all(&[7; BLOCK]).expect("it is read in the end");
-                    sent.fetch_add(1, Ordering::Relaxed);
-                }
-                writer.shutdown(Shutdown::Write).expect("it is open");
-            });
-            let blocks = stalled(|| sent.load(Ordering::Relaxed));
-            assert!(blocks < BLOCKS, "all {blocks} MiB were sent, and none was read");
-            bounded(before);
-            let _ = host.run(&["exec", &name, "sh", "-c", "> /tmp/go"]).ok();
-            all.join().expect("the writer does not panic");
-        });
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert_eq!(answer.trim(), (BLOCKS * BLOCK).to_string());
-        let _ = host.run(&["rm", "-f", &name]).ok();
-    }),
     ("a_tcp_port_carries_both_directions_and_the_half_close", |host| {
         let (name, address) = serve(host, &["-p", "7"], TCP_ECHO);
         assert!(answers(address));
