@@ -57,7 +57,8 @@ async fn another_protocol_version_is_refused_and_both_are_named() {
     assert!(matches!(error, AgentError::VersionMismatch { .. }), "{error}");
     let failure = Failure::from(error);
     assert_eq!(failure.code, ErrorCode::VersionMismatch);
-    for part in ["9.8.7", "protocol 2", "protocol 1", env!("CARGO_PKG_VERSION")] {
+    let [theirs, ours] = [PROTOCOL_VERSION + 1, PROTOCOL_VERSION].map(|n| format!("protocol {n}"));
+    for part in ["9.8.7", &theirs, &ours, env!("CARGO_PKG_VERSION")] {
         assert!(failure.message.contains(part), "`{part}` in {failure}");
     }
     // The same through a stub, as a caller sees it.

@@ -92,7 +92,8 @@ async fn another_protocol_version_is_refused_with_a_remedy_that_works() {
 
     let failure = Client::connect(options.clone()).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::VersionMismatch);
-    for part in ["9.9.9", "protocol 99", linkspan_client::VERSION, "protocol 1"] {
+    let ours = format!("protocol {}", linkspan_proto::PROTOCOL_VERSION);
+    for part in ["9.9.9", "protocol 99", linkspan_client::VERSION, &ours] {
         assert!(failure.message.contains(part), "`{part}` in {failure}");
     }
     assert!(failure.hint.unwrap().contains("linkspan system restart"));
