@@ -23,8 +23,8 @@ mod networks;
 mod oci;
 mod options;
 mod ports;
-mod pull;
 mod registry;
+mod registry_ways;
 mod run;
 mod security;
 mod shares;
@@ -79,7 +79,6 @@ fn main() -> ExitCode {
         ("networks", networks::TESTS),
         ("options", options::TESTS),
         ("ports", ports::TESTS),
-        ("pull", pull::TESTS),
         ("shares", shares::SHARED),
         ("changes", changes::TESTS),
         ("files", files::TESTS),
@@ -108,7 +107,9 @@ fn main() -> ExitCode {
         ("shares", shares::OWN),
         ("userns", userns::OWN),
         ("registry", registry::OWN),
+        ("registry_ways", registry_ways::OWN),
         ("faults", faults::TESTS),
+        ("faults_images", faults_images::BUILDS),
         ("faults_images", faults_images::FULL),
         ("faults_images", faults_images::KILL),
         ("faults_images", faults_images::PULL),
