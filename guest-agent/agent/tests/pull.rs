@@ -2,15 +2,16 @@
 
 mod common;
 
-use common::{GZIP, Guest, PLAIN, Server, noise, publish, recorder, tar, words};
+use common::{Guest, at, gzip, plain, publish, recorder, registry, words};
 use linkspan_images::Digest;
 use linkspan_registry::Credentials;
+use linkspan_test_registry::noise;
 
 #[tokio::test]
 async fn a_pulled_image_is_whole_and_keeps_what_came() {
-    let Some(server) = Server::start() else { return };
-    let reference = server.reference("app:1");
-    let layers = [(GZIP, tar(&[("etc/motd", b"hello\n")])), (PLAIN, tar(&[("bin/app", b"#!")]))];
+    let Some(server) = registry() else { return };
+    let reference = at(&server, "app:1");
+    let layers = [gzip(&[("etc/motd", b"hello\n")]), plain(&[("bin/app", b"#!")])];
     let made = publish(&reference, &layers).await;
     let guest = Guest::new();
     let (pulled, told) = guest.pull(&reference).await;
@@ -43,28 +44,27 @@ async fn a_pulled_image_is_whole_and_keeps_what_came() {
 
 #[tokio::test]
 async fn a_layer_that_is_there_is_not_fetched() {
-    let Some(server) = Server::start() else { return };
-    let shared = (GZIP, tar(&[("base", &noise(50_000, 1))]));
-    let first = publish(&server.reference("app:1"), std::slice::from_ref(&shared)).await;
-    let second = [shared, (GZIP, tar(&[("top", b"2")]))];
-    let second = publish(&server.reference("app:2"), &second).await;
+    let Some(server) = registry() else { return };
+    let shared = gzip(&[("base", &noise(1, 50_000))]);
+    let first = publish(&at(&server, "app:1"), std::slice::from_ref(&shared)).await;
+    let second = [shared, gzip(&[("top", b"2")])];
+    let second = publish(&at(&server, "app:2"), &second).await;
     let guest = Guest::new();
-    guest.pull(&server.reference("app:1")).await;
-    let (_, told) = guest.pull(&server.reference("app:2")).await;
+    guest.pull(&at(&server, "app:1")).await;
+    let (_, told) = guest.pull(&at(&server, "app:2")).await;
     assert_eq!(words(&told, &first.layers[0]), ["Pulling fs layer", "Already exists"]);
     let fetched = format!("GET /v2/app/blobs/{}", first.layers[0]);
-    assert_eq!(server.log().matches(&fetched).count(), 1);
+    assert_eq!(server.asked(&fetched), 1);
     let all = second.layers.iter().all(|layer| guest.has_blob(layer));
     assert!(all);
 }
 
 #[tokio::test]
 async fn two_pulls_at_once_fetch_each_layer_once() {
-    let Some(server) = Server::start() else { return };
-    let reference = server.reference("app:1");
-    let layers: Vec<_> = (0..4_u8)
-        .map(|i| (GZIP, tar(&[(&format!("{i}"), &noise(300_000, 7 + u64::from(i)))])))
-        .collect();
+    let Some(server) = registry() else { return };
+    let reference = at(&server, "app:1");
+    let layers: Vec<_> =
+        (0..4_u8).map(|i| gzip(&[(&format!("{i}"), &noise(7 + u64::from(i), 300_000))])).collect();
     let made = publish(&reference, &layers).await;
     let guest = Guest::new();
     let (one, two) = tokio::join!(guest.pull(&reference), guest.pull(&reference));
@@ -79,11 +79,11 @@ async fn two_pulls_at_once_fetch_each_layer_once() {
 
 #[tokio::test]
 async fn a_damaged_layer_fails_the_pull_and_leaves_nothing() {
-    let Some(server) = Server::start() else { return };
-    let reference = server.reference("app:1");
-    let layers = [(GZIP, tar(&[("a", b"a")])), (GZIP, tar(&[("b", &noise(400_000, 3))]))];
+    let Some(server) = registry() else { return };
+    let reference = at(&server, "app:1");
+    let layers = [gzip(&[("a", b"a")]), gzip(&[("b", &noise(3, 400_000))])];
     let made = publish(&reference, &layers).await;
-    server.damage(&made.layers[1]);
+    server.damage(&made.layers[1].to_string());
     let guest = Guest::new();
     let (_, lines) = recorder();
     let pull = guest.registries.pull(&reference, None, Credentials::Anonymous, &lines).await;
@@ -91,16 +91,16 @@ async fn a_damaged_layer_fails_the_pull_and_leaves_nothing() {
     assert!(error.contains("corrupt") || error.contains("keep blob"), "{error}");
     // Threads that were unpacking when it failed end by themselves.
     until(|| guest.on_disk().is_empty()).await;
-    server.damage(&made.layers[1]);
+    server.damage(&made.layers[1].to_string());
     guest.pull(&reference).await;
     assert!(guest.has_blob(&made.layers[1]));
 }
 
 #[tokio::test]
 async fn a_pull_that_is_dropped_leaves_nothing() {
-    let Some(server) = Server::start() else { return };
-    let reference = server.reference("app:1");
-    publish(&reference, &[(GZIP, tar(&[("a", &noise(2_000_000, 5))]))]).await;
+    let Some(server) = registry() else { return };
+    let reference = at(&server, "app:1");
+    publish(&reference, &[gzip(&[("a", &noise(5, 2_000_000))])]).await;
     let guest = Guest::new();
     let (kept, lines) = recorder();
     {
@@ -121,9 +121,9 @@ async fn a_pull_that_is_dropped_leaves_nothing() {
 
 #[tokio::test]
 async fn an_image_of_another_platform_is_refused_when_one_is_asked_for() {
-    let Some(server) = Server::start() else { return };
-    let reference = server.reference("app:1");
-    publish(&reference, &[(GZIP, tar(&[("a", b"a")]))]).await;
+    let Some(server) = registry() else { return };
+    let reference = at(&server, "app:1");
+    publish(&reference, &[gzip(&[("a", b"a")])]).await;
     let guest = Guest::new();
     let wanted = linkspan_registry::parse_platform("linux/s390x").unwrap();
     let (_, lines) = recorder();
@@ -136,14 +136,14 @@ async fn an_image_of_another_platform_is_refused_when_one_is_asked_for() {
 
 #[tokio::test]
 async fn by_digest_the_image_has_no_tag() {
-    let Some(server) = Server::start() else { return };
-    let made = publish(&server.reference("app:1"), &[(GZIP, tar(&[("a", b"a")]))]).await;
-    let reference = server.reference("app").at(made.manifest);
+    let Some(server) = registry() else { return };
+    let made = publish(&at(&server, "app:1"), &[gzip(&[("a", b"a")])]).await;
+    let reference = at(&server, "app").at(made.manifest);
     let guest = Guest::new();
     let (pulled, _) = guest.pull(&reference).await;
     let image = guest.store.resolve(&reference.familiar()).unwrap();
     assert_eq!((image.id.to_string(), image.tags), (pulled.id, Vec::<String>::new()));
-    assert_eq!(image.diff_ids, [Digest::of(&tar(&[("a", b"a")]))]);
+    assert_eq!(image.diff_ids, [Digest::of(&plain(&[("a", b"a")]).blob)]);
     assert!(guest.pull(&reference).await.0.up_to_date);
 }
 

@@ -2,12 +2,11 @@
 
 mod common;
 
-use std::process::Command;
-
-use common::{GZIP, Guest, PLAIN, Server, noise, publish, recorder, tar, words};
+use common::{Guest, at, gzip, plain, publish, recorder, registry, words};
 use linkspan_agent::registries::{Error, Line, Pushed};
 use linkspan_images::{Digest, ImportOptions, Reference};
 use linkspan_registry::Credentials;
+use linkspan_test_registry::{Image, is_installed, noise, skopeo};
 
 async fn push(guest: &Guest, reference: &Reference) -> (Pushed, Vec<Line>) {
     let (kept, lines) = recorder();
@@ -26,14 +25,13 @@ fn diff_ids(guest: &Guest, reference: &Reference) -> Vec<Digest> {
 
 #[tokio::test]
 async fn a_pulled_image_is_pushed_under_its_own_digest() {
-    let (Some(one), Some(two)) = (Server::start(), Server::start()) else { return };
-    let layers =
-        [(GZIP, tar(&[("a", &noise(100_000, 1))])), (PLAIN, tar(&[("b", &noise(5_000, 2))]))];
-    let made = publish(&one.reference("app:1"), &layers).await;
+    let (Some(one), Some(two)) = (registry(), registry()) else { return };
+    let layers = [gzip(&[("a", &noise(1, 100_000))]), plain(&[("b", &noise(2, 5_000))])];
+    let made = publish(&at(&one, "app:1"), &layers).await;
     let guest = Guest::new();
-    guest.pull(&one.reference("app:1")).await;
-    let there = two.reference("other/app:2");
-    name(&guest, &one.reference("app:1"), &there);
+    guest.pull(&at(&one, "app:1")).await;
+    let there = at(&two, "other/app:2");
+    name(&guest, &at(&one, "app:1"), &there);
     let (pushed, told) = push(&guest, &there).await;
     assert_eq!((pushed.digest, pushed.tag.as_str()), (made.manifest, "2"));
     let first = diff_ids(&guest, &there)[0];
@@ -57,13 +55,13 @@ async fn a_pulled_image_is_pushed_under_its_own_digest() {
 
 #[tokio::test]
 async fn layers_are_mounted_from_the_repository_that_has_them() {
-    let Some(server) = Server::start() else { return };
-    let layers = [(GZIP, tar(&[("a", &noise(100_000, 1))]))];
-    let made = publish(&server.reference("base/app:1"), &layers).await;
+    let Some(server) = registry() else { return };
+    let layers = [gzip(&[("a", &noise(1, 100_000))])];
+    let made = publish(&at(&server, "base/app:1"), &layers).await;
     let guest = Guest::new();
-    guest.pull(&server.reference("base/app:1")).await;
-    let there = server.reference("copy:1");
-    name(&guest, &server.reference("base/app:1"), &there);
+    guest.pull(&at(&server, "base/app:1")).await;
+    let there = at(&server, "copy:1");
+    name(&guest, &at(&server, "base/app:1"), &there);
     let (pushed, told) = push(&guest, &there).await;
     assert_eq!(pushed.digest, made.manifest);
     let said = words(&told, &diff_ids(&guest, &there)[0]);
@@ -71,11 +69,36 @@ async fn layers_are_mounted_from_the_repository_that_has_them() {
 }
 
 #[tokio::test]
-async fn an_image_made_here_has_one_digest_however_often_it_is_pushed() {
-    let (Some(one), Some(two)) = (Server::start(), Server::start()) else { return };
+async fn what_came_from_a_registry_keeps_its_digest_there_though_it_was_here_before() {
+    let Some(server) = registry() else { return };
+    let (word, noise) = (b"hello\n".repeat(100), noise(1, 10_000));
+    let files: [(&str, &[u8]); 2] = [("word", &word), ("noise", &noise)];
+    let from = at(&server, "base/app:1");
+    let made = publish(&from, &[gzip(&files)]).await;
     let guest = Guest::new();
-    let root = tar(&[("etc/motd", &b"hello\n".repeat(10_000)), ("bin/x", &noise(30_000, 3))]);
-    let (here, there) = (one.reference("made:1"), two.reference("made:1"));
+    // The same image, and another manifest: its layer is not compressed.
+    let archive = Image::new(vec![plain(&files)], &["sh"]).archive("docker.io/library/app:1");
+    assert_eq!(guest.store.load(&archive[..], |_| {}).unwrap()[0].id.0, made.config);
+    let (_, told) = guest.pull(&from).await;
+    assert_eq!(words(&told, &made.layers[0]).last().unwrap(), "Already exists");
+    let there = at(&server, "copy:1");
+    name(&guest, &from, &there);
+    assert_eq!(push(&guest, &there).await.0.digest, made.manifest);
+    // Where the registry has it no more, what is here goes.
+    let Some(empty) = registry() else { return };
+    let elsewhere = at(&empty, "copy:1");
+    name(&guest, &from, &elsewhere);
+    assert_ne!(push(&guest, &elsewhere).await.0.digest, made.manifest);
+    assert_eq!(Guest::new().pull(&elsewhere).await.0.id, made.config.to_string());
+}
+
+#[tokio::test]
+async fn an_image_made_here_has_one_digest_however_often_it_is_pushed() {
+    let (Some(one), Some(two)) = (registry(), registry()) else { return };
+    let guest = Guest::new();
+    let root =
+        plain(&[("etc/motd", &b"hello\n".repeat(10_000)), ("bin/x", &noise(3, 30_000))]).blob;
+    let (here, there) = (at(&one, "made:1"), at(&two, "made:1"));
     let options = ImportOptions { reference: Some(here.familiar()), ..ImportOptions::default() };
     guest.store.import(&root[..], &options, |_| {}).unwrap();
     let (first, _) = push(&guest, &here).await;
@@ -98,27 +121,20 @@ async fn an_image_made_here_has_one_digest_however_often_it_is_pushed() {
 
 #[tokio::test]
 async fn what_skopeo_copies_comes_back_with_the_same_digests() {
-    let Some(server) = Server::start() else { return };
-    if Command::new("skopeo").arg("--version").output().is_err() {
-        eprintln!("skipped: there is no skopeo here");
+    let Some(server) = registry() else { return };
+    if !is_installed("skopeo") {
         return;
     }
     let guest = Guest::new();
-    let root = tar(&[("etc/motd", b"hello\n")]);
-    let here = server.reference("made:1");
+    let root = plain(&[("etc/motd", b"hello\n")]).blob;
+    let here = at(&server, "made:1");
     let options = ImportOptions { reference: Some(here.familiar()), ..ImportOptions::default() };
     guest.store.import(&root[..], &options, |_| {}).unwrap();
     let (pushed, _) = push(&guest, &here).await;
-    let copied = server.reference("copied:1");
-    let folder = tempfile::tempdir().unwrap();
-    let output = Command::new("skopeo")
-        .args(["--insecure-policy", "--tmpdir"])
-        .arg(folder.path())
-        .args(["copy", "--src-tls-verify=false", "--dest-tls-verify=false"])
-        .args([format!("docker://{}", here.familiar()), format!("docker://{}", copied.familiar())])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let copied = at(&server, "copied:1");
+    let url = |name: &Reference| format!("docker://{}", name.familiar());
+    let insecure = ["--src-tls-verify=false", "--dest-tls-verify=false"];
+    skopeo(&["copy", insecure[0], insecure[1], &url(&here), &url(&copied)]);
     let other = Guest::new();
     assert_eq!(other.pull(&copied).await.0.digest, pushed.digest);
 }

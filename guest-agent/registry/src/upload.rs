@@ -73,6 +73,29 @@ impl Repository {
         }
     }
 
+    /// Has the registry mount a blob that another of its repositories, `from`, probably has. False:
+    /// it has not, the user may not see it, or the registry does not do that.
+    pub async fn mount_blob(&self, digest: Digest, from: &str) -> Result<bool> {
+        let endpoint = self.target();
+        let scopes = self.scopes("pull,push");
+        let mut backoff = self.backoff(true);
+        loop {
+            let error = match self.start(&endpoint, &scopes, digest, Some(from)).await {
+                Ok(Started::Mounted) => return Ok(true),
+                // An upload that nobody goes on with, which registries give up by themselves.
+                Ok(Started::At(_)) => return Ok(false),
+                Err(Error::Unauthorized { .. } | Error::Denied { .. } | Error::NotFound { .. }) => {
+                    return Ok(false);
+                }
+                Err(error) => error,
+            };
+            if !self.inner.patient(&endpoint, &error) {
+                return Err(error);
+            }
+            tokio::time::sleep(backoff.after(error)?).await;
+        }
+    }
+
     /// Sees to it that the repository has a blob. `mount_from` is the path of a repository of
     /// the same registry that probably has it. Dropping the future cancels.
     pub async fn push_blob<S: BlobSource>(
@@ -115,14 +138,15 @@ impl Repository {
         upload: &mut Upload<'_, S>,
         mount_from: Option<&str>,
     ) -> Result<Pushed> {
-        let started = match self.start(upload, mount_from).await {
+        let start = |from| self.start(&upload.endpoint, &upload.scopes, upload.blob.digest, from);
+        let started = match start(mount_from).await {
             // The user may not see that one: no reason not to push to this one.
             Err(
                 error
                 @ (Error::Unauthorized { .. } | Error::Denied { .. } | Error::NotFound { .. }),
             ) if mount_from.is_some() => {
                 tracing::debug!(%error, from = mount_from, "not mounted");
-                self.start(upload, None).await?
+                start(None).await?
             }
             started => started?,
         };
@@ -157,28 +181,30 @@ impl Repository {
     }
 
     /// Begins an upload, or has the blob mounted.
-    async fn start<S: BlobSource>(
+    async fn start(
         &self,
-        upload: &Upload<'_, S>,
+        endpoint: &Endpoint,
+        scopes: &Scopes,
+        digest: Digest,
         mount_from: Option<&str>,
     ) -> Result<Started> {
-        let mut scopes = upload.scopes.clone();
+        let mut scopes = scopes.clone();
         let mut path = format!("{}/blobs/uploads/", self.reference.path());
         if let Some(from) = mount_from {
             scopes.insert(format!("repository:{from}:pull"));
             let mut query = Serializer::new(String::new());
-            query.append_pair("mount", &upload.blob.digest.to_string()).append_pair("from", from);
+            query.append_pair("mount", &digest.to_string()).append_pair("from", from);
             path = format!("{path}?{}", query.finish());
         }
         let call = Call::new(Method::POST, Target::Path(&path), scopes)
             .with(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        let (uri, response) = self.inner.exchange(&upload.endpoint, &call).await?;
-        let subject = self.blob_subject(upload.blob.digest, "push");
-        let response = self.inner.check(&upload.endpoint, response, &subject).await?;
+        let (uri, response) = self.inner.exchange(endpoint, &call).await?;
+        let subject = self.blob_subject(digest, "push");
+        let response = self.inner.check(endpoint, response, &subject).await?;
         if response.status() == StatusCode::CREATED && mount_from.is_some() {
             return Ok(Started::Mounted);
         }
-        location(&upload.endpoint, &uri, &response).map(Started::At)
+        location(endpoint, &uri, &response).map(Started::At)
     }
 
     /// Sends the blob in pieces; returns where the upload is to be closed.

@@ -5,9 +5,10 @@ mod common;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use common::{Act, Kept, Seen, Server, descriptor, pattern, quick};
+use common::{Act, Kept, Seen, Server, descriptor, quick};
 use http::{Method, StatusCode};
 use linkspan_registry::{Client, Credentials, Error, Settings, silent};
+use linkspan_test_registry::noise;
 
 fn password(password: &str) -> Credentials {
     Credentials::Password { username: "user".into(), password: password.into() }
@@ -99,7 +100,7 @@ async fn a_token_that_ends_in_the_middle_is_renewed() {
     for layer in &image.layers {
         repository.fetch_blob(layer, Kept::default().sink(), &silent()).await.unwrap();
     }
-    let bytes = Bytes::from(pattern(100_000));
+    let bytes = Bytes::from(noise(1, 100_000));
     let blob = descriptor("x", &bytes);
     repository.push_blob(&blob, &bytes, None, &silent()).await.unwrap();
     assert!(tokens.seen().len() >= 3);
@@ -210,7 +211,7 @@ async fn the_refusals_are_told_apart() {
 
 #[tokio::test]
 async fn a_redirect_to_another_host_does_not_take_the_authorization_along() {
-    let bytes = pattern(1000);
+    let bytes = noise(1, 1000);
     let digest = descriptor("x", &bytes).digest;
     let store = Server::with(|seen| match seen.nth {
         0 => Act::Cut(100),
@@ -269,7 +270,7 @@ async fn an_upload_that_leads_to_another_host_does_not_take_the_authorization_al
     })
     .await;
     let settings = Settings { upload_chunk: Some(300), ..quick() };
-    let bytes = Bytes::from(pattern(600));
+    let bytes = Bytes::from(noise(1, 600));
     let blob = descriptor("x", &bytes);
     let repository = server.repository_as(settings, "a", password("right"));
     repository.push_blob(&blob, &bytes, None, &silent()).await.unwrap();

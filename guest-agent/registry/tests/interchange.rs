@@ -2,124 +2,39 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
 use bytes::Bytes;
-use common::{Kept, Server, descriptor, pattern, quick};
+use common::{Kept, Server, descriptor, quick};
 use linkspan_images::{Platform, Reference};
 use linkspan_registry::{
     Client, Content, Credentials, DOCKER_MANIFEST, Error, OCI_INDEX, OCI_MANIFEST, Pushed,
     Repository, Settings, silent,
 };
+use linkspan_test_registry::{PASSWORD, Process, Setup, USER, is_installed, noise};
 
-const USER: &str = "user";
-const PASSWORD: &str = "secret";
-/// bcrypt of the password, as `htpasswd -B` writes it.
-const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
-
-fn is_there(program: &str) -> bool {
-    Command::new(program)
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok()
-}
-
-/// A registry process, ended with the test.
-struct Registry {
-    child: Child,
-    authority: String,
-    who: Credentials,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Registry {
-    /// With TLS and a password, or with neither.
-    fn start(guarded: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let mut config = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n",
-            at("store").display()
-        );
-        if guarded {
-            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-            std::fs::write(at("cert.pem"), made.cert.pem()).unwrap();
-            std::fs::write(at("key.pem"), made.signing_key.serialize_pem()).unwrap();
-            std::fs::write(at("htpasswd"), HTPASSWD).unwrap();
-            config += &format!(
-                "  tls:\n    certificate: {}\n    key: {}\nauth:\n  htpasswd:\n    realm: test\n    path: {}\n",
-                at("cert.pem").display(),
-                at("key.pem").display(),
-                at("htpasswd").display()
-            );
-        }
-        std::fs::write(at("config.yml"), config).unwrap();
-        let log = std::fs::File::create(at("log")).unwrap();
-        let mut child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(at("config.yml"))
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let authority = listening(&mut child, &at("log"));
-        let who = if guarded {
-            Credentials::Password { username: USER.into(), password: PASSWORD.into() }
-        } else {
-            Credentials::Anonymous
-        };
-        Self { child, authority, who, _folder: folder }
-    }
-}
-
-/// The address that the log tells.
-fn listening(child: &mut Child, log: &Path) -> String {
-    const WORDS: &str = "listening on ";
-    let end = Instant::now() + Duration::from_secs(120);
-    loop {
-        let text = std::fs::read_to_string(log).unwrap();
-        let address = text.split_once(WORDS).and_then(|(_, rest)| {
-            let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
-            Some(rest[..end].to_owned())
-        });
-        if let Some(address) = address {
-            return address;
-        }
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < end, "{text}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// The registry and who may use it.
+fn registry(guarded: bool) -> (Process, Credentials) {
+    let registry =
+        Process::start(Setup { tls: guarded.then_some("127.0.0.1"), guarded, ..Setup::default() });
+    let who = if guarded {
+        Credentials::Password { username: USER.into(), password: PASSWORD.into() }
+    } else {
+        Credentials::Anonymous
+    };
+    (registry.expect("it is installed"), who)
 }
 
 fn skopeo(who: &Credentials, arguments: &[&str]) -> String {
-    let mut command = Command::new("skopeo");
-    command.arg("--insecure-policy").arg(arguments[0]);
     let word = format!("{USER}:{PASSWORD}");
     let guarded = matches!(who, Credentials::Password { .. });
-    match arguments[0] {
-        "inspect" if guarded => _ = command.args(["--tls-verify=false", "--creds", &word]),
-        "inspect" => _ = command.arg("--tls-verify=false"),
-        _ => {
-            command.args(["--src-tls-verify=false", "--dest-tls-verify=false"]);
-            if guarded {
-                command.args(["--src-creds", &word, "--dest-creds", &word]);
-            }
-        }
-    }
-    let output = command.args(&arguments[1..]).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "skopeo {arguments:?}: {told}");
-    String::from_utf8(output.stdout).unwrap()
+    let (verify, creds): (&[_], &[_]) = match arguments[0] {
+        "inspect" => (&["--tls-verify=false"], &["--creds", &word]),
+        _ => (
+            &["--src-tls-verify=false", "--dest-tls-verify=false"],
+            &["--src-creds", &word, "--dest-creds", &word],
+        ),
+    };
+    let creds = if guarded { creds } else { &[] };
+    linkspan_test_registry::skopeo(&[&arguments[..1], verify, creds, &arguments[1..]].concat())
 }
 
 fn repository(client: &Client, authority: &str, who: &Credentials, name: &str) -> Repository {
@@ -152,7 +67,7 @@ async fn round_trip(settings: Settings, authority: &str, who: &Credentials) {
     let at = |name: &str| repository(&client, authority, who, name);
     // Two blocks of zeros are an empty tar; what follows its end is ignored.
     let mut layer = vec![0; 1024];
-    layer.extend(pattern(300_000));
+    layer.extend(noise(1, 300_000));
     let layer = Bytes::from(layer);
     let source = at("first/app:1");
     let manifest = push(&source, &layer).await;
@@ -195,8 +110,7 @@ async fn round_trip(settings: Settings, authority: &str, who: &Credentials) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_skopeo_copies_keeps_its_digests() {
-    if !is_there("skopeo") {
-        eprintln!("skipped: skopeo is not installed");
+    if !is_installed("skopeo") {
         return;
     }
     let server = Server::start().await;
@@ -205,22 +119,19 @@ async fn what_skopeo_copies_keeps_its_digests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_registry_takes_and_gives_images_with_and_without_tls_and_password() {
-    for program in ["docker-registry", "skopeo"] {
-        if !is_there(program) {
-            eprintln!("skipped: {program} is not installed");
-            return;
-        }
+    if !is_installed("docker-registry") || !is_installed("skopeo") {
+        return;
     }
     for guarded in [false, true] {
         for upload_chunk in [None, Some(100_000)] {
-            let registry = Registry::start(guarded);
+            let (registry, who) = registry(guarded);
             let settings = Settings { upload_chunk, ..quick() };
-            round_trip(settings, &registry.authority, &registry.who).await;
+            round_trip(settings, &registry.authority, &who).await;
         }
     }
-    let registry = Registry::start(true);
+    let (registry, who) = registry(true);
     let client = Client::new(quick()).unwrap();
-    assert_eq!(client.login(&registry.authority, registry.who.clone()).await.unwrap(), None);
+    assert_eq!(client.login(&registry.authority, who).await.unwrap(), None);
     for who in [
         Credentials::Anonymous,
         Credentials::Password { username: USER.into(), password: "wrong".into() },

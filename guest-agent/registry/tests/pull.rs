@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{Act, Kept, Server, descriptor, index, manifest, pattern, quick, recorder};
+use common::{Act, Kept, Server, descriptor, index, manifest, quick, recorder};
 use http::Method;
 use linkspan_images::{Platform, Reference};
 use linkspan_registry::{
     BlobSink, Client, Content, Credentials, Descriptor, Error, Fetched, OCI_INDEX, OCI_MANIFEST,
     Settings, Status, parse_platform, silent,
 };
+use linkspan_test_registry::noise;
 use tokio::sync::Notify;
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -63,7 +64,7 @@ async fn an_image_comes_by_tag_and_by_digest_and_for_the_platform() {
 
 #[tokio::test]
 async fn a_blob_survives_a_cut_at_every_tenth_byte() {
-    let bytes = pattern(400);
+    let bytes = noise(1, 400);
     for cut in (0..400).step_by(10) {
         let server = Server::with(move |seen| match (seen.method.as_str(), seen.nth) {
             ("GET", 0) if seen.path.contains("/blobs/") => Act::Cut(cut),
@@ -80,7 +81,7 @@ async fn a_blob_survives_a_cut_at_every_tenth_byte() {
 
 #[tokio::test]
 async fn a_blob_that_is_cut_again_and_again_comes_in_pieces_and_no_byte_twice() {
-    let bytes = pattern(300);
+    let bytes = noise(1, 300);
     let server =
         Server::with(|seen| if seen.path.contains("/blobs/") { Act::Cut(10) } else { Act::Serve })
             .await;
@@ -109,7 +110,7 @@ async fn a_blob_that_is_cut_again_and_again_comes_in_pieces_and_no_byte_twice() 
 
 #[tokio::test]
 async fn a_registry_without_ranges_sends_the_whole_again_and_only_the_rest_is_kept() {
-    let bytes = pattern(500);
+    let bytes = noise(1, 500);
     let server = Server::with(|seen| match seen.nth {
         0 if seen.path.contains("/blobs/") => Act::Cut(123),
         _ => Act::Whole,
@@ -123,13 +124,13 @@ async fn a_registry_without_ranges_sends_the_whole_again_and_only_the_rest_is_ke
 
 #[tokio::test]
 async fn bytes_that_are_not_the_blobs_are_never_committed() {
-    let bytes = pattern(200);
+    let bytes = noise(1, 200);
     let mut flipped = bytes.clone();
     flipped[77] ^= 1;
     for (lie, why) in [
         (flipped, "its digest is sha256:"),
         (bytes[..150].to_vec(), "the registry has 150 bytes, and its descriptor says 200"),
-        (pattern(201), "the registry has 201 bytes"),
+        (noise(1, 201), "the registry has 201 bytes"),
         (Vec::new(), "the registry has 0 bytes"),
     ] {
         let lie = Bytes::from(lie);
@@ -152,12 +153,12 @@ async fn bytes_that_are_not_the_blobs_are_never_committed() {
 #[tokio::test]
 async fn a_blob_of_unknown_length_ends_where_its_descriptor_says() {
     for (length, fits) in [(199, false), (200, true), (201, false), (5_000_000, false)] {
-        let lie = Bytes::from(pattern(length));
+        let lie = Bytes::from(noise(1, length));
         let server = Server::with(move |seen| {
             if seen.path.contains("/blobs/") { Act::LieInChunks(lie.clone()) } else { Act::Serve }
         })
         .await;
-        let blob = server.blob("a", pattern(200));
+        let blob = server.blob("a", noise(1, 200));
         let (kept, result) = fetch(quick(), &server, &blob).await;
         assert_eq!(result.is_ok(), fits, "{length}: {result:?}");
         assert_eq!(kept.is_committed(), fits);
@@ -178,8 +179,8 @@ async fn all_tags_come_over_several_pages() {
 #[tokio::test]
 async fn a_blob_that_is_cut_off_for_good_is_corrupt_and_not_tried_for_ever() {
     // The first answer promises all and breaks; then the registry has no more than that.
-    let bytes = pattern(200);
-    let short = Bytes::from(pattern(200)[..120].to_vec());
+    let bytes = noise(1, 200);
+    let short = Bytes::from(noise(1, 200)[..120].to_vec());
     let server = Server::with(move |seen| match seen.nth {
         _ if !seen.path.contains("/blobs/") => Act::Serve,
         0 => Act::Cut(120),
@@ -255,7 +256,7 @@ async fn a_registry_that_falls_silent_is_left_and_the_rest_comes_on_another_conn
         _ => Act::Serve,
     })
     .await;
-    let bytes = pattern(100);
+    let bytes = noise(1, 100);
     let blob = server.blob("a", bytes.clone());
     let mut settings = quick();
     settings.timeouts.stall = Duration::from_secs(2);
@@ -327,7 +328,7 @@ async fn gated() -> (Server, Arc<Notify>) {
 #[tokio::test]
 async fn two_callers_of_one_blob_cause_one_download() {
     let server = Server::start().await;
-    let bytes = pattern(3_000_000);
+    let bytes = noise(1, 3_000_000);
     let blob = server.blob("a", bytes.clone());
     let repository = server.repository(quick(), "a");
     let kept: Vec<Kept> = (0..4).map(|_| Kept::default()).collect();
@@ -344,7 +345,7 @@ async fn two_callers_of_one_blob_cause_one_download() {
 #[tokio::test]
 async fn when_the_first_of_two_callers_goes_away_the_second_downloads() {
     let (server, reached) = gated().await;
-    let bytes = pattern(1000);
+    let bytes = noise(1, 1000);
     let blob = server.blob("a", bytes.clone());
     let repository = server.repository(quick(), "a");
     let (first, second) = (Kept::default(), Kept::default());

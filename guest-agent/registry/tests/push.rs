@@ -5,13 +5,14 @@ mod common;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::{Act, Kept, Server, descriptor, manifest, pattern, quick, recorder};
+use common::{Act, Kept, Server, descriptor, manifest, quick, recorder};
 use http::Method;
 use linkspan_images::Platform;
 use linkspan_registry::{
     BlobSource, Client, Credentials, Error, OCI_INDEX, OCI_MANIFEST, Pushed, Settings, Status,
     silent,
 };
+use linkspan_test_registry::noise;
 
 fn chunked(chunk: u64) -> Settings {
     Settings { upload_chunk: Some(chunk), ..quick() }
@@ -25,7 +26,7 @@ fn bytes_at(server: &Server, repository: &str, digest: &str) -> Option<Bytes> {
 async fn a_pushed_image_is_pulled_with_the_same_digests() {
     let server = Server::start().await;
     let repository = server.repository(quick(), "a/b:v1");
-    let (config, layer) = (Bytes::from(common::config()), Bytes::from(pattern(100_000)));
+    let (config, layer) = (Bytes::from(common::config()), Bytes::from(noise(1, 100_000)));
     let (config_at, layer_at) = (descriptor("c", &config), descriptor("l", &layer));
     let (events, progress) = recorder();
     for (blob, source) in [(&config_at, &config), (&layer_at, &layer)] {
@@ -56,12 +57,12 @@ async fn a_pushed_image_is_pulled_with_the_same_digests() {
 #[tokio::test]
 async fn a_blob_of_another_repository_is_mounted_and_else_uploaded() {
     let server = Server::start().await;
-    let bytes = Bytes::from(pattern(1000));
+    let bytes = Bytes::from(noise(1, 1000));
     let blob = server.blob("from", bytes.clone());
     let repository = server.repository(quick(), "to");
     let pushed = repository.push_blob(&blob, &bytes, Some("from"), &silent()).await.unwrap();
     assert_eq!(pushed, Pushed::Mounted);
-    let other = Bytes::from(pattern(1001));
+    let other = Bytes::from(noise(1, 1001));
     let blob = descriptor("x", &other);
     let pushed = repository.push_blob(&blob, &other, Some("from"), &silent()).await.unwrap();
     assert_eq!(pushed, Pushed::Uploaded);
@@ -77,11 +78,30 @@ async fn a_repository_that_may_not_be_read_is_not_mounted_from_and_the_blob_is_s
             },
         )
         .await;
-    let bytes = Bytes::from(pattern(1000));
+    let bytes = Bytes::from(noise(1, 1000));
     let blob = descriptor("x", &bytes);
     let repository = server.repository(quick(), "a");
     let pushed = repository.push_blob(&blob, &bytes, Some("private"), &silent()).await.unwrap();
     assert_eq!(pushed, Pushed::Uploaded);
+}
+
+#[tokio::test]
+async fn whether_a_blob_was_mounted_is_said_and_a_failure_that_passes_is_waited_for() {
+    let server = Server::with(|seen| match seen.nth {
+        0 if seen.query.contains("mount=") => Act::status(500),
+        _ if seen.query.contains("from=private") => Act::status(403),
+        _ => Act::Serve,
+    })
+    .await;
+    let blob = server.blob("from", noise(1, 1000));
+    let repository = server.repository(quick(), "to");
+    assert!(repository.mount_blob(blob.digest, "from").await.unwrap());
+    assert!(bytes_at(&server, "to", &blob.digest.to_string()).is_some());
+    for other in ["nothing", "private"] {
+        let repository = server.repository(quick(), "other");
+        assert!(!repository.mount_blob(blob.digest, other).await.unwrap(), "{other}");
+    }
+    assert!(bytes_at(&server, "other", &blob.digest.to_string()).is_none());
 }
 
 #[tokio::test]
@@ -92,7 +112,7 @@ async fn an_upload_that_the_registry_forgot_starts_anew() {
         _ => Act::Serve,
     })
     .await;
-    let bytes = Bytes::from(pattern(1000));
+    let bytes = Bytes::from(noise(1, 1000));
     let blob = descriptor("x", &bytes);
     let repository = server.repository(chunked(300), "a");
     repository.push_blob(&blob, &bytes, None, &silent()).await.unwrap();
@@ -101,7 +121,7 @@ async fn an_upload_that_the_registry_forgot_starts_anew() {
 
 #[tokio::test]
 async fn an_upload_in_pieces_goes_on_where_the_registry_lost_it() {
-    let bytes = Bytes::from(pattern(1000));
+    let bytes = Bytes::from(noise(1, 1000));
     for cut in (0..300).step_by(10) {
         let server = Server::with(move |seen| match seen.nth {
             1 if seen.method == Method::PATCH => Act::Cut(cut),
@@ -133,7 +153,7 @@ async fn an_upload_in_one_request_starts_anew_after_a_failure() {
         _ => Act::Serve,
     })
     .await;
-    let bytes = Bytes::from(pattern(500_000));
+    let bytes = Bytes::from(noise(1, 500_000));
     let blob = descriptor("x", &bytes);
     let repository = server.repository(quick(), "a");
     let (events, progress) = recorder();
@@ -149,7 +169,7 @@ impl BlobSource for Short {
     type Reader = std::io::Cursor<Vec<u8>>;
 
     async fn open(&self, _: u64) -> std::io::Result<Self::Reader> {
-        Ok(std::io::Cursor::new(pattern(100)))
+        Ok(std::io::Cursor::new(noise(1, 100)))
     }
 }
 
@@ -167,7 +187,7 @@ impl BlobSource for Gone {
 async fn a_source_that_fails_is_named_and_nothing_is_pushed() {
     let server = Server::start().await;
     let repository = server.repository(quick(), "a");
-    let blob = descriptor("x", &pattern(200));
+    let blob = descriptor("x", &noise(1, 200));
     for error in [
         repository.push_blob(&blob, &Short, None, &silent()).await.unwrap_err(),
         repository.push_blob(&blob, &Gone, None, &silent()).await.unwrap_err(),

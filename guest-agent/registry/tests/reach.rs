@@ -4,11 +4,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Act, Kept, Seen, Server, pattern, quick};
+use common::{Act, Kept, Seen, Server, quick};
 use linkspan_images::Reference;
 use linkspan_registry::{
     Client, Credentials, Error, Mirror, Proxies, Repository, Settings, silent,
 };
+use linkspan_test_registry::noise;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -73,7 +74,7 @@ async fn mirrors_are_asked_in_order_and_without_the_hubs_password() {
 
 #[tokio::test]
 async fn a_mirror_that_lies_or_breaks_is_made_good_by_the_next() {
-    let bytes = pattern(1000);
+    let bytes = noise(1, 1000);
     for rule in [
         |seen: &Seen| match seen.path.contains("/blobs/") {
             true => Act::Lie(vec![7; 1000].into()),

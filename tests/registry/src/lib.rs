@@ -1,11 +1,13 @@
 //! A registry in memory for tests (OCI distribution specification 1.1). It serves what a test puts
 //! into it, takes what is pushed, and does to each request what the test's rule says: serve, cut,
-//! lie, refuse, fall silent. [`Image`] makes images for it.
+//! lie, refuse, fall silent. [`Image`] makes images for it. [`Process`] is a real registry, to show
+//! that not only our own idea of one is met.
 //!
 //! It knows nothing of Linkspan: what is tested with it has to agree with it by the specification.
 
 mod answer;
 mod image;
+mod process;
 mod server;
 
 use std::time::Duration;
@@ -16,6 +18,7 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 
 pub use image::{File, Image, Layer, Packing, noise};
+pub use process::{PASSWORD, Process, Setup, USER, is_installed, skopeo};
 pub use server::{Server, State};
 
 /// OCI's image manifest.

@@ -60,9 +60,10 @@ impl Registries {
             Some(digest) => digest.to_string(),
             None => reference.tag().unwrap_or_default().to_owned(),
         };
-        lines.tell(shown, format!("Pulling from {}", reference.path()));
         let here = Platform::here();
         let image = repository.image(wanted.unwrap_or(&here)).await?;
+        // Not before: Docker says nothing of a pull of what is not there.
+        lines.tell(shown, format!("Pulling from {}", reference.path()));
         let digest = image.index.as_ref().unwrap_or(&image.manifest).digest;
         let (id, up_to_date) = match self.current(&reference, digest, &image).await? {
             Some(id) => (id, true),

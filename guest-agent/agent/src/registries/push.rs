@@ -108,23 +108,27 @@ fn check_platform(image: &Outgoing, wanted: &Platform) -> Result<(), Error> {
 }
 
 /// The manifest to push: one that the image has, if each of its archives can be given or is in the
-/// repository already; else one of what can be given.
+/// registry already; else one of what can be given. What is known in this registry comes first, so
+/// that an image which was pulled from it keeps its digest, also when it came from elsewhere, too.
 async fn choose(repository: &Repository, image: &Arc<Outgoing>) -> Result<Manifest, Error> {
-    let layers = |manifest: &Manifest| image.layers.iter().zip(manifest.layers.clone());
-    let given = |manifest: &&Manifest| {
-        let mut layers = image.layers.iter().zip(&manifest.layers);
-        layers.all(|(layer, blob)| layer.has(&blob.digest))
+    let target = repository.reference();
+    let (own, same) = (target.repository(), format!("{}/", target.domain()));
+    let distance = |manifest: &&Manifest| {
+        let all = |test: &dyn Fn(&OutgoingLayer, &Digest) -> bool| {
+            image.layers.iter().zip(&manifest.layers).all(|(layer, blob)| test(layer, &blob.digest))
+        };
+        let known = |test: &dyn Fn(&String) -> bool| {
+            all(&|layer, digest| layer.sources(digest).iter().any(test))
+        };
+        let given = all(&|layer, digest| layer.has(digest));
+        (!known(&|source| *source == own), !known(&|source| source.starts_with(&same)), !given)
     };
-    if let Some(manifest) = image.manifests.iter().find(given) {
-        return Ok(manifest.clone());
-    }
-    'manifests: for manifest in &image.manifests {
-        for (layer, blob) in layers(manifest) {
-            if !layer.has(&blob.digest) && !repository.has_blob(blob.digest).await? {
-                continue 'manifests;
-            }
+    let mut manifests: Vec<_> = image.manifests.iter().collect();
+    manifests.sort_by_cached_key(distance);
+    for manifest in manifests {
+        if is_there(repository, image, manifest).await? {
+            return Ok(manifest.clone());
         }
-        return Ok(manifest.clone());
     }
     image.check_whole()?;
     let mut blobs = Vec::new();
@@ -140,6 +144,26 @@ async fn choose(repository: &Repository, image: &Arc<Outgoing>) -> Result<Manife
         blobs.push(blob);
     }
     Ok(image.manifest(blobs)?)
+}
+
+/// Whether the repository has or can get each archive of a manifest. Those that only another
+/// repository of the registry can give are mounted, since only that shows that it does.
+async fn is_there(
+    repository: &Repository,
+    image: &Outgoing,
+    manifest: &Manifest,
+) -> Result<bool, Error> {
+    for (layer, blob) in image.layers.iter().zip(&manifest.layers) {
+        if layer.has(&blob.digest) || repository.has_blob(blob.digest).await? {
+            continue;
+        }
+        let from = mount_from(&layer.sources(&blob.digest), repository.reference());
+        let Some(from) = from else { return Ok(false) };
+        if !repository.mount_blob(blob.digest, &from).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// One push.

@@ -1,136 +1,41 @@
-//! Debian's `docker-registry` on the loopback, and images that are made in memory.
+//! A store, the way from it to registries, and images in a real one.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(unreachable_pub)]
 
-use std::io::Write as _;
-use std::path::Path;
-use std::process::{Child, Command};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use linkspan_agent::registries::{Line, Lines, Pulled, Registries};
-use linkspan_images::{Digest, Platform, Reference, Store};
+use linkspan_images::{Digest, Reference, Store};
 use linkspan_registry::{Client, Credentials, Descriptor, OCI_MANIFEST, Settings, silent};
+use linkspan_test_registry::{File, Image, Layer, Packing, Process, Setup};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-pub const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-pub const PLAIN: &str = "application/vnd.oci.image.layer.v1.tar";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
-/// A registry process, ended with the test.
-pub struct Server {
-    child: Child,
-    pub authority: String,
-    folder: TempDir,
+/// A registry; None: there is no such program here.
+pub fn registry() -> Option<Process> {
+    Process::start(Setup::default())
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The image of this name in a registry.
+pub fn at(registry: &Process, name: &str) -> Reference {
+    Reference::parse(&format!("{}/{name}", registry.authority)).unwrap()
 }
 
-impl Server {
-    /// None: there is no such program here.
-    pub fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("config.yml");
-        let root = folder.path().join("store");
-        let text = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:0\n  secret: test\n",
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let path = folder.path().join("log");
-        let log = std::fs::File::create(&path).unwrap();
-        let child = Command::new("docker-registry")
-            .arg("serve")
-            .arg(config)
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                eprintln!("skipped: there is no docker-registry here");
-                return None;
-            }
-            Err(error) => panic!("docker-registry cannot be started: {error}"),
-        };
-        let authority = listening(&mut child, &path);
-        Some(Self { child, authority, folder })
-    }
-
-    pub fn reference(&self, name: &str) -> Reference {
-        Reference::parse(&format!("{}/{name}", self.authority)).unwrap()
-    }
-
-    /// What it was asked since it began.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    /// Takes a blob away from everybody.
-    pub fn damage(&self, digest: &Digest) {
-        let hex = digest.hex();
-        let folder = self.folder.path().join("store/docker/registry/v2/blobs/sha256");
-        let path = folder.join(&hex[..2]).join(&hex).join("data");
-        let mut bytes = std::fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        std::fs::write(path, bytes).unwrap();
-    }
+/// A layer of these files, compressed.
+pub fn gzip(files: &[(&str, &[u8])]) -> Layer {
+    layer(files, Packing::Gzip)
 }
 
-/// The address that the log tells.
-fn listening(child: &mut Child, log: &Path) -> String {
-    const WORDS: &str = "listening on ";
-    let end = Instant::now() + Duration::from_secs(120);
-    loop {
-        let text = std::fs::read_to_string(log).unwrap();
-        let address = text.split_once(WORDS).and_then(|(_, rest)| {
-            let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'))?;
-            Some(rest[..end].to_owned())
-        });
-        if let Some(address) = address {
-            return address;
-        }
-        assert!(child.try_wait().unwrap().is_none() && Instant::now() < end, "{text}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+/// A layer of these files as it is.
+pub fn plain(files: &[(&str, &[u8])]) -> Layer {
+    layer(files, Packing::Plain)
 }
 
-/// A layer of these files.
-pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, contents) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(0o644);
-        header.set_size(contents.len() as u64);
-        header.set_mtime(1_700_000_000);
-        builder.append_data(&mut header, name, *contents).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
-
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// Bytes that do not compress.
-pub fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    std::iter::repeat_with(|| next().to_le_bytes()).flatten().take(length).collect()
+fn layer(files: &[(&str, &[u8])], packing: Packing) -> Layer {
+    let files: Vec<_> = files.iter().map(|(name, content)| File::new(*name, *content)).collect();
+    Layer::new(&files, packing)
 }
 
 /// An image in a registry.
@@ -141,35 +46,22 @@ pub struct Made {
     pub layers: Vec<Digest>,
 }
 
-/// Pushes an image of these layers, each with its media type and its uncompressed tar.
-pub async fn publish(reference: &Reference, layers: &[(&str, Vec<u8>)]) -> Made {
+/// Pushes an image of these layers.
+pub async fn publish(reference: &Reference, layers: &[Layer]) -> Made {
     let repository =
         Client::new(Settings::default()).unwrap().repository(reference, Credentials::Anonymous);
-    let mut descriptors = Vec::new();
-    let mut diff_ids = Vec::new();
-    for (kind, tar) in layers {
-        let blob = if *kind == GZIP { gzip(tar) } else { tar.clone() };
-        let descriptor = Descriptor::new(*kind, Digest::of(&blob), blob.len() as u64);
-        let blob = bytes::Bytes::from(blob);
+    let image = Image::new(layers.to_vec(), &["sh"]);
+    let blobs = layers.iter().map(|layer| (layer.media_type, layer.blob.clone()));
+    let mut digests = Vec::new();
+    for (kind, blob) in blobs.chain([(CONFIG, image.config)]) {
+        let descriptor = Descriptor::new(kind, Digest::of(&blob), blob.len() as u64);
         repository.push_blob(&descriptor, &blob, None, &silent()).await.unwrap();
-        descriptors.push(descriptor);
-        diff_ids.push(Digest::of(tar).to_string());
+        digests.push(descriptor.digest);
     }
-    let here = Platform::here();
-    let config = serde_json::json!({
-        "os": here.os, "architecture": here.architecture, "config": {"Cmd": ["sh"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let config = bytes::Bytes::from(config.to_string());
-    let descriptor = Descriptor::new(CONFIG, Digest::of(&config), config.len() as u64);
-    repository.push_blob(&descriptor, &config, None, &silent()).await.unwrap();
-    let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptor, "layers": descriptors,
-    });
-    let manifest = bytes::Bytes::from(manifest.to_string());
+    let manifest = image.manifest.into();
     let manifest = repository.put_manifest(OCI_MANIFEST, manifest, false).await.unwrap();
-    let layers = descriptors.iter().map(|layer| layer.digest).collect();
-    Made { manifest, config: descriptor.digest, layers }
+    let config = digests.pop().unwrap();
+    Made { manifest, config, layers: digests }
 }
 
 /// A store of its own, and the way to registries.

@@ -57,11 +57,6 @@ pub fn descriptor(kind: &str, bytes: &[u8]) -> Descriptor {
     Descriptor::new(kind, Digest::of(bytes), bytes.len() as u64)
 }
 
-/// Bytes that differ everywhere, so that a shift shows.
-pub fn pattern(length: usize) -> Vec<u8> {
-    (0..length as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
-}
-
 /// Quick tries, and deadlines that a busy machine keeps.
 pub fn quick() -> Settings {
     Settings {

@@ -1,74 +1,22 @@
 //! Docker's command line, a real machine and a real registry on the host's loopback.
 
-use std::{
-    net::{TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
-};
-
-use linkspan_test_e2e::{Host, wait_until};
-use tempfile::TempDir;
+use linkspan_test_e2e::Host;
+use linkspan_test_registry::Setup;
 
 use crate::{
-    SOON, Shared,
+    Shared,
     docker::{docker, there_is_one, with_stdin},
+    registry::registry,
     unique,
 };
-
-/// Debian's `docker-registry`, until it is dropped.
-struct Registry {
-    child: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Registry {
-    /// None, and a reason, where there is none to start.
-    fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a folder");
-        // Free a moment ago; a registry that finds it taken ends, and then the test says so.
-        let port = TcpListener::bind("127.0.0.1:0")
-            .expect("a port")
-            .local_addr()
-            .expect("it has one")
-            .port();
-        let config = format!(
-            "version: 0.1\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-            folder.path().display()
-        );
-        let file = folder.path().join("config.yml");
-        std::fs::write(&file, config).expect("a file");
-        let mut registry = Command::new("docker-registry");
-        registry
-            .arg("serve")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let Ok(child) = registry.spawn() else {
-            println!("skipped: there is no docker-registry here (`.ci/install test` installs it)");
-            return None;
-        };
-        let registry = Self { child, port, _folder: folder };
-        let listens = || TcpStream::connect(("127.0.0.1", port)).is_ok();
-        assert!(wait_until(SOON, listens), "the registry does not listen");
-        Some(registry)
-    }
-}
 
 fn push_and_pull(host: &Host) {
     if !there_is_one() {
         return;
     }
-    let Some(registry) = Registry::start() else { return };
+    let registry = registry(Setup::default());
     let name = unique("docker-pushed");
-    let image = format!("localhost:{}/some/{name}:v1", registry.port);
+    let image = format!("localhost:{}/some/{name}:v1", registry.port());
     // busybox is there once something has run of it.
     let _ = docker(host, &["create", "--name", &name, "busybox", "true"]).ok();
     let _ = docker(host, &["commit", "-c", "CMD [\"echo\", \"carried\"]", &name, &image]).ok();
@@ -96,8 +44,10 @@ fn push_and_pull(host: &Host) {
     // `run` pulls what is missing.
     let _ = docker(host, &["rmi", &image]).ok();
     assert_eq!(docker(host, &["run", "--rm", &image]).ok().text(), "carried");
-    let absent = format!("localhost:{}/some/nothing:v1", registry.port);
-    docker(host, &["pull", &absent]).fails(1, &["Error"]);
+    let absent = format!("localhost:{}/some/nothing:v1", registry.port());
+    let missing = "not found: manifest unknown: manifest unknown";
+    docker(host, &["pull", &absent])
+        .fails(1, &["Error response from daemon: manifest for", missing]);
     docker(host, &["run", "--rm", &absent]).fails(125, &["Unable to find image"]);
 
     // What is saved is what is loaded.

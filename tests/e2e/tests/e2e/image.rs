@@ -1,10 +1,50 @@
 //! Images: load, import, list, inspect, tag, remove; interchange with `skopeo`.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
-use linkspan_test_e2e::target;
+use linkspan_test_e2e::{Host, target};
+use linkspan_test_registry::skopeo;
 
-use crate::{CHECKER, Shared, unique};
+use crate::{CHECKER, Shared, registry::busybox, unique};
+
+/// Two images through both kinds of archive: skopeo takes each out of what was saved, and what it
+/// gathers is loaded. `skopeo` reads archives of several images and writes layouts of several.
+fn several_through_skopeo(host: &Host, folder: &Path) {
+    let names = [unique("several/one"), unique("several/two")].map(|name| format!("{name}:1"));
+    // Within an OCI archive skopeo finds images by their tags alone.
+    let names = [names[0].clone(), names[1].replace(":1", ":2")];
+    let ids = [("busybox", &names[0]), ("linkspan/hello", &names[1])].map(|(from, name)| {
+        let _ = host.run(&["run", "--rm", from, "true"]);
+        let _ = host.run(&["tag", from, name]).ok();
+        host.run(&["inspect", "--type", "image", name]).ok().json()[0]["Id"].clone()
+    });
+    let remove = || drop(host.run(&["rmi", &names[0], &names[1]]).ok());
+    let saved = folder.join("saved.tar").display().to_string();
+    let _ = host.run(&["save", "-o", &saved, &names[0], &names[1]]).ok();
+    remove();
+    for kind in ["docker-archive", "oci-archive"] {
+        let layout = folder.join(kind);
+        for name in &names {
+            let tag = name.rsplit(':').next().expect("a tag");
+            let chosen = if kind == "oci-archive" { tag } else { name };
+            let to = format!("oci:{}:docker.io/{name}", layout.display());
+            skopeo(&["copy", &format!("{kind}:{saved}:{chosen}"), &to]);
+        }
+        let mut tar = tar::Builder::new(Vec::new());
+        tar.append_dir_all("", &layout).expect("a tar in memory");
+        let archive = tar.into_inner().expect("a tar in memory");
+        let loaded = host.run_with_stdin(&["load"], &archive).ok().text();
+        for (name, id) in names.iter().zip(&ids) {
+            assert!(loaded.contains(&format!("Loaded image: {name}")), "{kind}: {loaded}");
+            let now = &host.run(&["inspect", "--type", "image", name]).ok().json()[0]["Id"];
+            // Of a docker-archive skopeo writes the configuration anew.
+            assert!(kind == "docker-archive" || now == id, "{kind}: {now} {id}");
+        }
+        assert_eq!(host.run(&["run", "--rm", &names[0], "echo", kind]).ok().text(), kind);
+        assert_eq!(host.run(&["run", "--rm", &names[1], "--json"]).ok().json()["pid"], 1);
+        remove();
+    }
+}
 
 pub(crate) const TESTS: &[Shared] = &[
     ("the_built_in_images_need_no_registry", |host| {
@@ -22,23 +62,20 @@ pub(crate) const TESTS: &[Shared] = &[
     ("what_skopeo_makes_is_loaded_in_both_formats", |host| {
         // `make test` installs skopeo: its absence is a failure, not a skip.
         let folder = tempfile::tempdir().unwrap();
-        let from =
-            format!("oci-archive:{}", target().join("vm-image/images/busybox.tar").display());
         for (kind, tag) in
             [("docker-archive", "converted/docker:1"), ("oci-archive", "converted/oci:1")]
         {
             let file = folder.path().join(format!("{kind}.tar"));
             let to = format!("{kind}:{}:{tag}", file.display());
-            let done = Command::new("skopeo")
-                .args(["copy", "--insecure-policy", &from, &to])
-                .output()
-                .expect("skopeo");
-            assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            skopeo(&["copy", &busybox(), &to]);
             let loaded = host.run(&["load", "-i", file.to_str().unwrap()]).ok().text();
             assert!(loaded.contains(tag), "{loaded}");
             assert_eq!(host.run(&["run", "--rm", tag, "echo", kind]).ok().text(), kind);
             let _ = host.run(&["rmi", tag]).ok();
         }
+    }),
+    ("several_images_in_one_archive_go_through_skopeo_and_back", |host| {
+        several_through_skopeo(host, tempfile::tempdir().unwrap().path());
     }),
     ("load_reads_standard_input_gzip_and_zstd", |host| {
         let folder = tempfile::tempdir().unwrap();

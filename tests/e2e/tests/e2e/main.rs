@@ -24,8 +24,8 @@ mod networks;
 mod oci;
 mod options;
 mod ports;
-mod pull;
 mod registry;
+mod registry_ways;
 mod run;
 mod security;
 mod shares;
@@ -81,7 +81,6 @@ fn main() -> ExitCode {
         ("options", options::TESTS),
         ("ports", ports::TESTS),
         ("backpressure", backpressure::TESTS),
-        ("pull", pull::TESTS),
         ("shares", shares::SHARED),
         ("changes", changes::TESTS),
         ("files", files::TESTS),
@@ -110,7 +109,9 @@ fn main() -> ExitCode {
         ("shares", shares::OWN),
         ("userns", userns::OWN),
         ("registry", registry::OWN),
+        ("registry_ways", registry_ways::OWN),
         ("faults", faults::TESTS),
+        ("faults_images", faults_images::BUILDS),
         ("faults_images", faults_images::FULL),
         ("faults_images", faults_images::KILL),
         ("faults_images", faults_images::PULL),

@@ -4,9 +4,11 @@
 //! The proof is the same everywhere: [`Store`] is what the machine's image store holds, down to the
 //! last file name, and it is the same before and after.
 
+mod builds;
 mod full;
 mod kill;
 mod pull;
+mod wrong;
 
 use std::{
     collections::BTreeSet,
@@ -16,6 +18,7 @@ use std::{
 use linkspan_test_e2e::{Done, Host, wait_until};
 use linkspan_test_registry::{File, Image, Layer, Packing, noise};
 
+pub(crate) use builds::TESTS as BUILDS;
 pub(crate) use full::TESTS as FULL;
 pub(crate) use kill::TESTS as KILL;
 pub(crate) use pull::TESTS as PULL;

@@ -4,22 +4,24 @@ use std::time::Duration;
 
 use http::StatusCode;
 use linkspan_test_e2e::{Host, finish, wait_until};
-use linkspan_test_registry::{
-    Act, Gate, INDEX, Image, Layer, MANIFEST, Packing, Seen, Server, digest, noise,
-};
-use serde_json::json;
+use linkspan_test_registry::{Act, File, Gate, Image, Layer, Packing, Seen, Server, digest};
 
-use super::{Store, all_or_nothing, crash, full::at_each_step, image, is_whole, machine};
+use super::{
+    Store, all_or_nothing, crash,
+    full::at_each_step,
+    image, is_whole, machine,
+    wrong::{Wrong, wrong},
+};
 use crate::{Own, SOON};
 
-const REPOSITORY: &str = "faults/image";
+pub(super) const REPOSITORY: &str = "faults/image";
 
 /// The image's name in the machine, where the host's loopback is the registry's.
 fn name(server: &Server) -> String {
     format!("{}/{REPOSITORY}:1", server.address)
 }
 
-fn small() -> Image {
+pub(super) fn small() -> Image {
     image(7, &[600_000, 300_000], Packing::Gzip)
 }
 
@@ -45,13 +47,13 @@ fn once(act: fn() -> Act) -> impl Fn(&Seen) -> Act {
     move |seen| if seen.gets_blob() && seen.nth == 0 { act() } else { Act::Serve }
 }
 
-fn after(header: &str) -> Act {
+pub(super) fn after(header: &str) -> Act {
     let body = r#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down, please"}]}"#;
     let headers = vec![("retry-after", header.to_owned())];
     Act::Answer(StatusCode::TOO_MANY_REQUESTS, headers, body.to_owned())
 }
 
-fn moved(to: String) -> Act {
+pub(super) fn moved(to: String) -> Act {
     Act::Answer(StatusCode::TEMPORARY_REDIRECT, vec![("location", to)], String::new())
 }
 
@@ -118,184 +120,6 @@ fn survived(image: &Image) -> Vec<(&'static str, Rule)> {
                 Some(bytes) if seen.gets_blob() => Act::LieInChunks(bytes),
                 _ => Act::Serve,
             }),
-        ),
-    ]
-}
-
-/// A registry that is wrong: what it does, and the words that a user has to read.
-struct Wrong(&'static str, Box<dyn Fn(&Server)>, &'static [&'static str]);
-
-fn layer_lies(lie: fn(Vec<u8>) -> Vec<u8>, chunks: bool) -> Box<dyn Fn(&Server)> {
-    Box::new(move |server| {
-        let layer = small().layers[1].clone();
-        server.obey(move |seen| {
-            if !seen.gets_blob() || !seen.path.ends_with(&layer.digest) {
-                return Act::Serve;
-            }
-            let lie = lie(layer.blob.to_vec()).into();
-            if chunks { Act::LieInChunks(lie) } else { Act::Lie(lie) }
-        });
-    })
-}
-
-fn always(which: fn(&Seen) -> bool, act: fn() -> Act) -> Box<dyn Fn(&Server)> {
-    Box::new(move |server| {
-        server.obey(move |seen| if which(seen) { act() } else { Act::Serve });
-    })
-}
-
-/// Another image under the name.
-fn instead(make: fn() -> Image) -> Box<dyn Fn(&Server)> {
-    Box::new(move |server| {
-        make().put(server, REPOSITORY, "1");
-    })
-}
-
-fn manifest(kind: &'static str, make: fn() -> String) -> Box<dyn Fn(&Server)> {
-    Box::new(move |server| {
-        server.put_manifest(REPOSITORY, "1", kind, &make());
-    })
-}
-
-fn flipped(mut bytes: Vec<u8>) -> Vec<u8> {
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    bytes
-}
-
-/// With a configuration that says something else of the layers.
-fn with_diff_ids(change: fn(&mut Vec<serde_json::Value>)) -> Image {
-    let image = small();
-    let mut config: serde_json::Value = serde_json::from_slice(&image.config).expect("JSON");
-    change(config["rootfs"]["diff_ids"].as_array_mut().expect("an array"));
-    Image::with_config(config.to_string().into(), image.layers)
-}
-
-fn index_without_us() -> String {
-    let small = small();
-    let entry = json!({"mediaType": MANIFEST, "digest": digest(small.manifest.as_bytes()),
-        "size": small.manifest.len(), "platform": {"os": "linux", "architecture": "s390x"}});
-    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}).to_string()
-}
-
-fn of_blob(blob: Vec<u8>, media_type: &'static str) -> Image {
-    let mut layer = Layer::of_tar(&blob, Packing::Plain);
-    layer.media_type = media_type;
-    Image::new(vec![layer], &[])
-}
-
-/// An archive with a file above its root.
-fn escaping() -> Vec<u8> {
-    let mut header = tar::Header::new_gnu();
-    let path = b"../escaped";
-    header.as_old_mut().name[..path.len()].copy_from_slice(path);
-    header.set_size(0);
-    header.set_mode(0o644);
-    header.set_cksum();
-    [&header.as_bytes()[..], &[0; 1024]].concat()
-}
-
-fn wrong() -> Vec<Wrong> {
-    const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-    vec![
-        Wrong("a layer with another digest", layer_lies(flipped, false), &["digest"]),
-        Wrong(
-            "a layer that is too short",
-            layer_lies(|bytes| bytes[..bytes.len() - 1].to_vec(), false),
-            &["bytes, and its descriptor says"],
-        ),
-        Wrong(
-            "a layer that is too long",
-            layer_lies(|bytes| [bytes, vec![0; 100_000]].concat(), false),
-            &["bytes, and its descriptor says"],
-        ),
-        Wrong(
-            "a layer of unknown length that is too long",
-            layer_lies(|bytes| [bytes, vec![0; 100_000]].concat(), true),
-            &["corrupt"],
-        ),
-        Wrong(
-            "a layer of unknown length that is too short",
-            layer_lies(|bytes| bytes[..1000].to_vec(), true),
-            &["bytes"],
-        ),
-        Wrong(
-            "a configuration with another digest",
-            Box::new(|server| {
-                let config = small().config;
-                server.obey(move |seen| {
-                    let it = seen.gets_blob() && seen.path.ends_with(&digest(&config));
-                    if it { Act::Lie(flipped(config.to_vec()).into()) } else { Act::Serve }
-                });
-            }),
-            &["digest"],
-        ),
-        Wrong("no configuration", instead(|| Image::with_config("[".into(), vec![])), &["config"]),
-        Wrong(
-            "layers in another order",
-            instead(|| with_diff_ids(|ids| ids.swap(1, 2))),
-            &["digest"],
-        ),
-        Wrong(
-            "fewer layers than the configuration has",
-            instead(|| with_diff_ids(|ids| ids.push(json!(digest(b"more"))))),
-            &["layers"],
-        ),
-        Wrong(
-            "a layer that is no archive",
-            instead(|| of_blob(noise(3, 50_000), GZIP)),
-            &["layer"],
-        ),
-        Wrong(
-            "a layer that leaves its folder",
-            instead(|| of_blob(escaping(), "application/vnd.oci.image.layer.v1.tar")),
-            &["layer", "leads out of it"],
-        ),
-        Wrong(
-            "an index that has not our platform",
-            manifest(INDEX, index_without_us),
-            &["no matching manifest", "linux/s390x"],
-        ),
-        Wrong(
-            "a manifest that is called an index",
-            manifest(INDEX, || small().manifest),
-            &["calls itself"],
-        ),
-        Wrong(
-            "a manifest of another kind",
-            manifest("text/html", || "<html>Please log in to this hotel</html>".into()),
-            &["not an image index or manifest"],
-        ),
-        Wrong(
-            "a manifest of 5 MiB",
-            manifest(MANIFEST, || format!("{{\"a\":\"{}\"}}", "x".repeat(5 << 20))),
-            &["manifest", "is longer than 4194304 bytes"],
-        ),
-        Wrong(
-            "too many requests for the next hour",
-            always(Seen::gets_manifest, || after("3600")),
-            &["toomanyrequests: slow down, please"],
-        ),
-        Wrong(
-            "redirects in circles",
-            Box::new(|server| {
-                server.obey(|seen| match seen.gets_blob() {
-                    true => moved(seen.path.clone()),
-                    false => Act::Serve,
-                });
-            }),
-            &["circles"],
-        ),
-        Wrong("a blob that is forbidden", always(Seen::gets_blob, || Act::status(403)), &["403"]),
-        Wrong(
-            "a blob that has gone",
-            Box::new(|server| server.state.blobs.lock().clear()),
-            &["blob unknown"],
-        ),
-        Wrong(
-            "a registry that never recovers",
-            always(Seen::gets_blob, || Act::status(500)),
-            &["500"],
         ),
     ]
 }
@@ -397,6 +221,46 @@ pub(crate) const TESTS: &[Own] = &[
         is_whole(&host, &name);
         let _ = host.run(&["rmi", &name]).ok();
         before.assert_same(&host, "after both");
+        host.leaves_nothing();
+    }),
+    ("a_prune_and_a_removal_take_nothing_from_a_pull_under_way", || {
+        let host = machine(&["--disk", "2"]);
+        let before = Store::of(&host);
+        let gate = Gate::new();
+        let server = Server::in_background(|_| Act::Serve);
+        let below = small();
+        let top = Layer::new(&[File::new("top", "top")], Packing::Gzip);
+        let last = top.digest.clone();
+        let command = ["/bin/busybox", "sha256sum", "-c", "-s", "/sums"];
+        let above = Image::new([&below.layers[..], &[top]].concat(), &command);
+        good(&server, &above);
+        below.put(&server, REPOSITORY, "below");
+        let name = name(&server);
+        let below = name.replace(":1", ":below");
+        let _ = host.run(&["pull", "-q", &below]).ok();
+        let closed = gate.clone();
+        server.obey(move |seen| match seen.path.ends_with(&last) {
+            true => Act::Gate(10, closed.clone()),
+            false => Act::Serve,
+        });
+        // It has all but its last layer from an image that goes now.
+        let pull = ["pull", &name];
+        let child = host.spawn(&pull);
+        assert!(wait_until(SOON, || server.held() > 0), "{:?}", server.lines());
+        let _ = host.run(&["image", "prune", "-a", "-f"]).ok();
+        host.run(&["image", "inspect", &below]).fails(1, &["no such image"]);
+        gate.open();
+        let _ = finish(child, &pull).ok();
+        is_whole(&host, &name);
+        // Nor does a prune take the layers of a container whose image goes by force.
+        let _ = host.run(&["create", "--name", "last", &name]).ok();
+        let _ = host.run(&["rmi", "-f", &name]).ok();
+        let _ = host.run(&["image", "prune", "-a", "-f"]).ok();
+        let _ = host.run(&["start", "last"]).ok();
+        assert_eq!(host.run(&["wait", "last"]).ok().text(), "0");
+        let _ = host.run(&["rm", "last"]).ok();
+        let _ = host.run(&["image", "prune", "-a", "-f"]).ok();
+        before.assert_same(&host, "at the end");
         host.leaves_nothing();
     }),
     ("a_pull_that_is_given_up_leaves_nothing_and_does_not_disturb_another", || {
