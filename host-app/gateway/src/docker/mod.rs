@@ -54,6 +54,7 @@ struct Api {
     /// As a caller would write it; empty: the default one.
     machine: String,
     execs: execs::Execs,
+    builds: build::Named,
     /// As many more as there are listeners to events.
     listeners: Arc<()>,
 }
@@ -89,6 +90,7 @@ impl Api {
             engine,
             machine: String::new(),
             execs: execs::Execs::default(),
+            builds: build::Named::default(),
             listeners: Arc::default(),
         }
     }
