@@ -25,11 +25,28 @@ const MOST: usize = 256;
 pub type Incoming = Box<dyn AsyncRead + Send + Unpin>;
 /// A stream after its preface, whose bytes go to the client.
 pub type Outgoing = Box<dyn AsyncWrite + Send + Unpin>;
+/// A stream after its preface, with bytes both ways.
+pub type Duplex = Box<dyn ReadWrite>;
 
-/// Either, as its preface says.
+/// What a [`Duplex`] is.
+pub trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
+
+/// One of them, as its preface says.
 enum Directed {
     Up(Incoming),
     Down(Outgoing),
+    Both(Duplex),
+}
+
+impl Directed {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "an upload",
+            Self::Down(_) => "a download",
+            Self::Both(_) => "a stream of both directions",
+        }
+    }
 }
 
 /// Streams that wait for their call, and calls that wait for their stream. Cheap to clone.
@@ -65,6 +82,7 @@ impl Streams {
         let stream = match preface.kind {
             Kind::Upload => Directed::Up(Box::new(stream)),
             Kind::Download => Directed::Down(Box::new(stream)),
+            Kind::Duplex => Directed::Both(Box::new(stream)),
             other => {
                 let why = format!("streams of the kind {other:?} are not known");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -110,10 +128,7 @@ impl Streams {
     pub async fn take(&self, id: &str) -> Result<Incoming, Failure> {
         match self.find(id).await? {
             Directed::Up(stream) => Ok(stream),
-            Directed::Down(_) => Err(Failure::new(
-                ErrorCode::InvalidArgument,
-                "this call reads its byte stream, and a download was opened for it",
-            )),
+            other => Err(mismatch("reads its byte stream", &other)),
         }
     }
 
@@ -124,10 +139,18 @@ impl Streams {
     pub async fn take_download(&self, id: &str) -> Result<Outgoing, Failure> {
         match self.find(id).await? {
             Directed::Down(stream) => Ok(stream),
-            Directed::Up(_) => Err(Failure::new(
-                ErrorCode::InvalidArgument,
-                "this call writes its byte stream, and an upload was opened for it",
-            )),
+            other => Err(mismatch("writes its byte stream", &other)),
+        }
+    }
+
+    /// The stream of both directions that a call names.
+    ///
+    /// # Errors
+    /// As [`Streams::take`].
+    pub async fn take_duplex(&self, id: &str) -> Result<Duplex, Failure> {
+        match self.find(id).await? {
+            Directed::Both(stream) => Ok(stream),
+            other => Err(mismatch("reads and writes its byte stream", &other)),
         }
     }
 
@@ -168,6 +191,13 @@ impl Streams {
             )
         })
     }
+}
+
+fn mismatch(does: &str, opened: &Directed) -> Failure {
+    Failure::new(
+        ErrorCode::InvalidArgument,
+        format!("this call {does}, and {} was opened for it", opened.name()),
+    )
 }
 
 /// A call that is cancelled while it waits leaves nothing behind.

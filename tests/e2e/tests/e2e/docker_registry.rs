@@ -15,9 +15,9 @@ use crate::{
 };
 
 /// Debian's `docker-registry`, until it is dropped.
-struct Registry {
+pub(crate) struct Registry {
     child: Child,
-    port: u16,
+    pub(crate) port: u16,
     _folder: TempDir,
 }
 
@@ -30,7 +30,7 @@ impl Drop for Registry {
 
 impl Registry {
     /// None, and a reason, where there is none to start.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         // Free a moment ago; a registry that finds it taken ends, and then the test says so.
         let port = TcpListener::bind("127.0.0.1:0")

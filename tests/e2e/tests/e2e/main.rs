@@ -1,6 +1,7 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod api_socket;
 mod build;
 mod calls;
 mod changes;
@@ -26,6 +27,7 @@ mod ports;
 mod pull;
 mod registry;
 mod run;
+mod sdk;
 mod security;
 mod shares;
 mod sharing;
@@ -87,6 +89,8 @@ fn main() -> ExitCode {
         ("vsock", vsock::SHARED),
         ("oci", oci::TESTS),
         ("docker", docker::TESTS),
+        ("api_socket", api_socket::SHARED),
+        ("sdk", sdk::TESTS),
         ("docker_registry", docker_registry::TESTS),
     ] {
         for &(name, test) in tests {
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         ("build", build::OWN),
         ("shares", shares::OWN),
         ("userns", userns::OWN),
+        ("api_socket", api_socket::OWN),
         ("registry", registry::OWN),
         ("faults", faults::TESTS),
         ("faults_images", faults_images::FULL),

@@ -14,6 +14,7 @@ use linkspan_agent::{
     boot::{BootError, timeline::Timeline},
     builds::Builds,
     console::Journal,
+    docker_api::DockerApi,
     folders::Folders,
     ports::Ports,
     power::PowerOff,
@@ -225,6 +226,10 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         launcher: launcher.clone(),
         networks: Arc::new(FakeNetworks::default()),
     };
+    let streams = Streams::default();
+    let docker_api = DockerApi::new(&folder.join("docker.sock"), streams.clone());
+    // No container of a scripted launcher mounts it: the tests are the programs in containers.
+    docker_api.provide().expect("the socket can be made");
     containers.resume();
     Guest {
         containers,
@@ -237,7 +242,8 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         shell: Arc::new(NoShell),
         launcher,
         folders: Folders::default(),
-        streams: Streams::default(),
+        docker_api,
+        streams,
         timeline: timeline.clone(),
         journal: Journal::default(),
         power: Arc::new(PowerOff(seen.kernel.clone())),
