@@ -8,6 +8,7 @@ const FILES: &[&str] = &[
     "linkspan/v1/agent.proto",
     "linkspan/v1/build.proto",
     "linkspan/v1/container.proto",
+    "linkspan/v1/docker_api.proto",
     "linkspan/v1/error.proto",
     "linkspan/v1/event.proto",
     "linkspan/v1/files.proto",

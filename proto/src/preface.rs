@@ -29,7 +29,7 @@ pub enum Kind {
     Download,
     /// From the host to the agent: one connection to a container's port. A `PortTarget` follows.
     Port,
-    /// Both ways: a connection to an SSH agent that `BuildService.Build` has asked for.
+    /// Both ways, for the call that names it.
     Duplex,
 }
 

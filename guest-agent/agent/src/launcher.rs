@@ -38,7 +38,7 @@ use nix::{
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::{oom::MemoryEvents, procfs, reaper::Reaper};
+use crate::{docker_api::DockerApi, oom::MemoryEvents, procfs, reaper::Reaper};
 
 /// How long the last process of a cgroup may take to be gone after SIGKILL.
 const CGROUP_GOES_WITHIN: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ pub struct GuestLauncher {
     runtime: Runtime<Reaping>,
     exits: Exits,
     memory: MemoryEvents,
+    docker_api: DockerApi,
 }
 
 type Exits = Arc<Mutex<HashMap<i32, oneshot::Receiver<ExitCode>>>>;
@@ -95,16 +96,21 @@ impl Spawner for Reaping {
 }
 
 impl GuestLauncher {
-    /// With the program `linkspan-init` and the cgroup2 mount.
+    /// With the program `linkspan-init`, the cgroup2 mount and the way to Docker's API.
     ///
     /// # Errors
     /// When the program cannot be read, or the kernel has no inotify.
-    pub fn new(init: &Path, cgroup_mount: impl Into<PathBuf>, reaper: Reaper) -> io::Result<Self> {
+    pub fn new(
+        init: &Path,
+        cgroup_mount: impl Into<PathBuf>,
+        reaper: Reaper,
+        docker_api: DockerApi,
+    ) -> io::Result<Self> {
         let exits = Exits::default();
         let spawner = Reaping { reaper, exits: Arc::clone(&exits) };
         let runtime =
             Runtime::new(InitProgram::load(init)?, Hierarchy::new(cgroup_mount), spawner)?;
-        Ok(Self { runtime, exits, memory: MemoryEvents::start()? })
+        Ok(Self { runtime, exits, memory: MemoryEvents::start()?, docker_api })
     }
 
     fn launched(
@@ -183,6 +189,10 @@ impl Launcher for GuestLauncher {
             .exec(pidfd.as_fd(), &target.cgroup, process, theirs, false)
             .map_err(in_words)?;
         self.launched(started, &target.cgroup, ours)
+    }
+
+    fn docker_api(&self) -> io::Result<PathBuf> {
+        self.docker_api.provide()
     }
 
     fn network_namespace(&self, target: &Target) -> io::Result<OwnedFd> {

@@ -11,6 +11,7 @@ pub mod beacon;
 pub mod boot;
 pub mod builds;
 pub mod console;
+pub mod docker_api;
 pub mod emulation;
 pub mod failure;
 pub mod folders;

@@ -12,6 +12,7 @@ use crate::{
     boot::{self, BootError, CGROUP_ROOT, DATA, cmdline::Cmdline, timeline::Timeline},
     builds::Builds,
     console::{self, Journal},
+    docker_api::DockerApi,
     folders::Folders,
     launcher::GuestLauncher,
     networks::GuestNetworks,
@@ -28,6 +29,9 @@ use crate::{
 
 /// The secrets of builds: in memory, as all but the data disk is.
 const BUILD_SECRETS: &str = "/run/linkspan/build";
+
+/// The socket of Docker's API, once a container mounts it.
+const DOCKER_API: &str = "/run/linkspan/docker.sock";
 
 /// How long a machine that cannot boot stays on, so that the host can read the console's end.
 const FAILED_STAYS_ON: Duration = Duration::from_secs(5);
@@ -103,9 +107,11 @@ fn prepare(
     cmdline: &Cmdline,
 ) -> Result<(Listeners, Guest), BootError> {
     let reaper = Reaper::start().map_err(BootError::file("start", "the reaper"))?;
-    let launcher =
-        GuestLauncher::new(Path::new("/sbin/linkspan-init"), CGROUP_ROOT, reaper.clone())
-            .map_err(BootError::file("read", "/sbin/linkspan-init"))?;
+    let streams = Streams::default();
+    let docker_api = DockerApi::new(Path::new(DOCKER_API), streams.clone());
+    let init = Path::new("/sbin/linkspan-init");
+    let launcher = GuestLauncher::new(init, CGROUP_ROOT, reaper.clone(), docker_api.clone())
+        .map_err(BootError::file("read", init))?;
     let launcher = Arc::new(launcher);
     let path = Path::new(DATA).join("images");
     let images = Store::open(&path)
@@ -161,7 +167,8 @@ fn prepare(
         launcher,
         ports,
         folders: Folders::default(),
-        streams: Streams::default(),
+        docker_api,
+        streams,
         timeline: timeline.clone(),
         journal,
         power: Arc::new(PowerOff(kernel.clone())),

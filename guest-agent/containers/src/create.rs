@@ -201,7 +201,7 @@ impl Containers {
             Source::Volume { name, subpath, .. } => {
                 self.shared.volumes.mountpoint(name).join(subpath)
             }
-            Source::Bind { path, .. } => path.clone(),
+            Source::Bind { path, .. } | Source::DockerApi { path } => path.clone(),
             Source::Tmpfs(_) => PathBuf::new(),
         };
         let endpoints = self.shared.networks.endpoints(container.id.as_str());

@@ -325,9 +325,10 @@ impl Drop for Paused<'_> {
 /// What has to be mounted to see a container that does not run. Its memory is gone.
 fn look(container: &Container, shared: &Shared) -> Result<Look, Error> {
     let record = container.record();
-    let lasting = |mount: &&MountPoint| !matches!(mount.source, Source::Tmpfs(_));
+    let lasting =
+        |mount: &&MountPoint| !matches!(mount.source, Source::Tmpfs(_) | Source::DockerApi { .. });
     let own: Vec<MountPoint> = record.resolved.mounts.iter().filter(lasting).cloned().collect();
-    let own = mounts::plan::mounts(&own, &shared.volumes)?;
+    let own = mounts::plan::mounts(&own, &shared.volumes, shared.launcher.as_ref())?;
     let folder = container.folder.path();
     Ok(Look {
         rootfs: plan::rootfs(&record.config, &record.resolved, folder),

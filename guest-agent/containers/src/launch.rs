@@ -120,6 +120,12 @@ pub trait Launcher: Send + Sync + 'static {
         joins: &Joins,
     ) -> Result<Launched, LaunchError>;
 
+    /// The socket of Docker's API in this VM: made by the first call. Inside a runtime.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn docker_api(&self) -> io::Result<PathBuf>;
+
     /// The network namespace of a process that runs.
     ///
     /// # Errors

@@ -52,6 +52,8 @@ pub struct MountConfig {
     pub mode: String,
     /// bind only: what of the host is mounted. None: `source` is a path of the machine.
     pub shared: Option<SharedPath>,
+    /// bind only: the socket of Docker's API, and not what is at `source`.
+    pub docker_api: bool,
 }
 
 /// Where the machine has the folders of the host that are shared with it, each by its tag.
@@ -153,6 +155,11 @@ pub enum Source {
     },
     /// Memory.
     Tmpfs(Tmpfs),
+    /// The socket of Docker's API.
+    DockerApi {
+        /// As it was asked for, for inspect.
+        path: PathBuf,
+    },
 }
 
 impl MountPoint {

@@ -24,7 +24,8 @@ pub use hello::OFFERED_FEATURES;
 
 use linkspan_proto::v1::{
     agent_service_client::AgentServiceClient, build_service_client::BuildServiceClient,
-    container_service_client::ContainerServiceClient, event_service_client::EventServiceClient,
+    container_service_client::ContainerServiceClient,
+    docker_api_service_client::DockerApiServiceClient, event_service_client::EventServiceClient,
     file_service_client::FileServiceClient, folder_service_client::FolderServiceClient,
     image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
     port_service_client::PortServiceClient, registry_service_client::RegistryServiceClient,
@@ -37,6 +38,8 @@ pub type AgentCalls = AgentServiceClient<AgentChannel>;
 pub type BuildCalls = BuildServiceClient<AgentChannel>;
 /// `linkspan.v1.ContainerService` of one agent.
 pub type ContainerCalls = ContainerServiceClient<AgentChannel>;
+/// `linkspan.v1.DockerApiService` of one agent.
+pub type DockerApiCalls = DockerApiServiceClient<AgentChannel>;
 /// `linkspan.v1.FolderService` of one agent.
 pub type FolderCalls = FolderServiceClient<AgentChannel>;
 /// `linkspan.v1.ImageService` of one agent.
@@ -82,6 +85,12 @@ impl AgentChannel {
     #[must_use]
     pub fn ports(&self) -> PortCalls {
         PortServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// The call by which the agent tells of programs that connect to Docker's API.
+    #[must_use]
+    pub fn docker_api(&self) -> DockerApiCalls {
+        DockerApiServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// The call by which the agent hears of changes in shared folders.

@@ -14,6 +14,8 @@ use linkspan_proto::{
 };
 use tonic::{Request, Response, Status};
 
+use crate::DockerClient;
+
 /// Things that arrive over time, until they end with one failure or none.
 pub type Updates<T> = BoxStream<'static, Result<T, Failure>>;
 
@@ -106,6 +108,10 @@ pub trait Engine: Send + Sync + 'static {
         &self,
         patch: RegistrySettingsPatch,
     ) -> Result<RegistrySettings, Failure>;
+
+    /// The programs in containers that connect to Docker's API, as they come, for the one who asks
+    /// first; others wait for ever.
+    fn docker_clients(&self) -> BoxStream<'static, DockerClient>;
 
     /// `ContainerService.Create`: as the agent does it, except that an image which is built in
     /// and which the guest lacks is loaded first.

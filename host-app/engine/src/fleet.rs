@@ -26,7 +26,9 @@ use parking_lot::Mutex;
 
 use crate::{
     agent_log::AgentLog,
-    companion, failure,
+    companion,
+    docker_api::DockerApi,
+    failure,
     folders::FolderWatch,
     guest::AgentGuest,
     ports::{Guest, Publisher},
@@ -39,6 +41,7 @@ pub(crate) struct Fleet {
     search: ImageSearch,
     budgets: Budgets,
     host: HostLimits,
+    pub(crate) docker_api: DockerApi,
     known: Mutex<Known>,
 }
 
@@ -82,8 +85,9 @@ impl Fleet {
             tokio::task::spawn_blocking(look).await.map_err(failure::lost_task)?
         };
         let names = names.map_err(failure::state)?;
-        let known = Mutex::default();
-        let fleet = Arc::new(Self { paths, config, driver, search, budgets, host, known });
+        let (known, docker_api) = (Mutex::default(), DockerApi::default());
+        let fleet =
+            Arc::new(Self { paths, config, driver, search, budgets, host, docker_api, known });
         let opened = names.into_iter().map(|name| {
             let parts = fleet.parts(&name);
             async move { (name, Machine::open(parts).await) }
@@ -237,7 +241,10 @@ impl Fleet {
         let guest = Guest { fleet: fleet.clone(), machine: name.clone() };
         let ports = Arc::new(Ports::new(Arc::new(guest)));
         known.ports.insert(name.clone(), ports.clone());
-        companion::run(fleet.clone(), machine, Publisher { machine: name, ports });
+        companion::run(fleet.clone(), machine, Publisher { machine: name.clone(), ports });
+        // As a client of the host's socket says it.
+        let name = if name == *self.default_name() { String::new() } else { name.to_string() };
+        companion::run(fleet.clone(), machine, self.docker_api.beside(name));
         companion::run(fleet, machine, FolderWatch::of(machine));
     }
 

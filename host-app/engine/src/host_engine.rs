@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::BoxStream};
 use linkspan_agent_client::AgentChannel;
 use linkspan_credentials::Registry;
 use linkspan_machine::{Budgets, StopOrder, driver::Driver};
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports,
+    DockerClient, Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports,
     registries::Registries, shares, start, view,
 };
 
@@ -87,8 +87,9 @@ impl HostEngine {
         let running = snapshot.state.running();
         let shares = running.map(|running| running.settings.shares.clone()).unwrap_or_default();
         let machine = name.to_string();
+        let docker = self.paths.docker_socket();
         let work = move || {
-            let warnings = shares::resolve(&mut mounts, &shares, &machine);
+            let warnings = shares::resolve(&mut mounts, &shares, &machine, &docker);
             warnings.map(|warnings| (mounts, warnings))
         };
         let done = tokio::task::spawn_blocking(work).await.map_err(failure::lost_task)?;
@@ -290,6 +291,10 @@ impl Engine for HostEngine {
         patch: RegistrySettingsPatch,
     ) -> Result<RegistrySettings, Failure> {
         self.registries.update(&self.paths, patch).await
+    }
+
+    fn docker_clients(&self) -> BoxStream<'static, DockerClient> {
+        self.fleet.docker_api.clients()
     }
 
     async fn create_container(

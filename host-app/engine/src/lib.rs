@@ -8,6 +8,7 @@
 mod agent_log;
 mod builtin;
 mod companion;
+mod docker_api;
 mod engine;
 mod failure;
 mod fleet;
@@ -23,6 +24,7 @@ mod start;
 pub mod stub;
 mod view;
 
+pub use docker_api::DockerClient;
 pub use engine::{Engine, Updates};
 pub use host_engine::{EngineOptions, HostEngine};
 pub use linkspan_agent_client::RegistryCalls;

@@ -19,8 +19,12 @@ use linkspan_proto::{
 /// What is the machine's own, whatever the host has there: its kernel's interfaces and its volumes.
 const MACHINES: &[&str] = &["/dev", "/proc", "/sys", "/var/lib/linkspan/volumes"];
 
+/// Where Docker's clients look for its API. Mounted, they give the API of the machine, whatever the
+/// host has there, as with every Docker whose engine is in a VM.
+const DOCKER_SOCKETS: &[&str] = &["/var/run/docker.sock", "/run/docker.sock"];
+
 /// Gives every bind mount its place in a share, and makes the folders that `-v` makes. Answers
-/// with what the user should be told. Blocking.
+/// with what the user should be told. `docker` is where this host serves Docker's API. Blocking.
 ///
 /// # Errors
 /// Names the path that cannot be mounted, before anything was made of that mount.
@@ -28,12 +32,18 @@ pub(crate) fn resolve(
     mounts: &mut [Mount],
     shares: &[Share],
     machine: &str,
+    docker: &Path,
 ) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     for mount in mounts {
         // Whatever a client says: this is ours to know.
         mount.shared = None;
         let path = clean(&mount.source);
+        mount.docker_api = mount.r#type() == MountType::Bind
+            && (path == docker || DOCKER_SOCKETS.iter().any(|socket| path == Path::new(socket)));
+        if mount.docker_api {
+            continue;
+        }
         let own = MACHINES.iter().any(|base| path.starts_with(base));
         // The guest refuses a relative path in Docker's words.
         if mount.r#type() != MountType::Bind || own || !path.is_absolute() {
@@ -186,6 +196,8 @@ mod tests {
 
     use super::*;
 
+    const DOCKER: &str = "/home/me/docker.sock";
+
     /// A folder that is shared, and one beside it that is not.
     struct Place {
         _folder: tempfile::TempDir,
@@ -210,7 +222,7 @@ mod tests {
             let mut mount = Mount { source, create_source, ..Mount::default() };
             mount.set_type(MountType::Bind);
             let mut mounts = [mount];
-            let warnings = resolve(&mut mounts, &self.shares, "box")?;
+            let warnings = resolve(&mut mounts, &self.shares, "box", Path::new(DOCKER))?;
             let [mount] = mounts;
             Ok((mount, warnings))
         }
@@ -281,6 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_of_dockers_api_is_the_machines_and_no_other_path_is() {
+        let resolved = |r#type: MountType, source: &str| {
+            let mut mount = Mount { source: source.into(), docker_api: true, ..Mount::default() };
+            mount.set_type(r#type);
+            let mut mounts = [mount];
+            resolve(&mut mounts, &[], "box", Path::new(DOCKER)).map(|_| mounts[0].docker_api)
+        };
+        for source in
+            [DOCKER, "/var/run/docker.sock", "//var/run/docker.sock", "/run/./docker.sock"]
+        {
+            assert!(resolved(MountType::Bind, source).unwrap(), "{source}");
+            assert!(!resolved(MountType::Volume, source).unwrap(), "{source}");
+        }
+        assert!(!resolved(MountType::Bind, "/dev/null").unwrap(), "a client cannot say so");
+        resolved(MountType::Bind, "/var/run/docker.sock/x").unwrap_err();
+    }
+
+    #[test]
     fn what_is_the_machines_own_is_left_to_it_and_a_client_cannot_say_where_a_share_is() {
         let forged = SharedPath { tag: "share-x".into(), path: "..".into() };
         for source in ["/dev/null", "/sys", "/var/lib/linkspan/volumes/a/_data", "relative"] {
@@ -288,7 +318,7 @@ mod tests {
                 Mount { source: source.into(), shared: Some(forged.clone()), ..Mount::default() };
             mount.set_type(MountType::Bind);
             let mut mounts = [mount];
-            resolve(&mut mounts, &[], "box").unwrap();
+            resolve(&mut mounts, &[], "box", Path::new(DOCKER)).unwrap();
             assert_eq!((mounts[0].source.as_str(), &mounts[0].shared), (source, &None));
         }
     }

@@ -28,7 +28,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{Engine, Updates, builtin::BuiltinImages, failure, registries::Registries};
+use crate::{
+    DockerClient, Engine, Updates, builtin::BuiltinImages, docker_api::DockerApi, failure,
+    registries::Registries,
+};
 
 /// See the module.
 pub struct StubEngine {
@@ -36,6 +39,7 @@ pub struct StubEngine {
     pub guest: FakeGuest,
     /// Cancelled by `shutdown`.
     pub ended: CancellationToken,
+    docker_api: DockerApi,
     agent: AgentChannel,
     builtin: BuiltinImages,
     registries: Registries,
@@ -64,6 +68,7 @@ impl StubEngine {
         Arc::new(Self {
             guest,
             ended: CancellationToken::new(),
+            docker_api: DockerApi::default(),
             agent,
             builtin: BuiltinImages::new(ImageSearch::only(vm_image)),
             registries: Registries::new(linkspan_state::RegistrySettings::default(), Some(docker)),
@@ -77,6 +82,11 @@ impl StubEngine {
     #[must_use]
     pub fn boots(&self) -> usize {
         self.boots.load(Ordering::SeqCst)
+    }
+
+    /// A program in a container connects to Docker's API.
+    pub async fn connect_docker(&self, client: DockerClient) {
+        self.docker_api.welcome(client).await;
     }
 
     fn with<T>(&self, name: &str, act: impl FnOnce(&mut Machine) -> T) -> Result<T, Failure> {
@@ -222,6 +232,10 @@ impl Engine for StubEngine {
     ) -> Result<RegistrySettings, Failure> {
         let paths = Paths::at(&self.home).map_err(failure::state)?;
         self.registries.update(&paths, patch).await
+    }
+
+    fn docker_clients(&self) -> stream::BoxStream<'static, DockerClient> {
+        self.docker_api.clients()
     }
 
     async fn create_container(

@@ -11,6 +11,7 @@
 //! linkspan-checker kill-inits SECONDS kill every linkspan-init as it appears (the same)
 //! linkspan-checker overwrite-runtime SECONDS  write to /proc/PID/exe of a linkspan-init
 //! linkspan-checker ask-vsock CID PORT  begin HTTP/2 there; print how that ended
+//! linkspan-checker http-get SOCKET PATH  ask an HTTP server at a unix socket; print its whole answer
 //! linkspan-checker eat-memory MIB     touch that much memory, then exit 0
 //! linkspan-checker fork N             start N children that sleep; print how many there were
 //! linkspan-checker emit BYTES         write that many patterned bytes to standard output

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
             attacks::overwrite_runtime(Duration::from_secs(number(seconds)?))
         }
         ("ask-vsock", [cid, port]) => vsock::ask(number(cid)?, number(port)?),
+        ("http-get", [socket, path]) => http_get(socket, path),
         ("eat-memory", [mib]) => eat_memory(number(mib)?),
         ("fork", [count]) => fork(number(count)?),
         ("emit", [bytes]) => emit(number(bytes)?),
@@ -50,6 +52,15 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
 
 fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("`{text}` is not a value in range"))
+}
+
+fn http_get(socket: &str, path: &str) -> Result<ExitCode, String> {
+    let failed = |error: std::io::Error| format!("{socket}: {error}");
+    let mut stream = UnixStream::connect(socket).map_err(failed)?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).map_err(failed)?;
+    std::io::copy(&mut stream, &mut std::io::stdout()).map_err(failed)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn eat_memory(mib: usize) -> Result<ExitCode, String> {

@@ -4,6 +4,7 @@ mod agent;
 mod builds;
 mod containers;
 pub(crate) mod convert;
+mod docker_api;
 mod events;
 mod files;
 mod folders;
@@ -26,19 +27,21 @@ use linkspan_proto::{
     error::Failure,
     v1::{
         agent_service_server::AgentServiceServer, build_service_server::BuildServiceServer,
-        container_service_server::ContainerServiceServer, event_service_server::EventServiceServer,
-        file_service_server::FileServiceServer, folder_service_server::FolderServiceServer,
-        image_service_server::ImageServiceServer, network_service_server::NetworkServiceServer,
-        port_service_server::PortServiceServer, registry_service_server::RegistryServiceServer,
-        system_service_server::SystemServiceServer, volume_service_server::VolumeServiceServer,
+        container_service_server::ContainerServiceServer,
+        docker_api_service_server::DockerApiServiceServer,
+        event_service_server::EventServiceServer, file_service_server::FileServiceServer,
+        folder_service_server::FolderServiceServer, image_service_server::ImageServiceServer,
+        network_service_server::NetworkServiceServer, port_service_server::PortServiceServer,
+        registry_service_server::RegistryServiceServer, system_service_server::SystemServiceServer,
+        volume_service_server::VolumeServiceServer,
     },
 };
 use linkspan_sys::boot::BootCalls;
 use tonic::{Status, service::Routes};
 
 use crate::{
-    boot::timeline::Timeline, builds::Builds, console::Journal, folders::Folders, ports::Ports,
-    power::Power, registries::Registries, streams::Streams,
+    boot::timeline::Timeline, builds::Builds, console::Journal, docker_api::DockerApi,
+    folders::Folders, ports::Ports, power::Power, registries::Registries, streams::Streams,
 };
 
 /// A message may carry an inspect result or a batch of log lines; archives do not travel so.
@@ -67,6 +70,8 @@ pub struct Guest {
     pub ports: Ports,
     /// Shared folders that are watched.
     pub folders: Folders,
+    /// Programs that connect to Docker's API.
+    pub docker_api: DockerApi,
     /// Byte streams.
     pub streams: Streams,
     /// How this boot went.
@@ -123,6 +128,10 @@ pub fn services(guest: Guest) -> Routes {
         )
         .add_service(
             ContainerServiceServer::new(containers::Face(guest.clone()))
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
+        .add_service(
+            DockerApiServiceServer::new(docker_api::Face(guest.clone()))
                 .max_decoding_message_size(MAX_MESSAGE),
         )
         .add_service(

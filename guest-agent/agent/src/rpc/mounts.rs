@@ -41,6 +41,7 @@ pub(super) fn from_wire(mount: wire::Mount) -> MountConfig {
         tmpfs_mode: mount.tmpfs_mode,
         tmpfs_options: mount.tmpfs_options,
         mode: mount.mode,
+        docker_api: mount.docker_api,
         shared: mount.shared.map(|shared| SharedPath { tag: shared.tag, path: shared.path.into() }),
     }
 }
@@ -72,6 +73,7 @@ pub(super) fn to_wire(mount: &MountConfig) -> wire::Mount {
             tag: shared.tag.clone(),
             path: shared.path.display().to_string(),
         }),
+        docker_api: mount.docker_api,
         // Done with when the container was made.
         create_source: false,
     }
@@ -119,6 +121,7 @@ pub(super) fn points(container: &Snapshot) -> Vec<wire::MountPoint> {
                     shown.set_type(wire::MountType::Bind);
                     shown.set_propagation(propagation(*spread));
                 }
+                Source::DockerApi { .. } => shown.set_type(wire::MountType::Bind),
                 Source::Tmpfs(tmpfs) => {
                     shown.set_type(wire::MountType::Tmpfs);
                     shown.read_write &= !tmpfs.read_only;

@@ -162,7 +162,8 @@ fn launch(
         size,
     };
     let mut plan = plan::build(config, resolved, around)?;
-    let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes)?;
+    let launcher = shared.launcher.as_ref();
+    let own = mounts::plan::mounts(&resolved.mounts, &shared.volumes, launcher)?;
     plan.mounts = mounts::plan::merge(plan.mounts, own);
     let held = shared.volumes.hold(resolved.mounts.iter().filter_map(MountPoint::volume))?;
     let attributes = config.log.attributes(record.as_ref())?;

@@ -262,6 +262,10 @@ impl Launcher for FakeLauncher {
         self.launch(&plan.process, &plan.hostname, &plan.cgroup, stdio, true)
     }
 
+    fn docker_api(&self) -> io::Result<PathBuf> {
+        Ok(PathBuf::from("/run/docker-api"))
+    }
+
     fn network_namespace(&self, target: &Target) -> io::Result<OwnedFd> {
         if !self.table.inner.lock().processes.contains_key(&target.pid) {
             return Err(io::ErrorKind::NotFound.into());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use linkspan_runtime::plan::{self, Bind, Mount, MountKind, PropagationKind};
 
 use super::{MountPoint, Propagation, Recursive, Source};
-use crate::{Error, volumes::Volumes};
+use crate::{Error, launch::Launcher, volumes::Volumes};
 
 /// Puts the container's mounts among those that every container has, a mount of the request in
 /// the place of one at the same destination, parents before what is in them.
@@ -19,15 +19,19 @@ pub fn merge(standard: Vec<Mount>, own: Vec<Mount>) -> Vec<Mount> {
     all
 }
 
-/// The mounts, with the folders that volumes have in the VM.
+/// The mounts, with the places that volumes and Docker's API have in the VM.
 ///
 /// # Errors
-/// When a volume is not there any more.
-pub fn mounts(points: &[MountPoint], volumes: &Volumes) -> Result<Vec<Mount>, Error> {
-    points.iter().map(|point| mount(point, volumes)).collect()
+/// When a volume is not there any more, or the API's socket cannot be made.
+pub fn mounts(
+    points: &[MountPoint],
+    volumes: &Volumes,
+    launcher: &dyn Launcher,
+) -> Result<Vec<Mount>, Error> {
+    points.iter().map(|point| mount(point, volumes, launcher)).collect()
 }
 
-fn mount(point: &MountPoint, volumes: &Volumes) -> Result<Mount, Error> {
+fn mount(point: &MountPoint, volumes: &Volumes, launcher: &dyn Launcher) -> Result<Mount, Error> {
     let mut mount = Mount {
         destination: point.destination.clone(),
         kind: MountKind::Tmpfs { data: String::new() },
@@ -46,6 +50,10 @@ fn mount(point: &MountPoint, volumes: &Volumes) -> Result<Mount, Error> {
             let (source, within) = volumes.content(name)?;
             let within = within.join(subpath);
             bind(source, within, Propagation::default(), Recursive::default())
+        }
+        Source::DockerApi { path } => {
+            let socket = launcher.docker_api().map_err(Error::file("make", path))?;
+            bind(socket, PathBuf::new(), Propagation::default(), Recursive::Disabled)
         }
         Source::Bind { path, shared, propagation, recursive } => {
             let (source, within) = volumes.split_bind(path, shared.as_ref())?;

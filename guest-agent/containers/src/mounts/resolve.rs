@@ -89,6 +89,7 @@ fn one(
 ) -> Result<MountPoint, Error> {
     let source = match mount.kind {
         Kind::Tmpfs => Source::Tmpfs(check::tmpfs(mount)?),
+        Kind::Bind if mount.docker_api => Source::DockerApi { path: PathBuf::from(&mount.source) },
         Kind::Bind => {
             let path = PathBuf::from(&mount.source);
             let shared = mount.shared.clone();

@@ -27,9 +27,9 @@ mod system;
 mod transfer;
 mod volumes;
 
-use std::{future::poll_fn, io, sync::Arc};
+use std::{collections::HashMap, future::poll_fn, io, sync::Arc};
 
-use futures::future::BoxFuture;
+use futures::{StreamExt as _, future::BoxFuture};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header::SERVER};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -59,7 +59,7 @@ struct Api {
     listeners: Arc<()>,
 }
 
-/// Serves clients until `ended`, then lets the requests that are under way finish. The caller
+/// Serves clients of the host, and those in containers, until `ended`, then lets the requests that are under way finish. The caller
 /// bounds how long that may take.
 pub async fn serve(
     mut listener: local::Listener,
@@ -67,17 +67,23 @@ pub async fn serve(
     ended: CancellationToken,
 ) {
     let connections = TaskTracker::new();
-    let api = Arc::new(Api::new(engine));
-    while let Some(accepted) = ended.run_until_cancelled(listener.accept()).await {
-        match accepted {
-            Ok(stream) => {
-                connections.spawn(connection(api.clone(), Box::pin(stream), ended.clone()));
-            }
-            Err(error) => {
-                tracing::error!(%error, "cannot accept Docker's clients any more");
-                break;
-            }
-        }
+    let mut in_containers = engine.docker_clients();
+    let mut apis: HashMap<String, Arc<Api>> = HashMap::new();
+    loop {
+        let (machine, stream): (_, BoxStream) = tokio::select! {
+            () = ended.cancelled() => break,
+            Some(client) = in_containers.next() => (client.machine, client.stream),
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => (String::new(), Box::pin(stream)),
+                Err(error) => {
+                    tracing::error!(%error, "cannot accept Docker's clients any more");
+                    break;
+                }
+            },
+        };
+        let api = apis.entry(machine);
+        let api = api.or_insert_with_key(|name| Arc::new(Api::new(engine.clone(), name.clone())));
+        connections.spawn(connection(api.clone(), stream, ended.clone()));
     }
     drop(listener);
     connections.close();
@@ -85,10 +91,10 @@ pub async fn serve(
 }
 
 impl Api {
-    fn new(engine: Arc<dyn Engine>) -> Self {
+    fn new(engine: Arc<dyn Engine>, machine: String) -> Self {
         Self {
             engine,
-            machine: String::new(),
+            machine,
             execs: execs::Execs::default(),
             builds: build::Named::default(),
             listeners: Arc::default(),

@@ -1,6 +1,7 @@
 //! The whole stack in a real VM. One process, one shared VM; the tests that break machines have
 //! machines of their own.
 
+mod api_socket;
 mod backpressure;
 mod build;
 mod calls;
@@ -27,6 +28,7 @@ mod ports;
 mod registry;
 mod registry_ways;
 mod run;
+mod sdk;
 mod security;
 mod shares;
 mod sharing;
@@ -88,6 +90,8 @@ fn main() -> ExitCode {
         ("vsock", vsock::SHARED),
         ("oci", oci::TESTS),
         ("docker", docker::TESTS),
+        ("api_socket", api_socket::SHARED),
+        ("sdk", sdk::TESTS),
         ("docker_registry", docker_registry::TESTS),
     ] {
         for &(name, test) in tests {
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
         ("build", build::OWN),
         ("shares", shares::OWN),
         ("userns", userns::OWN),
+        ("api_socket", api_socket::OWN),
         ("registry", registry::OWN),
         ("registry_ways", registry_ways::OWN),
         ("faults", faults::TESTS),

@@ -61,6 +61,7 @@ impl Stack {
         let paths = Paths::at(&self.home.path().join("home")).expect("it is ours");
         let bind = |path: std::path::PathBuf| local::Listener::bind(&path).expect("it is free");
         let streams = bind(paths.streams_socket());
+        let docker = bind(paths.docker_socket());
         let grpc = bind(paths.daemon_socket());
         let engine = HostEngine::open(EngineOptions {
             config: Config::load(&paths).expect("the defaults"),
@@ -72,6 +73,7 @@ impl Stack {
         });
         let engine: Arc<dyn Engine> = engine.await.expect("the engine opens");
         tokio::spawn(linkspan_gateway::serve_grpc(grpc, engine.clone(), self.ended.clone()));
+        tokio::spawn(linkspan_gateway::serve_docker(docker, engine.clone(), self.ended.clone()));
         tokio::spawn(linkspan_gateway::serve_streams(streams, engine, self.ended.clone()));
     }
 

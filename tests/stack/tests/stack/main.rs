@@ -13,6 +13,7 @@ mod boot;
 mod builtin;
 mod calls;
 mod disconnect;
+mod docker_api;
 mod errors;
 mod exec;
 mod faults;

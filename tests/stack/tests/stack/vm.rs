@@ -14,6 +14,7 @@ use linkspan_agent::{
     boot::{BootError, timeline::Timeline},
     builds::Builds,
     console::Journal,
+    docker_api::DockerApi,
     folders::Folders,
     ports::Ports,
     power::PowerOff,
@@ -224,7 +225,12 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         builder: Arc::new(builder.expect("the builder opens")),
         launcher: launcher.clone(),
         networks: Arc::new(FakeNetworks::default()),
+        capacity: Capacity { cpus: 2, memory_nodes: 1 },
     };
+    let streams = Streams::default();
+    let docker_api = DockerApi::new(&folder.join("docker.sock"), streams.clone());
+    // No container of a scripted launcher mounts it: the tests are the programs in containers.
+    docker_api.provide().expect("the socket can be made");
     containers.resume();
     Guest {
         containers,
@@ -237,7 +243,8 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
         shell: Arc::new(NoShell),
         launcher,
         folders: Folders::default(),
-        streams: Streams::default(),
+        docker_api,
+        streams,
         timeline: timeline.clone(),
         journal: Journal::default(),
         power: Arc::new(PowerOff(seen.kernel.clone())),
