@@ -27,7 +27,7 @@ mod system;
 mod transfer;
 mod volumes;
 
-use std::{future::poll_fn, io, sync::Arc};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header::SERVER};
@@ -35,7 +35,10 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linkspan_docker_types::version::ApiVersion;
 use linkspan_engine::Engine;
-use linkspan_transport::{BoxStream, local};
+use linkspan_transport::{
+    BoxStream,
+    local::{self, HangUp},
+};
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
@@ -47,6 +50,10 @@ use hijack::{Raw, Takeover};
 const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");
 const OS_TYPE: HeaderName = HeaderName::from_static("ostype");
+
+/// How long a client may take for a request's head, as in Docker Engine. Also how long a
+/// connection is kept that nobody uses.
+const HEAD_TIME: Duration = Duration::from_secs(5 * 60);
 
 /// What all requests share.
 struct Api {
@@ -70,7 +77,10 @@ pub async fn serve(
     while let Some(accepted) = ended.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok(stream) => {
-                connections.spawn(connection(api.clone(), Box::pin(stream), ended.clone()));
+                // Without a descriptor to spare, a client that vanishes is noticed at the next write.
+                let hang_up = stream.hang_up().ok();
+                let stream = Box::pin(stream);
+                connections.spawn(connection(api.clone(), stream, hang_up, ended.clone()));
             }
             Err(error) => {
                 tracing::error!(%error, "cannot accept Docker's clients any more");
@@ -81,6 +91,11 @@ pub async fn serve(
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Serves one connection to its end.
+pub async fn serve_connection(stream: BoxStream, engine: Arc<dyn Engine>) {
+    connection(Arc::new(Api::new(engine)), stream, None, CancellationToken::new()).await;
 }
 
 impl Api {
@@ -101,7 +116,12 @@ struct TakenOver;
 
 type Served = BoxFuture<'static, Result<Response<Body>, TakenOver>>;
 
-async fn connection(api: Arc<Api>, stream: BoxStream, ended: CancellationToken) {
+async fn connection(
+    api: Arc<Api>,
+    stream: BoxStream,
+    hang_up: Option<HangUp>,
+    ended: CancellationToken,
+) {
     let taken: Arc<Mutex<Option<Takeover>>> = Arc::default();
     let slot = taken.clone();
     let service = service_fn(move |request| {
@@ -122,6 +142,7 @@ async fn connection(api: Arc<Api>, stream: BoxStream, ended: CancellationToken) 
         // As Go writes them; there are clients that look for `Api-Version:`.
         .title_case_headers(true)
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), service);
     let result = tokio::select! {
         result = poll_fn(|cx| http.poll_without_shutdown(cx)) => result,
@@ -134,7 +155,7 @@ async fn connection(api: Arc<Api>, stream: BoxStream, ended: CancellationToken) 
     let result = match (taken, result) {
         (Some(takeover), _) => {
             let parts = http.into_parts();
-            let raw = Raw { head: parts.read_buf, stream: parts.io.into_inner() };
+            let raw = Raw { head: parts.read_buf, stream: parts.io.into_inner(), hang_up };
             takeover(raw).await
         }
         (None, result) => result.map_err(io::Error::other),

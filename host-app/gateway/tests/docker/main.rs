@@ -6,4 +6,5 @@ mod exec;
 mod images;
 mod others;
 mod protocol;
+mod robust;
 mod streams;
