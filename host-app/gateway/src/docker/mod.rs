@@ -21,6 +21,8 @@ mod images;
 mod networks;
 mod router;
 mod routes;
+#[cfg(test)]
+mod shown;
 mod stdio;
 mod swarm;
 mod system;
