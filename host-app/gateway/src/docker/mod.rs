@@ -26,6 +26,7 @@ mod shown;
 mod stdio;
 mod swarm;
 mod system;
+mod together;
 mod transfer;
 mod volumes;
 
@@ -63,6 +64,8 @@ struct Api {
     /// As a caller would write it; empty: the default one.
     machine: String,
     execs: execs::Execs,
+    /// Lists of containers: what is asked most.
+    lists: together::Together,
     /// As many more as there are listeners to events.
     listeners: Arc<()>,
 }
@@ -106,6 +109,7 @@ impl Api {
             engine,
             machine: String::new(),
             execs: execs::Execs::default(),
+            lists: together::Together::default(),
             listeners: Arc::default(),
         }
     }
