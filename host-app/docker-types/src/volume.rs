@@ -4,7 +4,7 @@ use linkspan_proto::v1 as wire;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Refused;
-use crate::{Pairs, pairs, some, time};
+use crate::{Pairs, pairs, time};
 
 /// Where a volume can be used; there are no others.
 pub const SCOPE: &str = "local";
@@ -39,7 +39,7 @@ impl From<&wire::Volume> for Volume {
     fn from(volume: &wire::Volume) -> Self {
         let some = |map| Some(pairs(map)).filter(|map| !map.is_empty());
         Self {
-            created_at: time::rfc3339(volume.created_unix_nanos),
+            created_at: time::rfc3339(whole_seconds(volume.created_unix_nanos)),
             driver: volume.driver.clone(),
             labels: some(&volume.labels),
             mountpoint: volume.mountpoint.clone(),
@@ -49,6 +49,11 @@ impl From<&wire::Volume> for Volume {
             usage_data: None,
         }
     }
+}
+
+/// Docker shows those of volumes without decimals (`time.RFC3339`), all others with them.
+fn whole_seconds(unix_nanos: i64) -> i64 {
+    unix_nanos.div_euclid(1_000_000_000) * 1_000_000_000
 }
 
 impl From<&wire::VolumeUsage> for Volume {
@@ -111,13 +116,14 @@ impl CreateBody {
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the fields are Docker's")]
 pub struct Pruned {
-    pub volumes_deleted: Option<Vec<String>>,
+    /// Never null, unlike in the answers of the other prunes.
+    pub volumes_deleted: Vec<String>,
     pub space_reclaimed: u64,
 }
 
 impl From<wire::PruneVolumesResponse> for Pruned {
     fn from(answer: wire::PruneVolumesResponse) -> Self {
-        Self { volumes_deleted: some(&answer.removed), space_reclaimed: answer.reclaimed_bytes }
+        Self { volumes_deleted: answer.removed, space_reclaimed: answer.reclaimed_bytes }
     }
 }
 
@@ -143,10 +149,7 @@ mod tests {
         expected["UsageData"] = json!({"Size": -1, "RefCount": 2});
         assert_eq!(to_value(Volume::from(&usage)).unwrap(), expected);
         let nothing = Pruned::from(wire::PruneVolumesResponse::default());
-        assert_eq!(
-            to_value(nothing).unwrap(),
-            json!({"VolumesDeleted": null, "SpaceReclaimed": 0})
-        );
+        assert_eq!(to_value(nothing).unwrap(), json!({"VolumesDeleted": [], "SpaceReclaimed": 0}));
     }
 
     #[test]

@@ -8,6 +8,6 @@ mod docker;
 mod grpc;
 mod streams;
 
-pub use docker::serve as serve_docker;
+pub use docker::{serve as serve_docker, serve_connection as serve_docker_connection};
 pub use grpc::{serve as serve_grpc, serve_connection as serve_grpc_connection};
 pub use streams::{serve as serve_streams, serve_connection as serve_stream_connection};

@@ -31,7 +31,7 @@ pub(super) enum Answer {
 pub(super) type Outcome = Result<Answer, Refusal>;
 
 /// A request that failed: Docker's status and one line.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) message: String,

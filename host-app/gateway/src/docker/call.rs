@@ -1,6 +1,6 @@
 //! One request: what it asks for, and the ways to answer it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
@@ -16,6 +16,8 @@ use super::{Api, answer::Refusal};
 
 /// No request of Docker's is larger but the streams, which are not read whole.
 const MAX_BODY: usize = 16 * 1024 * 1024;
+/// How long such a request may take to arrive. Nobody else holds what came of it for longer.
+const BODY_TIME: Duration = Duration::from_secs(5 * 60);
 
 /// A request, taken apart.
 pub(super) struct Call {
@@ -115,9 +117,16 @@ impl Call {
     /// The whole body.
     ///
     /// # Errors
-    /// When it is larger than any request of Docker's, or breaks off.
+    /// When it is larger than any request of Docker's, too slow, or breaks off.
     pub(super) async fn bytes(&mut self) -> Result<Bytes, Refusal> {
-        match Limited::new(&mut self.body, MAX_BODY).collect().await {
+        let whole = Limited::new(&mut self.body, MAX_BODY).collect();
+        let Ok(whole) = tokio::time::timeout(BODY_TIME, whole).await else {
+            return Err(Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("the body did not arrive within {} seconds", BODY_TIME.as_secs()),
+            ));
+        };
+        match whole {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(
                 StatusCode::PAYLOAD_TOO_LARGE,

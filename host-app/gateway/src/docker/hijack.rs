@@ -10,16 +10,20 @@ use std::{fmt::Write as _, io, time::Duration};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
-use linkspan_transport::BoxStream;
+use linkspan_transport::{BoxStream, local::HangUp};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 /// How long a client may go on writing after the end of what it gets.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How soon it is noticed that a client has gone that says nothing any more.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A connection without HTTP: what the client has already sent, and the rest.
 pub(super) struct Raw {
     pub(super) head: Bytes,
     pub(super) stream: BoxStream,
+    /// None where it cannot be told.
+    pub(super) hang_up: Option<HangUp>,
 }
 
 /// What is done with the connection.
@@ -29,6 +33,7 @@ pub(super) type Takeover = Box<dyn FnOnce(Raw) -> BoxFuture<'static, io::Result<
 pub(super) struct Halves {
     pub(super) from_client: Box<dyn AsyncRead + Send + Unpin>,
     pub(super) to_client: tokio::io::WriteHalf<BoxStream>,
+    pub(super) hang_up: Option<HangUp>,
 }
 
 impl Raw {
@@ -49,7 +54,15 @@ impl Raw {
         to_client.write_all(head.as_bytes()).await?;
         to_client.flush().await?;
         let from_client = Box::new(io::Cursor::new(self.head).chain(read));
-        Ok(Halves { from_client, to_client })
+        Ok(Halves { from_client, to_client, hang_up: self.hang_up })
+    }
+}
+
+/// Ends when the client has gone. One that has only closed its writing half has not: it reads on.
+pub(super) async fn gone(hang_up: Option<&HangUp>) {
+    let Some(hang_up) = hang_up else { return std::future::pending().await };
+    while !hang_up.is_now() {
+        tokio::time::sleep(LOOK).await;
     }
 }
 

@@ -21,13 +21,16 @@ mod images;
 mod networks;
 mod router;
 mod routes;
+#[cfg(test)]
+mod shown;
 mod stdio;
 mod swarm;
 mod system;
+mod together;
 mod transfer;
 mod volumes;
 
-use std::{collections::HashMap, future::poll_fn, io, sync::Arc};
+use std::{collections::HashMap, future::poll_fn, io, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, future::BoxFuture};
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header::SERVER};
@@ -35,7 +38,10 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use linkspan_docker_types::version::ApiVersion;
 use linkspan_engine::Engine;
-use linkspan_transport::{BoxStream, local};
+use linkspan_transport::{
+    BoxStream,
+    local::{self, HangUp},
+};
 use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
@@ -48,6 +54,10 @@ const API_VERSION: HeaderName = HeaderName::from_static("api-version");
 const EXPERIMENTAL: HeaderName = HeaderName::from_static("docker-experimental");
 const OS_TYPE: HeaderName = HeaderName::from_static("ostype");
 
+/// How long a client may take for a request's head, as in Docker Engine. Also how long a
+/// connection is kept that nobody uses.
+const HEAD_TIME: Duration = Duration::from_secs(5 * 60);
+
 /// What all requests share.
 struct Api {
     engine: Arc<dyn Engine>,
@@ -55,6 +65,8 @@ struct Api {
     machine: String,
     execs: execs::Execs,
     builds: build::Named,
+    /// Lists of containers: what is asked most.
+    lists: together::Together,
     /// As many more as there are listeners to events.
     listeners: Arc<()>,
 }
@@ -70,11 +82,16 @@ pub async fn serve(
     let mut in_containers = engine.docker_clients();
     let mut apis: HashMap<String, Arc<Api>> = HashMap::new();
     loop {
-        let (machine, stream): (_, BoxStream) = tokio::select! {
+        let (machine, stream, hang_up): (_, BoxStream, _) = tokio::select! {
             () = ended.cancelled() => break,
-            Some(client) = in_containers.next() => (client.machine, client.stream),
+            Some(client) = in_containers.next() => (client.machine, client.stream, None),
             accepted = listener.accept() => match accepted {
-                Ok(stream) => (String::new(), Box::pin(stream)),
+                Ok(stream) => {
+                    // Without a descriptor to spare, a client that vanishes is noticed at the next
+                    // write.
+                    let hang_up = stream.hang_up().ok();
+                    (String::new(), Box::pin(stream), hang_up)
+                }
                 Err(error) => {
                     tracing::error!(%error, "cannot accept Docker's clients any more");
                     break;
@@ -83,11 +100,17 @@ pub async fn serve(
         };
         let api = apis.entry(machine);
         let api = api.or_insert_with_key(|name| Arc::new(Api::new(engine.clone(), name.clone())));
-        connections.spawn(connection(api.clone(), stream, ended.clone()));
+        connections.spawn(connection(api.clone(), stream, hang_up, ended.clone()));
     }
     drop(listener);
     connections.close();
     connections.wait().await;
+}
+
+/// Serves one connection to its end.
+pub async fn serve_connection(stream: BoxStream, engine: Arc<dyn Engine>) {
+    connection(Arc::new(Api::new(engine, String::new())), stream, None, CancellationToken::new())
+        .await;
 }
 
 impl Api {
@@ -97,6 +120,7 @@ impl Api {
             machine,
             execs: execs::Execs::default(),
             builds: build::Named::default(),
+            lists: together::Together::default(),
             listeners: Arc::default(),
         }
     }
@@ -109,7 +133,12 @@ struct TakenOver;
 
 type Served = BoxFuture<'static, Result<Response<Body>, TakenOver>>;
 
-async fn connection(api: Arc<Api>, stream: BoxStream, ended: CancellationToken) {
+async fn connection(
+    api: Arc<Api>,
+    stream: BoxStream,
+    hang_up: Option<HangUp>,
+    ended: CancellationToken,
+) {
     let taken: Arc<Mutex<Option<Takeover>>> = Arc::default();
     let slot = taken.clone();
     let service = service_fn(move |request| {
@@ -130,6 +159,7 @@ async fn connection(api: Arc<Api>, stream: BoxStream, ended: CancellationToken) 
         // As Go writes them; there are clients that look for `Api-Version:`.
         .title_case_headers(true)
         .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
         .serve_connection(TokioIo::new(stream), service);
     let result = tokio::select! {
         result = poll_fn(|cx| http.poll_without_shutdown(cx)) => result,
@@ -142,7 +172,7 @@ async fn connection(api: Arc<Api>, stream: BoxStream, ended: CancellationToken) 
     let result = match (taken, result) {
         (Some(takeover), _) => {
             let parts = http.into_parts();
-            let raw = Raw { head: parts.read_buf, stream: parts.io.into_inner() };
+            let raw = Raw { head: parts.read_buf, stream: parts.io.into_inner(), hang_up };
             takeover(raw).await
         }
         (None, result) => result.map_err(io::Error::other),

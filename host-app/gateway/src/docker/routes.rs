@@ -149,7 +149,7 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
 mod tests {
     use std::fmt::Write as _;
 
-    use super::ROUTES;
+    use super::{super::shown, ROUTES};
 
     /// The lines of the table in this file: what a handler is called is only in the source.
     fn handlers() -> impl Iterator<Item = &'static str> {
@@ -181,11 +181,14 @@ mod tests {
              `LINKSPAN_BLESS=1 cargo test -p linkspan-gateway page_of_the_api`.\n\n\
              Each path also exists behind `/v1.24` and all later versions up to the newest. Anything else is\n\
              404 `page not found`, as in Docker. [docker.md](docker.md) has what to know beside it.\n\n\
-             | method | path | answer |\n|---|---|---|\n",
+             The tests are in `host-app/gateway/tests/docker`. What is served is compared there with the types that\n\
+             are generated from Docker's OpenAPI description, in every version.\n\n\
+             | method | path | answer | shown by |\n|---|---|---|---|\n",
         );
         assert_eq!(handlers().count(), ROUTES.len());
         for ((method, pattern, _), handler) in ROUTES.iter().zip(handlers()) {
-            let _ = writeln!(page, "| {method} | `{pattern}` | {} |", answer(handler));
+            let test = shown::test_of(method, pattern);
+            let _ = writeln!(page, "| {method} | `{pattern}` | {} | `{test}` |", answer(handler));
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/docker-api.md");
         if std::env::var_os("LINKSPAN_BLESS").is_some() {

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tonic::{Status, Streaming};
 
-use super::hijack::Halves;
+use super::hijack::{Halves, gone};
 
 /// What one read of a client's input takes.
 const CHUNK: usize = 32 * 1024;
@@ -72,7 +72,7 @@ pub(super) struct Shape {
 /// How it ended.
 pub(super) enum Ended {
     Exited(ProcessExited),
-    /// By the client's keys.
+    /// By the client's keys, or it has gone.
     Detached,
     /// The guest says no more.
     Lost,
@@ -82,7 +82,7 @@ impl<R: Send> Session<R> {
     /// Passes bytes until the process ends, the client detaches or one side is lost.
     pub(super) async fn run(&mut self, halves: &mut Halves, shape: Shape) -> io::Result<Ended> {
         let Shape { tty, stdin, detach } = shape;
-        let Halves { from_client, to_client } = halves;
+        let Halves { from_client, to_client, hang_up } = halves;
         let typed = async {
             if stdin { feed(&self.input, self.encode, from_client, detach).await } else { false }
         };
@@ -106,8 +106,13 @@ impl<R: Send> Session<R> {
         };
         let mut shown = std::pin::pin!(shown);
         tokio::select! {
-            ended = &mut shown => ended,
-            detached = typed => if detached { Ok(Ended::Detached) } else { shown.await },
+            ended = &mut shown => return ended,
+            detached = typed => if detached { return Ok(Ended::Detached) },
+        }
+        // The client has said all. Whether it is still there, a silent process does not show.
+        tokio::select! {
+            ended = shown => ended,
+            () = gone(hang_up.as_ref()) => Ok(Ended::Detached),
         }
     }
 }
@@ -142,8 +147,11 @@ async fn feed<R>(
             return true;
         }
     }
-    let end = StdioInput { kind: Some(stdio_input::Kind::CloseStdin(CloseStdin {})) };
-    // Without a reader the process has ended.
-    let _ = input.send(encode(end)).await;
+    let held = detach.map(|mut keys| keys.finish()).filter(|held| !held.is_empty());
+    let held = held.map(|held| stdio_input::Kind::Stdin(held.into()));
+    for kind in held.into_iter().chain([stdio_input::Kind::CloseStdin(CloseStdin {})]) {
+        // Without a reader the process has ended.
+        let _ = input.send(encode(StdioInput { kind: Some(kind) })).await;
+    }
     false
 }

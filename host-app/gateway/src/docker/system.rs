@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
+use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 use linkspan_docker_types::{
     event::Event,
@@ -22,7 +23,7 @@ use linkspan_proto::v1::{
 };
 
 use super::{
-    answer::{Answer, Broken, Outcome, Refusal, empty, lines, ok, whole},
+    answer::{Answer, Broken, Outcome, Refusal, empty, line, ok, stream, whole},
     build,
     call::Call,
 };
@@ -123,6 +124,18 @@ fn moment(call: &Call, key: &str) -> Result<i64, Refusal> {
     }
 }
 
+/// The forms in which events come for those who ask (since 1.52). All others are told
+/// `application/json`, which it is not, as ever.
+const EVENT_TYPES: [&str; 3] = ["application/jsonl", "application/x-ndjson", JSON_SEQUENCE];
+/// RFC 7464: each text begins with a record separator.
+const JSON_SEQUENCE: &str = "application/json-seq";
+
+fn event_type(accept: &str) -> &'static str {
+    let wanted = accept.split(',').map(|one| one.split(';').next().unwrap_or_default().trim());
+    let known = |one: &str| EVENT_TYPES.into_iter().find(|kind| kind.eq_ignore_ascii_case(one));
+    wanted.filter_map(known).next().unwrap_or("application/json")
+}
+
 pub(super) async fn events(call: Call) -> Outcome {
     let request = EventsRequest {
         since_unix_nanos: moment(&call, "since")?,
@@ -130,6 +143,8 @@ pub(super) async fn events(call: Call) -> Outcome {
         filters: call.filters()?.list(),
     };
     let version = call.version;
+    let kind = event_type(call.header("accept"));
+    let before: &[u8] = if kind == JSON_SEQUENCE { b"\x1e" } else { b"" };
     let listener = call.api.listeners.clone();
     let events = call.agent().await?.events().events(request).await?.into_inner();
     let values = events.map_err(|status| Broken::from(status.message().to_owned())).try_filter_map(
@@ -149,7 +164,8 @@ pub(super) async fn events(call: Call) -> Outcome {
             }))
         },
     );
-    Ok(lines(values).into())
+    let chunks = values.map(move |event| Ok(Bytes::from([before, &line(&event?)?].concat())));
+    Ok(stream(kind, chunks).into())
 }
 
 pub(super) async fn auth(mut call: Call) -> Outcome {

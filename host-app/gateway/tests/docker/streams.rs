@@ -75,6 +75,17 @@ async fn the_keys_to_detach_end_a_terminals_stream() {
 }
 
 #[tokio::test]
+async fn the_begin_of_those_keys_is_input_when_no_more_comes() {
+    let docker = running(true);
+    let (_, mut stream) = docker.hijack(&format!("{ATTACH} UPGRADE"), "").await;
+    stream.write_all(b"x\x10").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all, b"x\x10");
+}
+
+#[tokio::test]
 async fn what_a_client_sends_ahead_is_not_lost() {
     let docker = running(true);
     let mut stream = docker.raw().await;

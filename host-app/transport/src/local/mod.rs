@@ -6,6 +6,9 @@
 
 use std::{io, path::PathBuf};
 
+mod hang_up;
+pub use hang_up::HangUp;
+
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]

@@ -19,7 +19,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
 };
 
-use super::ConnectError;
+use super::{ConnectError, HangUp};
 use crate::with_subject;
 
 /// A connection between the daemon and a client.
@@ -146,6 +146,16 @@ fn take_lock(path: &Path) -> io::Result<File> {
     }
 }
 
+impl Stream {
+    /// Tells later on whether the peer has gone.
+    ///
+    /// # Errors
+    /// When there are too many open files.
+    pub fn hang_up(&self) -> io::Result<HangUp> {
+        HangUp::of(&self.0)
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -213,6 +223,22 @@ mod tests {
         let mut text = String::new();
         client.read_to_string(&mut text).await.expect("read");
         assert_eq!(text, "answer");
+    }
+
+    #[tokio::test]
+    async fn a_half_close_is_told_from_a_hang_up() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("api.sock");
+        let mut listener = Listener::bind(&path).expect("bind");
+        let mut client = connect(&path).await.expect("listened on");
+        let mut server = listener.accept().await.expect("accept");
+        let hang_up = server.hang_up().expect("a descriptor");
+        assert!(!hang_up.is_now());
+        client.shutdown().await.expect("half-close");
+        assert_eq!(server.read(&mut [0]).await.expect("the end"), 0);
+        assert!(!hang_up.is_now());
+        drop(client);
+        assert!(hang_up.is_now());
     }
 
     #[tokio::test]

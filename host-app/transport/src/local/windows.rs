@@ -109,6 +109,17 @@ macro_rules! delegate {
     };
 }
 
+impl Stream {
+    /// Tells later on whether the peer has gone.
+    ///
+    /// # Errors
+    /// None here; on Unix there may be too many open files.
+    #[allow(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Unix")]
+    pub fn hang_up(&self) -> io::Result<super::HangUp> {
+        Ok(super::HangUp::unknown())
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         mut self: Pin<&mut Self>,

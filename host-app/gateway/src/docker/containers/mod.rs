@@ -6,12 +6,17 @@ pub(super) mod logs;
 pub(super) mod stats;
 pub(super) mod streams;
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
 use http::StatusCode;
 use jiff::Timestamp;
 use linkspan_agent_client::AgentChannel;
 use linkspan_docker_types::{
     compat,
     container::{Container, CreateAnswer, CreateBody, Summary, answers::Pruned},
+    version::ApiVersion,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -22,7 +27,8 @@ use linkspan_proto::{
 };
 
 use super::{
-    answer::{Absent as _, Outcome, Refusal, created, done, ok},
+    Api,
+    answer::{Absent as _, Outcome, Refusal, created, done, line, ok, whole},
     call::Call,
 };
 
@@ -106,7 +112,20 @@ pub(super) async fn list(call: Call) -> Outcome {
         filters: filters.list(),
         size: call.flag("size"),
     };
-    let agent = call.agent().await?;
+    let (api, version) = (call.api.clone(), call.version);
+    let question = format!("{version} {request:?}");
+    let look = move || shown(api, request, version).boxed();
+    let body = call.api.lists.ask(question, look).await?;
+    Ok(whole(StatusCode::OK, "application/json", body).into())
+}
+
+/// The containers as they are now, as JSON.
+async fn shown(
+    api: Arc<Api>,
+    request: ListContainersRequest,
+    version: ApiVersion,
+) -> Result<Bytes, Refusal> {
+    let agent = api.engine.agent(&api.machine).await?;
     let (mut containers, mut networks) = (agent.containers(), agent.networks());
     let (containers, networks) =
         tokio::try_join!(containers.list(request), networks.list(ListNetworksRequest::default()))?;
@@ -118,9 +137,11 @@ pub(super) async fn list(call: Call) -> Outcome {
         .containers
         .iter()
         .map(|container| Summary::new(container, &endpoints, now))
-        .map(|summary| compat::container_summary(&summary, call.version))
+        .map(|summary| compat::container_summary(&summary, version))
         .collect();
-    ok(&shown)
+    line(&shown).map_err(|error| {
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the list: {error}"))
+    })
 }
 
 pub(super) async fn inspect(call: Call) -> Outcome {
