@@ -123,7 +123,7 @@ pub(crate) struct Around<'a> {
     /// In memory.
     pub(crate) memory: &'a Path,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
-    pub(crate) ssh_agent: &'a dyn Fn(&str, &Path) -> Result<Box<dyn Send>, String>,
+    pub(crate) ssh_agent: &'a dyn Fn(&str, &Path) -> Result<Held, String>,
 }
 
 /// What is to be kept while a command runs: rights to caches, listeners for SSH agents.
