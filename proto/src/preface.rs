@@ -28,7 +28,8 @@ pub enum Kind {
     Download,
     /// From the host to the agent: one connection to a container's port. A `PortTarget` follows.
     Port,
-    /// Both ways, for the call that names it.
+    /// Both ways: a connection to an SSH agent that `BuildService.Build` has asked for, or one to
+    /// Docker's API that `DockerApiService.Serve` has told of.
     Duplex,
 }
 

@@ -23,7 +23,8 @@ pub use error::AgentError;
 pub use hello::OFFERED_FEATURES;
 
 use linkspan_proto::v1::{
-    agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
+    agent_service_client::AgentServiceClient, build_service_client::BuildServiceClient,
+    container_service_client::ContainerServiceClient,
     docker_api_service_client::DockerApiServiceClient, event_service_client::EventServiceClient,
     file_service_client::FileServiceClient, folder_service_client::FolderServiceClient,
     image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
@@ -33,6 +34,8 @@ use linkspan_proto::v1::{
 
 /// `linkspan.v1.AgentService` of one agent.
 pub type AgentCalls = AgentServiceClient<AgentChannel>;
+/// `linkspan.v1.BuildService` of one agent.
+pub type BuildCalls = BuildServiceClient<AgentChannel>;
 /// `linkspan.v1.ContainerService` of one agent.
 pub type ContainerCalls = ContainerServiceClient<AgentChannel>;
 /// `linkspan.v1.DockerApiService` of one agent.
@@ -64,6 +67,12 @@ impl AgentChannel {
     #[must_use]
     pub fn agent(&self) -> AgentCalls {
         AgentServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Builds.
+    #[must_use]
+    pub fn builds(&self) -> BuildCalls {
+        BuildServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Calls on containers.

@@ -3,7 +3,7 @@
 mod agent;
 mod builds;
 mod containers;
-mod convert;
+pub(crate) mod convert;
 mod docker_api;
 mod events;
 mod files;

@@ -54,6 +54,7 @@ struct Api {
     /// As a caller would write it; empty: the default one.
     machine: String,
     execs: execs::Execs,
+    builds: build::Named,
     /// As many more as there are listeners to events.
     listeners: Arc<()>,
 }
@@ -91,7 +92,13 @@ pub async fn serve(
 
 impl Api {
     fn new(engine: Arc<dyn Engine>, machine: String) -> Self {
-        Self { engine, machine, execs: execs::Execs::default(), listeners: Arc::default() }
+        Self {
+            engine,
+            machine,
+            execs: execs::Execs::default(),
+            builds: build::Named::default(),
+            listeners: Arc::default(),
+        }
     }
 }
 
