@@ -2,7 +2,8 @@
 //!
 //! Bulk transfers and port traffic do not travel in gRPC messages: each has a connection of its
 //! own, which says in a fixed-size preface what it is. The call that a stream belongs to, if any,
-//! names it by its id. The stream then carries plain bytes; a half-close is the end of the data.
+//! names it by its id. The stream then carries plain bytes, and a half-close is the end of the data;
+//! what a port's stream carries is in `port.proto` (`PortTarget`).
 //!
 //! ```text
 //! 0      4       5      6          22
@@ -28,8 +29,7 @@ pub enum Kind {
     Download,
     /// From the host to the agent: one connection to a container's port. A `PortTarget` follows.
     Port,
-    /// Both ways: a connection to an SSH agent that `BuildService.Build` has asked for, or one to
-    /// Docker's API that `DockerApiService.Serve` has told of.
+    /// Both ways, for the call that names it.
     Duplex,
 }
 

@@ -25,19 +25,28 @@ const MOST: usize = 256;
 pub type Incoming = Box<dyn AsyncRead + Send + Unpin>;
 /// A stream after its preface, whose bytes go to the client.
 pub type Outgoing = Box<dyn AsyncWrite + Send + Unpin>;
-
-/// A stream after its preface that goes both ways.
+/// A stream after its preface, with bytes both ways.
 pub type Duplex = Box<dyn ReadWrite>;
 
-/// What can be read and written.
+/// What a [`Duplex`] is.
 pub trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
 
-/// As its preface says.
+/// One of them, as its preface says.
 enum Directed {
     Up(Incoming),
     Down(Outgoing),
     Both(Duplex),
+}
+
+impl Directed {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Up(_) => "an upload",
+            Self::Down(_) => "a download",
+            Self::Both(_) => "a stream of both directions",
+        }
+    }
 }
 
 /// Streams that wait for their call, and calls that wait for their stream. Cheap to clone.
@@ -119,7 +128,7 @@ impl Streams {
     pub async fn take(&self, id: &str) -> Result<Incoming, Failure> {
         match self.find(id).await? {
             Directed::Up(stream) => Ok(stream),
-            Directed::Down(_) | Directed::Both(_) => Err(of_another_kind("an upload")),
+            other => Err(mismatch("reads its byte stream", &other)),
         }
     }
 
@@ -130,18 +139,18 @@ impl Streams {
     pub async fn take_download(&self, id: &str) -> Result<Outgoing, Failure> {
         match self.find(id).await? {
             Directed::Down(stream) => Ok(stream),
-            Directed::Up(_) | Directed::Both(_) => Err(of_another_kind("a download")),
+            other => Err(mismatch("writes its byte stream", &other)),
         }
     }
 
-    /// The stream in both directions that a call names.
+    /// The stream of both directions that a call names.
     ///
     /// # Errors
     /// As [`Streams::take`].
     pub async fn take_duplex(&self, id: &str) -> Result<Duplex, Failure> {
         match self.find(id).await? {
             Directed::Both(stream) => Ok(stream),
-            Directed::Up(_) | Directed::Down(_) => Err(of_another_kind("a duplex stream")),
+            other => Err(mismatch("reads and writes its byte stream", &other)),
         }
     }
 
@@ -184,9 +193,11 @@ impl Streams {
     }
 }
 
-fn of_another_kind(wanted: &str) -> Failure {
-    let what = format!("this call is for {wanted}, and a byte stream of another kind was opened");
-    Failure::new(ErrorCode::InvalidArgument, what)
+fn mismatch(does: &str, opened: &Directed) -> Failure {
+    Failure::new(
+        ErrorCode::InvalidArgument,
+        format!("this call {does}, and {} was opened for it", opened.name()),
+    )
 }
 
 /// A call that is cancelled while it waits leaves nothing behind.
