@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
-import { PassThrough } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { test } from "node:test";
 import { buffer, text } from "node:stream/consumers";
 
@@ -42,10 +42,14 @@ async function demultiplex(stream) {
 }
 
 /** The lines of a progress stream; rejects with the error in it. */
-const followed = (stream) =>
-  new Promise((resolve, reject) =>
-    docker.modem.followProgress(stream, (error, lines) => (error ? reject(error) : resolve(lines))),
+async function followed(stream) {
+  const lines = await new Promise((resolve, reject) =>
+    docker.modem.followProgress(stream, (error, all) => (error ? reject(error) : resolve(all))),
   );
+  const failed = lines.find((line) => line.error);
+  if (failed) throw new Error(failed.error);
+  return lines;
+}
 
 function archive(files) {
   const pack = tar.pack();
@@ -162,7 +166,7 @@ test("files go in and come out as archives", async (t) => {
 
 test("events are told as they happen", async (t) => {
   const name = unique("events");
-  const stream = await docker.getEvents({ filters: { container: [name] } });
+  const stream = await docker.getEvents({ filters: { container: [name], type: ["container"] } });
   t.after(() => stream.destroy());
   const container = await create(t, { name, Cmd: ["true"] });
   await container.start();
@@ -181,17 +185,17 @@ test("events are told as they happen", async (t) => {
 test("images are saved, loaded, tagged, pushed and pulled", async (t) => {
   const container = await create(t, { Cmd: ["true"] });
   const repo = `${registry}/${unique("image")}`;
-  const changes = ['CMD ["echo", "made"]'];
+  const changes = 'CMD ["echo", "made"]';
   const { Id } = await container.commit({ repo, tag: "v1", changes, comment: "for a test" });
   const image = docker.getImage(`${repo}:v1`);
   assert.equal((await image.history())[0].Comment, "for a test");
   const saved = await buffer(await image.get());
   await image.remove();
   await assert.rejects(image.inspect(), is(404, /no such image/i));
-  await buffer(await docker.loadImage(PassThrough.from([saved])));
+  await buffer(await docker.loadImage(Readable.from([saved])));
   assert.equal((await image.inspect()).Id, Id);
   await image.tag({ repo, tag: "v2" });
-  const pushed = await followed(await docker.getImage(`${repo}:v2`).push({ tag: "v2" }));
+  const pushed = await followed(await docker.getImage(repo).push({ tag: "v2" }));
   const { Digest } = pushed.find((line) => line.aux).aux;
   await docker.getImage(`${repo}:v2`).remove();
   await image.remove();

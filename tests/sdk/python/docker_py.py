@@ -167,7 +167,7 @@ class Containers(Sample):
         container.wait()
         seen = []
         # Until the container's end has been told.
-        for event in self.docker.events(since=since, filters={"container": name}, decode=True):
+        for event in self.docker.events(since=since, filters={"container": name, "type": "container"}, decode=True):
             seen.append(event["Action"])
             if event["Action"] == "die":
                 break
@@ -188,8 +188,10 @@ class Containers(Sample):
         self.assertIn("is already in use by container", conflict.exception.explanation)
         with self.assertRaises(docker.errors.ImageNotFound):
             self.docker.containers.create(f"{REGISTRY}/nobody/has:this")
+        unable = self.docker.containers.create(BUSYBOX, ["nosuch"])
+        self.addCleanup(discard, unable)
         with self.assertRaises(docker.errors.APIError) as bad:
-            self.docker.containers.run(BUSYBOX, ["nosuch"], remove=True)
+            unable.start()
         self.assertIn("executable file not found", bad.exception.explanation)
 
 
