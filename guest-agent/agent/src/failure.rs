@@ -11,6 +11,9 @@ use linkspan_registry::Error as RegistryError;
 
 use crate::registries::Error as TransferError;
 
+/// What to do when the data disk is full.
+pub(crate) const NO_SPACE_HINT: &str = "remove containers or images, or give the machine a larger disk: `linkspan machine set --disk GIB`";
+
 /// An error of `containers`.
 #[must_use]
 pub fn of_container(error: &ContainerError) -> Failure {
@@ -163,9 +166,7 @@ pub fn of_store(error: &StoreError) -> Failure {
             Conflict::Children { .. } => "remove the images that were committed on it first",
         }),
         E::NotFound { .. } => failure.hint("`linkspan images` lists what is there"),
-        E::NoSpace { .. } => failure.hint(
-            "remove containers or images, or give the machine a larger disk: `linkspan machine set --disk GIB`",
-        ),
+        E::NoSpace { .. } => failure.hint(NO_SPACE_HINT),
         _ => failure,
     }
 }
@@ -218,7 +219,7 @@ fn of_registry(error: &RegistryError) -> Failure {
     }
 }
 
-fn of_io(error: &std::io::Error) -> ErrorCode {
+pub(crate) fn of_io(error: &std::io::Error) -> ErrorCode {
     match error.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => ErrorCode::NoSpace,
         std::io::ErrorKind::PermissionDenied => ErrorCode::PermissionDenied,

@@ -203,15 +203,15 @@ impl Cache {
         self.table.lock().table.mounts.clone()
     }
 
-    /// Forgets records, on the disk too.
-    pub(crate) fn drop_all(
-        &self,
-        layers: &BTreeSet<String>,
-        mounts: &BTreeSet<String>,
-    ) -> Result<()> {
+    /// Forgets records, until the next [`Cache::flush`] in memory only. Whether there were any.
+    pub(crate) fn drop_all(&self, layers: &BTreeSet<String>, mounts: &BTreeSet<String>) -> bool {
         let mut state = self.table.lock();
-        state.table.layers.retain(|key, _| !layers.contains(key));
-        state.table.mounts.retain(|folder, _| !mounts.contains(folder));
-        self.save(&mut state)
+        let State { table, dirty } = &mut *state;
+        let before = table.layers.len() + table.mounts.len();
+        table.layers.retain(|key, _| !layers.contains(key));
+        table.mounts.retain(|folder, _| !mounts.contains(folder));
+        let dropped = table.layers.len() + table.mounts.len() < before;
+        *dirty |= dropped;
+        dropped
     }
 }

@@ -265,13 +265,18 @@ impl Builder {
             }
             pruned.removed.push(record.id);
         }
-        self.cache.drop_all(&layers, &mounts)?;
+        let dropped = self.cache.drop_all(&layers, &mounts);
         if *active == 0 {
             self.remove_contents()?;
         }
         drop(active);
         if !layers.is_empty() {
             collect()?;
+        }
+        // Last, so that a full disk has room for it again. Should it not come to this, the file
+        // has records of layers that have gone, which are none.
+        if dropped {
+            self.cache.flush()?;
         }
         Ok(pruned)
     }

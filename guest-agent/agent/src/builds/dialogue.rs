@@ -30,7 +30,10 @@ use super::{
     report::{Answers, Report, message},
     ssh::Agents,
 };
-use crate::{failure::of_store, rpc::Guest};
+use crate::{
+    failure::{NO_SPACE_HINT, of_io, of_store},
+    rpc::Guest,
+};
 
 /// Stages that are built at one time: there are few processors.
 const THREADS: usize = 4;
@@ -440,10 +443,12 @@ pub(crate) fn of_build(error: &Error) -> Failure {
         Error::Download { .. } => ErrorCode::Unavailable,
         Error::Record { .. } => ErrorCode::DataCorrupt,
         Error::Cancelled => ErrorCode::Cancelled,
+        Error::Io { source, .. } => of_io(source),
         _ => ErrorCode::Internal,
     };
     let failure = Failure::new(code, chain(error));
     match error {
+        _ if code == ErrorCode::NoSpace => failure.hint(NO_SPACE_HINT),
         Error::NoSecret { .. } => failure.hint("give it with --secret id=ID,src=FILE"),
         Error::NoSsh { .. } => failure.hint("give it with --ssh ID[=SOCKET]"),
         Error::Changed { .. } => failure.hint("build again when nobody writes there"),

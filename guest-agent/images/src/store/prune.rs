@@ -7,7 +7,8 @@ use super::{ContainerUse, ImageSummary, ListFilter, RemoveOptions, Removed, Stor
 
 impl Store {
     /// Removes the images that `wanted` chooses and no container has: those without a name or, with
-    /// `all`, any. `in_use` and `layer_in_use` as in [`Store::remove`].
+    /// `all`, any; and the layers that no image and no container has. `in_use` and `layer_in_use` as
+    /// in [`Store::remove`].
     ///
     /// # Errors
     /// As [`Store::remove`]. An image that is taken into use or removed meanwhile is none.
@@ -40,6 +41,8 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        // What a container kept of an image that went before it.
+        pruned.freed_bytes += self.collect(layer_in_use)?;
         Ok(pruned)
     }
 }

@@ -125,6 +125,7 @@ pub(crate) const TESTS: &[Shared] = &[
     // A built-in image is here with an uncompressed layer already: the same image by another
     // manifest.
     ("what_was_pulled_is_pushed_under_the_same_digest", |host| {
+        let _ = host.run(&["run", "--rm", "busybox", "true"]).ok();
         let registry = open();
         let digest = fill(&registry, "busybox:1");
         let (image, copy) = (name(&registry, "busybox:1"), name(&registry, "copy:2"));

@@ -206,15 +206,15 @@ pub(crate) const OWN: &[Own] = &[
         // Its scope is one repository, and it serves for all of its parts.
         assert_eq!(tokens.len(), 1, "{:?}", server.lines());
         assert_eq!(tokens[0].method, Method::POST);
-        let _ = run_as(&host, &docker, &["logout", &address], b"").ok();
-        let _ = host.run(&["rmi", &image]).ok();
-        pull().fails(1, &["unauthorized: authentication required"]);
-
         let found = ["search", "--filter", "stars=3", &format!("{address}/app")];
         let found = run_as(&host, &docker, &found, b"").ok().text();
         assert!(found.contains("team/app") && !found.contains("team/other"), "{found}");
         let query = server.seen().into_iter().find(|seen| seen.path == "/v1/search").unwrap().query;
         assert!(query.contains("q=app"), "{query}");
+
+        let _ = run_as(&host, &docker, &["logout", &address], b"").ok();
+        let _ = host.run(&["rmi", &image]).ok();
+        pull().fails(1, &["unauthorized: authentication required"]);
         host.leaves_nothing();
     }),
 ];

@@ -17,7 +17,7 @@ fn context() -> TempDir {
     const DOCKERFILE: &str = "FROM busybox\n\
         COPY data /data\n\
         RUN mkdir /made && for i in $(seq 100); do echo $i > /made/$i; done && \
-        dd if=/dev/urandom of=/made/large bs=1M count=4 2> /dev/null\n\
+        dd if=/dev/urandom of=/made/large bs=1M count=4\n\
         RUN find /data /made -type f -exec sha256sum {} + > /sums\n\
         CMD [\"sha256sum\", \"-c\", \"-s\", \"/sums\"]\n";
     let folder = tempfile::tempdir().expect("a folder");
@@ -83,7 +83,8 @@ pub(crate) const TESTS: &[Own] = &[
             is_whole(&host, NAME);
             forget(&host);
         };
-        at_each_step(&host, &rooms, command, undo);
+        // Where a command of the build fails, its own words tell; then there is no hint.
+        at_each_step(&host, &rooms, &["no space"], command, undo);
         host.leaves_nothing();
     }),
 ];

@@ -8,7 +8,7 @@ use linkspan_test_registry::{Act, File, Gate, Image, Layer, Packing, Seen, Serve
 
 use super::{
     Store, all_or_nothing, crash,
-    full::at_each_step,
+    full::{SAID, at_each_step},
     image, is_whole, machine,
     wrong::{Wrong, wrong},
 };
@@ -338,7 +338,7 @@ pub(crate) const TESTS: &[Own] = &[
             is_whole(&host, &name);
             let _ = host.run(&["rmi", &name]).ok();
         };
-        at_each_step(&host, &rooms, || host.run(&["pull", &name]), undo);
+        at_each_step(&host, &rooms, &SAID, || host.run(&["pull", &name]), undo);
         host.leaves_nothing();
     }),
 ];
