@@ -33,6 +33,9 @@ pub enum Malformed {
     /// The query's `filters`.
     #[error("invalid filter: {0}")]
     Filter(String),
+    /// A filter that is none, or has a value that is none: `KEY` or `KEY=VALUE`.
+    #[error("invalid filter '{0}'")]
+    NoFilter(String),
     /// A header.
     #[error("invalid {name} header: {why}")]
     Header {

@@ -51,6 +51,29 @@ impl Filters {
         self.0.iter().flat_map(one).collect()
     }
 
+    /// That there are no others than `known`.
+    ///
+    /// # Errors
+    /// In Docker's words, the first that is another.
+    pub fn only(&self, known: &[&str]) -> Result<(), Malformed> {
+        match self.0.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(other) => Err(Malformed::NoFilter(other.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// That the values of one are among `known`.
+    ///
+    /// # Errors
+    /// In Docker's words, the first that is another.
+    pub fn only_values(&self, name: &str, known: &[&str]) -> Result<(), Malformed> {
+        let mut values = self.0.get(name).into_iter().flatten();
+        match values.find(|value| !known.contains(&value.as_str())) {
+            Some(other) => Err(Malformed::NoFilter(format!("{name}={other}"))),
+            None => Ok(()),
+        }
+    }
+
     /// The values of one, which is taken out: for what the caller does itself.
     pub fn take(&mut self, name: &str) -> Vec<String> {
         self.0.remove(name).unwrap_or_default()
@@ -103,6 +126,16 @@ mod tests {
         for wrong in ["[]", "{", "x", r#"{"a":"b"}"#, r#"{"a":[1]}"#, "null"] {
             assert!(Filters::read(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_no_filter_is_named_in_dockers_words() {
+        let read = Filters::read(r#"{"status":["running","x"],"name":["y"]}"#).unwrap();
+        assert_eq!(read.only(&["name", "status"]), Ok(()));
+        assert_eq!(read.only(&["name"]).unwrap_err().to_string(), "invalid filter 'status'");
+        assert_eq!(read.only_values("absent", &[]), Ok(()));
+        let wrong = read.only_values("status", &["running"]).unwrap_err();
+        assert_eq!(wrong.to_string(), "invalid filter 'status=x'");
     }
 
     #[test]

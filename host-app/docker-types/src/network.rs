@@ -251,6 +251,18 @@ impl From<wire::CreateNetworkResponse> for Created {
     }
 }
 
+/// That a network cannot be removed, in Docker's words.
+#[must_use]
+pub fn in_use(network: &wire::Network) -> String {
+    let endpoints = network.endpoints.iter().map(|endpoint| {
+        let id = endpoint.id.get(..12).unwrap_or(&endpoint.id);
+        format!("name:\"{}\" id:\"{id}\"", endpoint.container_name)
+    });
+    let endpoints = endpoints.collect::<Vec<_>>().join(", ");
+    let name = network.spec.as_ref().map_or("", |spec| spec.name.as_str());
+    format!("error while removing network: network {name} has active endpoints ({endpoints})")
+}
+
 /// `POST /networks/{id}/connect`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

@@ -128,7 +128,7 @@ fn every_field_of_the_host_configuration_is_honoured_or_refused() {
         ("Devices", json!([{"PathOnHost": "/dev/null"}]), Honoured),
         ("DeviceCgroupRules", json!(["c 1:1 r"]), Honoured),
         ("DeviceRequests", json!([{"Count": -1}]), No),
-        ("MemoryReservation", json!(1), Honoured),
+        ("MemoryReservation", json!(6 << 20), Honoured),
         ("MemorySwap", json!(-1), Honoured),
         ("MemorySwappiness", json!(0), No),
         ("NanoCpus", json!(1), Honoured),

@@ -89,7 +89,7 @@ fn everything() -> Value {
             "NetworkMode": "back", "AutoRemove": true,
             "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]},
             "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "VolumeDriver": "local",
-            "VolumesFrom": ["x:ro"], "Annotations": {"a": "b"}, "CapAdd": ["A"], "CapDrop": ["B"],
+            "VolumesFrom": ["x:ro"], "Annotations": {"a": "b"}, "CapAdd": ["KILL"], "CapDrop": ["ALL"],
             "CgroupnsMode": "host", "Dns": ["9.9.9.9"], "DnsOptions": ["ndots:2"],
             "DnsSearch": ["example.org"], "ExtraHosts": ["a:1.2.3.4"], "GroupAdd": ["9"],
             "IpcMode": "host", "OomScoreAdj": -5, "PidMode": "host", "PublishAllPorts": true,
@@ -104,7 +104,7 @@ fn everything() -> Value {
             "BlkioDeviceWriteIOps": [{"Path": "/dev/vda", "Rate": 7}],
             "CpuPeriod": 5, "CpuQuota": -1, "CpusetCpus": "0", "CpusetMems": "0",
             "Devices": [{"PathOnHost": "/dev/a", "PathInContainer": "/dev/b", "CgroupPermissions": "r"}],
-            "DeviceCgroupRules": ["c 1:1 r"], "MemoryReservation": 1, "MemorySwap": -1,
+            "DeviceCgroupRules": ["c 1:1 r"], "MemoryReservation": 6 << 20, "MemorySwap": -1,
             "PidsLimit": 3, "Ulimits": [{"Name": "core", "Hard": -1, "Soft": 0}],
             "Mounts": [
                 {"Type": "bind", "Source": "/x", "Target": "/y", "BindOptions":

@@ -78,7 +78,10 @@ fn find<'a>(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Failure::new(
                 ErrorCode::InvalidArgument,
-                format!("invalid --mount: bind source path does not exist: {}", path.display()),
+                format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    path.display()
+                ),
             )
             .hint("make it first, or use `-v`, which makes a folder"));
         }

@@ -3,6 +3,7 @@
 use linkspan_proto::v1 as wire;
 use serde::{Deserialize, Serialize};
 
+use super::check;
 use super::host_config::HostConfig;
 use super::read::{self, amount};
 use super::refused;
@@ -140,6 +141,7 @@ pub fn update(
         (body.io_maximum_iops != 0, "IOMaximumIOps", refused::WINDOWS),
         (body.io_maximum_bandwidth != 0, "IOMaximumBandwidth", refused::WINDOWS),
     ])?;
+    check::memory(body.memory, body.memory_swap, body.memory_reservation)?;
     let number = |field: &str, value: i64| match value {
         0 => Ok(None),
         value => amount(field, value).map(Some),
@@ -254,14 +256,14 @@ mod tests {
             "Devices": null, "MemorySwappiness": null, "OomKillDisable": null, "PidsLimit": null});
         assert_eq!(read(empty, LATEST), Ok(nothing.clone()));
         let some = read(
-            json!({"Memory": 7, "CpuQuota": -1, "PidsLimit": -1,
+            json!({"Memory": 7 << 20, "CpuQuota": -1, "PidsLimit": -1,
             "RestartPolicy": {"Name": "always"}}),
             LATEST,
         )
         .unwrap();
         assert_eq!(
             (some.memory_bytes, some.cpu_quota_us, some.pids_limit),
-            (Some(7), Some(-1), Some(0))
+            (Some(7 << 20), Some(-1), Some(0))
         );
         assert_eq!(some.restart_policy.unwrap().name, "always");
         assert_eq!(read(json!({"PidsLimit": 5}), ApiVersion::v1(39)), Ok(nothing));

@@ -8,6 +8,7 @@ use linkspan_proto::v1::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::check;
 use super::config::Config;
 use super::host_config::HostConfig;
 use super::network::{self, EndpointSettings, NetworkingConfig};
@@ -79,6 +80,7 @@ impl CreateBody {
     /// The first field that is not supported or has no meaning.
     pub fn request(self, name: &str) -> Result<Create, Refused> {
         let Self { config, host_config, networking_config } = self;
+        check::create(name, &config, &host_config, &networking_config)?;
         let [rows, columns] = host_config.console_size;
         let console_size = (rows != 0 && columns != 0).then_some(TerminalSize { rows, columns });
         let warnings = warnings(&host_config);

@@ -1,6 +1,7 @@
 //! Containers: what is asked of them, and how they are shown.
 
 pub mod answers;
+mod check;
 pub mod config;
 pub mod create;
 pub mod exec;

@@ -213,11 +213,42 @@ pub fn range(text: &str) -> Result<(u16, u16), String> {
     Ok((first, last))
 }
 
+/// That a port could not be published, in Docker's words, which clients look for. The text is the
+/// engine's (`linkspan_forward::PublishError`); none when it says something else.
+#[must_use]
+pub fn taken(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("cannot publish its ports: ")?;
+    let why = if let Some(rest) = rest.strip_prefix("port ") {
+        let (address, _) = rest.split_once('/')?;
+        format!("Bind for {address} failed: port is already allocated")
+    } else {
+        let (address, _) = rest.strip_prefix("cannot listen on ")?.split_once(": ")?;
+        format!("failed to bind host port {address}: address already in use")
+    };
+    Some(format!(
+        "failed to set up container networking: driver failed programming external connectivity: {why}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_port_that_another_container_has_is_told_in_dockers_words() {
+        let told = taken(
+            "cannot publish its ports: port 127.0.0.1:80/tcp is already published by container web",
+        )
+        .unwrap();
+        assert!(told.contains("Bind for 127.0.0.1:80 failed: port is already allocated"), "{told}");
+        let told = taken("cannot publish its ports: cannot listen on [::]:80/tcp: Address in use");
+        assert!(
+            told.unwrap().ends_with("failed to bind host port [::]:80/tcp: address already in use")
+        );
+        assert_eq!(taken("the name is taken"), None);
+    }
 
     fn web() -> ContainerSummary {
         let port = |host_ip: &str| PublishedPort {

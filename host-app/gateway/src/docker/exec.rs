@@ -12,7 +12,7 @@ use linkspan_docker_types::{
     stdio::Stream,
 };
 use linkspan_proto::{
-    error::Failure,
+    error::{ErrorCode, Failure},
     v1::{ContainerState, ExecOpen, ExecRequest, StdioOutput, exec_request, stdio_output},
 };
 use tokio::{io::AsyncWriteExt as _, sync::mpsc};
@@ -144,7 +144,7 @@ impl Running {
         self.api.execs.set(&self.exec.id, ExecState::Ended { exit_code });
     }
 
-    /// Starts the process. On a failure the exec has ended, with the code that a shell would give.
+    /// Starts the process. On a failure the exec has ended, with the code that Docker gives.
     async fn open(
         &self,
         agent: &AgentChannel,
@@ -159,8 +159,8 @@ impl Running {
         let _ = send.send(first).await;
         let refused = |status: tonic::Status| {
             let failure = Failure::from(status);
-            self.ended(i32::from(failure.code.run_exit_code()));
-            Refusal::from(failure)
+            self.ended(exit_code(&failure));
+            not_started(failure)
         };
         let answer = agent.containers().exec(ReceiverStream::new(receive)).await;
         let mut output = answer.map_err(refused)?.into_inner();
@@ -193,6 +193,27 @@ impl Running {
             }
         }
     }
+}
+
+/// Of an exec that did not start: 127 when there is no such program, else 126, also of an unknown
+/// user or a missing working directory (moby's `ContainerExecStart`).
+fn exit_code(failure: &Failure) -> i32 {
+    let of_folder = failure.message.contains("working directory");
+    if failure.code == ErrorCode::CommandNotFound && !of_folder { 127 } else { 126 }
+}
+
+/// In the words that Docker's runtime uses of a program that cannot be run.
+fn not_started(failure: Failure) -> Refusal {
+    let of_command =
+        matches!(failure.code, ErrorCode::CommandNotFound | ErrorCode::CommandNotExecutable);
+    let mut refusal = Refusal::from(failure);
+    if of_command {
+        refusal.message = format!(
+            "OCI runtime exec failed: exec failed: unable to start container process: {}: unknown",
+            refusal.message
+        );
+    }
+    refusal
 }
 
 /// The first message says that it runs.

@@ -28,7 +28,7 @@ pub(super) fn tagged(image: &str) -> String {
 }
 
 /// Docker's words.
-fn no_such(image: &str) -> String {
+pub(super) fn no_such(image: &str) -> String {
     format!("No such image: {}", tagged(image))
 }
 
@@ -39,6 +39,8 @@ pub(super) fn has_tag(image: &str) -> bool {
 
 pub(super) async fn list(call: Call) -> Outcome {
     let mut filters = call.filters()?;
+    // As moby's `daemon/images/images.go`.
+    filters.only(&["dangling", "label", "label!", "before", "since", "reference", "until"])?;
     // Before 1.41 there was a parameter for the one that was used most.
     if !call.text("filter").is_empty() {
         filters.insert("reference", call.text("filter"));

@@ -37,14 +37,20 @@ fn given_platform(call: &Call) -> Result<String, Refusal> {
     }
 }
 
-/// Progress as Docker's stream. What fails before the first line has a status of its own; later
-/// it is a line.
+/// Progress as Docker's stream. What fails before the first `held` lines are there has a status of
+/// its own; later it is a line.
 async fn progress<T: Send + 'static>(
+    held: usize,
     mut messages: impl Stream<Item = Result<T, Status>> + Send + Unpin + 'static,
     mut shown: impl FnMut(T) -> Vec<Message> + Send + 'static,
 ) -> Outcome {
-    let first = messages.next().await.transpose()?;
-    let rest = stream::iter(first.map(Ok)).chain(messages).flat_map(move |message| {
+    let mut first = Vec::new();
+    while first.len() < held
+        && let Some(message) = messages.next().await.transpose()?
+    {
+        first.push(Ok(message));
+    }
+    let rest = stream::iter(first).chain(messages).flat_map(move |message| {
         stream::iter(match message {
             Ok(message) => shown(message),
             Err(status) => vec![Message::error(&Failure::from(status))],
@@ -67,7 +73,8 @@ pub(super) async fn create(call: Call) -> Outcome {
         credentials: credentials(&call)?,
     };
     let messages = call.registries().await?.pull(request).await?.into_inner();
-    progress(messages, |message| match message.kind {
+    // The first line says what is asked for. Docker says it when the registry has answered.
+    progress(2, messages, |message| match message.kind {
         Some(pull_image_response::Kind::Progress(progress)) => vec![Message::from(&progress)],
         // What was pulled has been said in words.
         Some(pull_image_response::Kind::Pulled(_)) | None => Vec::new(),
@@ -111,7 +118,7 @@ pub(super) async fn push(call: Call) -> Outcome {
         credentials: credentials(&call)?,
     };
     let messages = call.registries().await?.push(request).await?.into_inner();
-    progress(messages, |message| match message.kind {
+    progress(1, messages, |message| match message.kind {
         Some(push_image_response::Kind::Progress(progress)) => vec![Message::from(&progress)],
         Some(push_image_response::Kind::Pushed(pushed)) => vec![Message::pushed(&pushed)],
         None => Vec::new(),
@@ -159,11 +166,22 @@ pub(super) async fn save(call: Call) -> Outcome {
     let platform = given_platform(&call)?;
     let agent = call.agent().await?;
     let mut calls = agent.images();
+    let wanted = images.clone();
     let chunks = bulk::download(&agent, move |stream_id| async move {
         let request = SaveImagesRequest { images, stream_id, platform, ..Default::default() };
         calls.save(request).await
     });
-    Ok(answer::stream("application/x-tar", chunks.await?).into())
+    let chunks = chunks.await.map_err(|refusal| not_saved(refusal, &wanted))?;
+    Ok(answer::stream("application/x-tar", chunks).into())
+}
+
+/// A missing image is told in Docker's words.
+fn not_saved(refusal: Refusal, wanted: &[String]) -> Refusal {
+    let is = |image: &&String| refusal.message == format!("no such image: `{image}`");
+    match wanted.iter().find(is) {
+        Some(image) => Refusal::new(StatusCode::NOT_FOUND, super::images::no_such(image)),
+        None => refusal,
+    }
 }
 
 pub(super) async fn search(call: Call) -> Outcome {

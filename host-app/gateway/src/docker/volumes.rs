@@ -17,7 +17,9 @@ fn no_such(name: &str) -> String {
 }
 
 pub(super) async fn list(call: Call) -> Outcome {
-    let request = ListVolumesRequest { filters: call.filters()?.list() };
+    let filters = call.filters()?;
+    filters.only(&["dangling", "driver", "label", "name"])?;
+    let request = ListVolumesRequest { filters: filters.list() };
     let found = call.agent().await?.volumes().list(request).await?.into_inner();
     ok(&List::from(&found))
 }

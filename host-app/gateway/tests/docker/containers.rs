@@ -128,7 +128,7 @@ async fn verbs_reach_the_guest_with_their_parameters() {
     docker.post("/containers/c/rename?name=/d", "").await.is(204);
     docker.post("/containers/c/pause", "").await.is(204);
     docker.call("DELETE", "/containers/c?force=1&v=1", "").await.is(204);
-    let got = docker.post("/containers/c/update", r#"{"Memory":1048576}"#).await;
+    let got = docker.post("/containers/c/update", r#"{"Memory":8388608}"#).await;
     assert_eq!(got.is(200).json(), json!({"Warnings": null}));
     assert_eq!(guest.asked::<KillContainerRequest>("Container.Kill")[0].signal, "HUP");
     let restart = &guest.asked::<RestartContainerRequest>("Container.Restart")[0];

@@ -6,8 +6,10 @@ mod backpressure;
 mod build;
 mod calls;
 mod changes;
+mod compose;
 mod crash;
 mod docker;
+mod docker_cli;
 mod docker_registry;
 mod exhaustion;
 mod faults;
@@ -121,6 +123,8 @@ fn main() -> ExitCode {
         ("faults_images", faults_images::KILL),
         ("faults_images", faults_images::PULL),
         ("crash", crash::OWN),
+        ("docker_cli", docker_cli::OWN),
+        ("compose", compose::OWN),
         ("exhaustion", exhaustion::OWN),
         ("soak", soak::OWN),
     ] {

@@ -1,7 +1,10 @@
 //! What starts, ends and changes a container.
 
 use http::StatusCode;
-use linkspan_docker_types::container::answers::{self, Top, UpdateAnswer};
+use linkspan_docker_types::container::{
+    answers::{self, Top, UpdateAnswer},
+    port,
+};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
@@ -11,7 +14,7 @@ use linkspan_proto::{
     },
 };
 
-use super::{detail, no_such};
+use super::{detail, name_taken, no_such};
 use crate::docker::{
     answer::{Absent as _, Outcome, Refusal, done, ok},
     call::Call,
@@ -45,10 +48,13 @@ fn not_started(status: tonic::Status) -> Refusal {
     let failure = Failure::from(status);
     let of_command =
         matches!(failure.code, ErrorCode::CommandNotFound | ErrorCode::CommandNotExecutable);
+    let taken = (failure.code == ErrorCode::InUse).then(|| port::taken(&failure.message)).flatten();
     let mut refusal = Refusal::from(failure);
     if of_command {
         refusal.message =
             format!("failed to create task for container: {}: unknown", refusal.message);
+    } else if let Some(words) = taken {
+        refusal = Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, words);
     }
     refusal
 }
@@ -92,14 +98,25 @@ pub(crate) async fn kill(call: Call) -> Outcome {
     let request =
         KillContainerRequest { container: name.clone(), signal: call.text("signal").into() };
     let agent = call.agent().await?;
-    let found = detail(&agent, &name, false).await?.summary.unwrap_or_default();
+    let prefixed = |mut refusal: Refusal| {
+        refusal.message = format!("cannot kill container: {name}: {}", refusal.message);
+        refusal
+    };
+    let found = detail(&agent, &name, false).await.map_err(prefixed)?.summary.unwrap_or_default();
     if !runs(found.state()) && found.state() != ContainerState::Paused {
         return Err(Refusal::new(
             StatusCode::CONFLICT,
             format!("cannot kill container: {name}: container {} is not running", found.id),
         ));
     }
-    agent.containers().kill(request).await.absent(|| no_such(&name))?;
+    let wanted = request.signal.clone();
+    agent.containers().kill(request).await.map_err(|status| {
+        let failure = Failure::from(status);
+        match failure.code {
+            ErrorCode::InvalidArgument => Refusal::bad(format!("invalid signal: {wanted}")),
+            _ => prefixed(failure.into()),
+        }
+    })?;
     done(StatusCode::NO_CONTENT)
 }
 
@@ -122,7 +139,22 @@ pub(crate) async fn rename(call: Call) -> Outcome {
     let name = call.text("name");
     let name = name.strip_prefix('/').unwrap_or(name).to_owned();
     let request = RenameContainerRequest { container: container.clone(), name };
-    call.agent().await?.containers().rename(request).await.absent(|| no_such(&container))?;
+    let agent = call.agent().await?;
+    let own = detail(&agent, &container, false).await?.summary.unwrap_or_default();
+    if own.name == request.name {
+        return Err(Refusal::bad("Renaming a container with the same name as its current name"));
+    }
+    let taken = request.name.clone();
+    if let Err(status) = agent.containers().rename(request).await {
+        let code = Failure::from(status.clone()).code;
+        let mut refusal = Refusal::from(status);
+        if code == ErrorCode::NameConflict
+            && let Some(words) = name_taken(&agent, &taken).await
+        {
+            refusal.message = format!("Error when allocating new name: {words}");
+        }
+        return Err(refusal);
+    }
     done(StatusCode::NO_CONTENT)
 }
 

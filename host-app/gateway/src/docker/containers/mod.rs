@@ -15,14 +15,14 @@ use jiff::Timestamp;
 use linkspan_agent_client::AgentChannel;
 use linkspan_docker_types::{
     compat,
-    container::{Container, CreateAnswer, CreateBody, Summary, answers::Pruned},
+    container::{Container, CreateAnswer, CreateBody, Summary, answers::Pruned, state},
     version::ApiVersion,
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
-        ContainerDetail, InspectContainerRequest, ListContainersRequest, ListNetworksRequest,
-        PruneContainersRequest, RemoveContainerRequest,
+        ContainerDetail, ContainerState, InspectContainerRequest, ListContainersRequest,
+        ListNetworksRequest, PruneContainersRequest, RemoveContainerRequest,
     },
 };
 
@@ -77,19 +77,25 @@ async fn not_made(call: &Call, status: tonic::Status, image: &str) -> Refusal {
         && refusal.message.starts_with(&format!("no such image: `{image}`"))
     {
         refusal.message = format!("No such image: {}", super::images::tagged(image));
-    } else if code == ErrorCode::NameConflict {
-        let name = call.text("name").trim_start_matches('/');
-        // One that has just gone has no id: the message stays as it is.
-        if let Ok(agent) = call.agent().await
-            && let Ok(other) = detail(&agent, name, false).await
-        {
-            let id = other.summary.unwrap_or_default().id;
-            refusal.message = format!(
-                "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
-            );
-        }
+    } else if code == ErrorCode::NameConflict
+        && let Ok(agent) = call.agent().await
+        && let Some(words) = name_taken(&agent, call.text("name")).await
+    {
+        refusal.message = words;
+    } else if refusal.message.starts_with("command: none was given") {
+        refusal.message = "no command specified".into();
     }
     refusal
+}
+
+/// Docker's words. None: the one that had the name has just gone.
+pub(super) async fn name_taken(agent: &AgentChannel, name: &str) -> Option<String> {
+    let name = name.trim_start_matches('/');
+    let other = detail(agent, name, false).await.ok()?;
+    let id = other.summary.unwrap_or_default().id;
+    Some(format!(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    ))
 }
 
 /// Docker's names have a slash before them, which a pattern may have or not.
@@ -100,9 +106,36 @@ fn bare(pattern: &str) -> String {
     }
 }
 
+/// What Docker filters containers by (moby's `daemon/list.go`). `isolation` is of Windows.
+const FILTERS: [&str; 15] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+const STATES: [&str; 7] =
+    ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
+
 pub(super) async fn list(call: Call) -> Outcome {
     let limit: Option<i64> = call.number("limit")?;
     let mut filters = call.filters()?;
+    filters.only(&FILTERS)?;
+    filters.only_values("status", &STATES)?;
+    // Tasks are a swarm's.
+    if filters.take_bool("is-task")? == Some(true) {
+        return ok(&[(); 0]);
+    }
     for name in filters.take("name") {
         filters.insert("name", &bare(&name));
     }
@@ -160,8 +193,33 @@ pub(super) async fn remove(call: Call) -> Outcome {
         force: call.flag("force"),
         volumes: call.flag("v"),
     };
-    call.agent().await?.containers().remove(request).await.absent(|| no_such(&name))?;
-    done(StatusCode::NO_CONTENT)
+    let agent = call.agent().await?;
+    match agent.containers().remove(request).await {
+        Ok(_) => done(StatusCode::NO_CONTENT),
+        Err(status) => Err(not_removed(&agent, status, &name).await),
+    }
+}
+
+/// In Docker's words (`cleanupContainer` of moby's `daemon/delete.go`).
+async fn not_removed(agent: &AgentChannel, status: tonic::Status, name: &str) -> Refusal {
+    let code = Failure::from(status.clone()).code;
+    let mut refusal = Refusal::from(status);
+    if code == ErrorCode::NotFound {
+        refusal.message = no_such(name);
+    } else if code == ErrorCode::WrongState
+        && let Ok(found) = detail(agent, name, false).await
+    {
+        let state = match found.summary.unwrap_or_default().state() {
+            ContainerState::Paused => "paused and must be unpaused first".to_owned(),
+            state @ (ContainerState::Running | ContainerState::Restarting) => {
+                let state = state::word(state);
+                format!("{state}: stop the container before removing or force remove")
+            }
+            _ => return refusal,
+        };
+        refusal.message = format!("cannot remove container \"{name}\": container is {state}");
+    }
+    refusal
 }
 
 pub(super) async fn prune(call: Call) -> Outcome {
