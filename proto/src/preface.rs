@@ -28,6 +28,8 @@ pub enum Kind {
     Download,
     /// From the host to the agent: one connection to a container's port. A `PortTarget` follows.
     Port,
+    /// Both ways: a connection to an SSH agent that `BuildService.Build` has asked for.
+    Duplex,
 }
 
 /// The first bytes of a stream.
@@ -64,6 +66,7 @@ impl Preface {
             Kind::Upload => 1,
             Kind::Download => 2,
             Kind::Port => 3,
+            Kind::Duplex => 4,
         };
         out[6..].copy_from_slice(&self.id);
         out
@@ -86,6 +89,7 @@ impl Preface {
             1 => Kind::Upload,
             2 => Kind::Download,
             3 => Kind::Port,
+            4 => Kind::Duplex,
             other => return Err(PrefaceError::Kind(other)),
         };
         Ok(Self { kind, id })
@@ -100,7 +104,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_preface_survives_the_wire(id in any::<[u8; 16]>()) {
-            for kind in [Kind::Upload, Kind::Download, Kind::Port] {
+            for kind in [Kind::Upload, Kind::Download, Kind::Port, Kind::Duplex] {
                 let preface = Preface { kind, id };
                 prop_assert_eq!(Preface::decode(&preface.encode()), Ok(preface));
             }

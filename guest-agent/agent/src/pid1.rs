@@ -141,7 +141,12 @@ fn prepare(
     })
     .map_err(|error| BootError::file("open", &root)(std::io::Error::other(error)))?;
     collect_layers(&images, &containers, &builder);
-    let builds = Builds { builder, launcher: launcher.clone(), networks: networks.clone() };
+    let builds = Builds {
+        builder,
+        launcher: launcher.clone(),
+        networks: networks.clone(),
+        capacity: capacity(),
+    };
     let listeners = Listeners::bind().map_err(BootError::file("listen on", "vsock"))?;
     // Last: what is started needs everything above.
     containers.resume();

@@ -26,10 +26,18 @@ pub type Incoming = Box<dyn AsyncRead + Send + Unpin>;
 /// A stream after its preface, whose bytes go to the client.
 pub type Outgoing = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Either, as its preface says.
+/// A stream after its preface that goes both ways.
+pub type Duplex = Box<dyn ReadWrite>;
+
+/// What can be read and written.
+pub trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
+
+/// As its preface says.
 enum Directed {
     Up(Incoming),
     Down(Outgoing),
+    Both(Duplex),
 }
 
 /// Streams that wait for their call, and calls that wait for their stream. Cheap to clone.
@@ -65,6 +73,7 @@ impl Streams {
         let stream = match preface.kind {
             Kind::Upload => Directed::Up(Box::new(stream)),
             Kind::Download => Directed::Down(Box::new(stream)),
+            Kind::Duplex => Directed::Both(Box::new(stream)),
             other => {
                 let why = format!("streams of the kind {other:?} are not known");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -110,10 +119,7 @@ impl Streams {
     pub async fn take(&self, id: &str) -> Result<Incoming, Failure> {
         match self.find(id).await? {
             Directed::Up(stream) => Ok(stream),
-            Directed::Down(_) => Err(Failure::new(
-                ErrorCode::InvalidArgument,
-                "this call reads its byte stream, and a download was opened for it",
-            )),
+            Directed::Down(_) | Directed::Both(_) => Err(of_another_kind("an upload")),
         }
     }
 
@@ -124,10 +130,18 @@ impl Streams {
     pub async fn take_download(&self, id: &str) -> Result<Outgoing, Failure> {
         match self.find(id).await? {
             Directed::Down(stream) => Ok(stream),
-            Directed::Up(_) => Err(Failure::new(
-                ErrorCode::InvalidArgument,
-                "this call writes its byte stream, and an upload was opened for it",
-            )),
+            Directed::Up(_) | Directed::Both(_) => Err(of_another_kind("a download")),
+        }
+    }
+
+    /// The stream in both directions that a call names.
+    ///
+    /// # Errors
+    /// As [`Streams::take`].
+    pub async fn take_duplex(&self, id: &str) -> Result<Duplex, Failure> {
+        match self.find(id).await? {
+            Directed::Both(stream) => Ok(stream),
+            Directed::Up(_) | Directed::Down(_) => Err(of_another_kind("a duplex stream")),
         }
     }
 
@@ -168,6 +182,11 @@ impl Streams {
             )
         })
     }
+}
+
+fn of_another_kind(wanted: &str) -> Failure {
+    let what = format!("this call is for {wanted}, and a byte stream of another kind was opened");
+    Failure::new(ErrorCode::InvalidArgument, what)
 }
 
 /// A call that is cancelled while it waits leaves nothing behind.

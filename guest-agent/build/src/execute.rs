@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
-use crate::plan::{Base, Hole, Parent, Plan, Step};
+use crate::plan::{Base, Hole, Parent, Plan, PlannedStage, Step};
 
 /// Makes layers.
 pub trait Worker: Sync {
@@ -47,18 +47,22 @@ pub trait Worker: Sync {
     ) -> Result<Self::Layer, Self::Error>;
 
     /// Told before a step is done, and of one that need not be.
-    fn tell(&self, _event: Event<'_>) {}
+    fn tell(&self, _event: Event<'_, Self::Layer>) {}
 }
 
 /// What happens.
 #[derive(Debug, Clone, Copy)]
-pub enum Event<'p> {
+pub enum Event<'p, L> {
+    /// A stage begins, on this layer of another one.
+    Stage(&'p PlannedStage, Option<&'p L>),
     /// A step begins.
     Begins(&'p Step),
     /// Its layer was there.
-    Found(&'p Step),
+    Found(&'p Step, &'p L),
     /// It has been done.
-    Done(&'p Step),
+    Done(&'p Step, &'p L),
+    /// It changes no files: there is nothing to do.
+    Configured(&'p Step),
 }
 
 /// Files: a base, and layers above it from the lowest.
@@ -234,6 +238,7 @@ impl<W: Worker> Build<'_, W> {
             // It is one of the needs.
             Base::Stage(base) => trees[base].clone(),
         };
+        self.worker.tell(Event::Stage(stage, tree.layers.last()));
         for (number, step) in stage.steps.iter().enumerate() {
             if self.lock().failure.is_some() {
                 return Ok(None);
@@ -253,7 +258,10 @@ impl<W: Worker> Build<'_, W> {
         below: &Tree<W::Layer>,
         trees: &Trees<W::Layer>,
     ) -> Result<Option<W::Layer>, W::Error> {
-        let Some(inputs) = &step.key else { return Ok(None) };
+        let Some(inputs) = &step.key else {
+            self.worker.tell(Event::Configured(step));
+            return Ok(None);
+        };
         let parent = match inputs.parent {
             Parent::Step { stage, step } => self.lock().keys.get(&(stage, step)).cloned(),
             Parent::Nothing | Parent::Image(_) => None,
@@ -270,12 +278,12 @@ impl<W: Worker> Build<'_, W> {
         let found = if step.ignore_cache { None } else { self.worker.find(&key)? };
         let was_found = found.is_some();
         let layer = if let Some(layer) = found {
-            self.worker.tell(Event::Found(step));
+            self.worker.tell(Event::Found(step, &layer));
             layer
         } else {
             self.worker.tell(Event::Begins(step));
             let layer = self.worker.perform(step, &key, below, trees)?;
-            self.worker.tell(Event::Done(step));
+            self.worker.tell(Event::Done(step, &layer));
             layer
         };
         let mut state = self.lock();

@@ -23,6 +23,13 @@ pub trait Machine: Sync {
     /// Why it cannot be had.
     fn fetch(&self, url: &str, to: &Path) -> Result<(), String>;
 
+    /// Listens at a path that is not there yet for connections to the SSH agent of this id, until
+    /// the answer is dropped.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn ssh_agent(&self, id: &str, socket: &Path) -> Result<Box<dyn Send>, String>;
+
     /// Whether nobody wants the build any more.
     fn is_cancelled(&self) -> bool;
 }

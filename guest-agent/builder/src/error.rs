@@ -102,6 +102,20 @@ pub enum Error {
         /// Its id.
         id: String,
     },
+    /// An SSH agent that a mount requires.
+    #[error("SSH agent `{id}` is required and was not given")]
+    NoSsh {
+        /// Its id.
+        id: String,
+    },
+    /// There can be no socket for an SSH agent.
+    #[error("cannot mount the SSH agent `{id}`: {why}")]
+    Ssh {
+        /// Its id.
+        id: String,
+        /// Why not.
+        why: String,
+    },
     /// A file changed while the client sent it.
     #[error("`{path}` of the build context changed while it was read")]
     Changed {

@@ -28,6 +28,7 @@ mod copy;
 mod error;
 mod glob;
 pub mod image;
+mod instruction;
 mod layer;
 mod mounts;
 mod prune;
@@ -56,6 +57,7 @@ pub use command::{Command, Ended, Machine};
 pub use contents::{Listed, ListedKind, Listing};
 pub use context::{Context, ContextEntry, ContextKind};
 pub use error::{Error, Result};
+pub use instruction::{Instruction, InstructionState};
 pub use prune::{PruneOptions, Pruned, Record, RecordKind};
 pub use run::RunOptions;
 pub use worker::{Build, StepLayer};
@@ -80,6 +82,9 @@ pub enum StepState {
 pub trait Progress: Sync {
     /// A step begins or has ended. Its title tells it from others.
     fn step(&self, title: &str, state: StepState, took: Duration);
+
+    /// The same by instruction, also of those that are no step: see [`Instruction`].
+    fn instruction(&self, _instruction: Instruction<'_>) {}
 
     /// A command writes. `stderr`: to standard error.
     fn output(&self, title: &str, stderr: bool, bytes: &[u8], elapsed: Duration);

@@ -123,12 +123,15 @@ pub(crate) struct Around<'a> {
     /// In memory.
     pub(crate) memory: &'a Path,
     pub(crate) cancelled: &'a dyn Fn() -> bool,
+    pub(crate) ssh_agent: &'a dyn Fn(&str, &Path) -> Result<Box<dyn Send>, String>,
 }
 
-/// Prepares the mounts of a command, in their order, and its script at the end. The rights are to
-/// be kept while it runs.
-pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>, Vec<Using>)> {
-    let (mut bound, mut rights) = (Vec::new(), Vec::new());
+/// What is to be kept while a command runs: rights to caches, listeners for SSH agents.
+pub(crate) type Held = Box<dyn Send>;
+
+/// Prepares the mounts of a command, in their order, and its script at the end.
+pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>, Vec<Held>)> {
+    let (mut bound, mut held) = (Vec::new(), Vec::<Held>::new());
     for (number, mount) in step.mounts.iter().enumerate() {
         match mount {
             Mount::Tmpfs { .. } => {}
@@ -139,7 +142,7 @@ pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>
             }
             Mount::Cache { target, read_only, .. } => {
                 let (source, right) = cache(mount, around)?;
-                rights.push(right);
+                held.push(Box::new(right));
                 bound.push(Bound { target: target.into(), source, read_only: *read_only });
             }
             Mount::Secret { id, target, required, uid, gid, mode, .. } => {
@@ -155,13 +158,21 @@ pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>
                 write_file(&source, secret, *mode, *uid, *gid)?;
                 bound.push(Bound { target: target.into(), source, read_only: true });
             }
-            Mount::Ssh { required, .. } => {
-                if *required {
-                    return Err(Error::Unsupported {
-                        what: "RUN --mount=type=ssh".to_owned(),
-                        why: "the machine has no way to an SSH agent of the host",
-                    });
+            Mount::Ssh { id, target, required, uid, gid, mode } => {
+                if !around.options.ssh.contains(id) {
+                    if *required {
+                        return Err(Error::NoSsh { id: id.clone() });
+                    }
+                    continue;
                 }
+                let source = around.memory.join(format!("ssh-{number}"));
+                let failed = |why| Error::Ssh { id: id.clone(), why };
+                let listener = (around.ssh_agent)(id, &source).map_err(failed)?;
+                chown(&source, Some(*uid), Some(*gid))
+                    .and_then(|()| fs::set_permissions(&source, fs::Permissions::from_mode(*mode)))
+                    .map_err(Error::io("change", &source))?;
+                held.push(listener);
+                bound.push(Bound { target: target.into(), source, read_only: true });
             }
         }
     }
@@ -170,7 +181,7 @@ pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>
         write_file(&source, script.content.as_bytes(), 0o755, 0, 0)?;
         bound.push(Bound { target: script.path.clone().into(), source, read_only: true });
     }
-    Ok((bound, rights))
+    Ok((bound, held))
 }
 
 fn write_file(path: &Path, content: &[u8], mode: u32, uid: u32, gid: u32) -> Result<()> {

@@ -2,7 +2,7 @@
 //!
 //! Mount points that had to be made are no part of the layer, as in BuildKit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,10 @@ pub struct RunOptions {
     pub ulimits: Vec<Rlimit>,
     /// By id.
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// The ids of the SSH agents that the caller has.
+    pub ssh: BTreeSet<String>,
+    /// Of each command alone.
+    pub resources: Resources,
 }
 
 /// The folders of a RUN.
@@ -77,6 +81,11 @@ pub(crate) fn plan(
             env.push(format!("{name}={}", String::from_utf8_lossy(secret)));
         }
     }
+    let agent = step.mounts.iter().find_map(|mount| match mount {
+        Asked::Ssh { id, target, .. } if options.ssh.contains(id) => Some(target),
+        _ => None,
+    });
+    env.extend(agent.map(|socket| format!("SSH_AUTH_SOCK={socket}")));
     let shm = if options.shm_size == 0 { defaults::SHM_SIZE } else { options.shm_size };
     let mut rlimits = defaults::rlimits();
     for asked in &options.ulimits {
@@ -119,7 +128,7 @@ pub(crate) fn plan(
         },
         user_namespace: None,
         cgroup: Path::new(CGROUPS).join(id),
-        resources: Resources::default(),
+        resources: options.resources.clone(),
         devices: defaults::devices(),
         device_rules: Vec::new(),
         all_devices: step.insecure,

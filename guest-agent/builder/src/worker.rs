@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use linkspan_build::{
-    Action, CopyStep, Event, FileSource, Hole, Ignore, Plan, RunStep, Source, Step, Tree as Files,
-    Trees, Worker,
+    Action, Base, CopyStep, Event, FileSource, Hole, Ignore, Plan, RunStep, Source, Step,
+    Tree as Files, Trees, Worker,
 };
 use linkspan_files::{Archive, Folder};
 use linkspan_images::{Digest, Held, HeldImage, Scratch};
@@ -17,6 +17,7 @@ use crate::command::{Command, Machine};
 use crate::context::{self, Context};
 use crate::copy;
 use crate::error::{Error, Result};
+use crate::instruction::{InstructionState, Numbers, address};
 use crate::layer::Layer;
 use crate::mounts;
 use crate::run::{self, Place, RunOptions, Stubs};
@@ -48,6 +49,7 @@ pub struct Build<'a> {
     pub machine: &'a dyn Machine,
     /// Who is told.
     pub progress: &'a dyn Progress,
+    numbers: Numbers,
     state: Mutex<State>,
 }
 
@@ -76,8 +78,8 @@ impl<'a> Build<'a> {
         machine: &'a dyn Machine,
         progress: &'a dyn Progress,
     ) -> Self {
-        let state = Mutex::default();
-        Self { builder, plan, context, images, options, machine, progress, state }
+        let (numbers, state) = (Numbers::of(plan), Mutex::default());
+        Self { builder, plan, context, images, options, machine, progress, numbers, state }
     }
 
     /// All layers of a tree, base first.
@@ -260,15 +262,18 @@ impl<'a> Build<'a> {
             scratch: scratch.path(),
             memory: memory.path(),
             cancelled: &|| self.machine.is_cancelled(),
+            ssh_agent: &|id, socket| self.machine.ssh_agent(id, socket),
         };
-        let (bound, rights) = mounts::prepare(command, &around)?;
+        let (bound, held) = mounts::prepare(command, &around)?;
         let lower = store.layer_folders(&self.layers_of(below))?;
         let below = self.folder_of(below)?;
         let place = Place { lower, scratch: &scratch };
         let id = self.builder.new_id();
         let plan = run::plan(&id, command, &self.options, &place, bound)?;
         let stubs = Stubs::of(&plan, below.as_ref())?;
-        let began = self.state.lock().began.get(&of(step)).copied().unwrap_or_else(Instant::now);
+        let began = self.state.lock().began.get(&address(step)).copied();
+        let began = began.unwrap_or_else(Instant::now);
+        self.instruction(step, &step.text, InstructionState::Runs(&id));
         let output = |stderr, bytes: &[u8]| {
             self.progress.output(&step.title, stderr, bytes, began.elapsed());
         };
@@ -282,7 +287,7 @@ impl<'a> Build<'a> {
         };
         let failed = |why| Error::Command { command: words.clone(), why };
         let ended = self.machine.run(asked, &output).map_err(failed)?;
-        drop(rights);
+        drop(held);
         if self.machine.is_cancelled() {
             return Err(Error::Cancelled);
         }
@@ -304,6 +309,10 @@ impl<'a> Build<'a> {
         })
     }
 
+    fn instruction<T>(&self, of: &T, text: &str, state: InstructionState<'_>) {
+        self.progress.instruction(self.numbers.instruction(of, text, state));
+    }
+
     /// Keeps what is written as a layer, under the key.
     fn made(
         &self,
@@ -317,11 +326,6 @@ impl<'a> Build<'a> {
         let created_unix_nanos = record.created_unix_nanos;
         Ok(StepLayer { diff_id: made.diff_id, created_unix_nanos })
     }
-}
-
-/// Tells steps apart.
-fn of(step: &Step) -> usize {
-    std::ptr::from_ref(step).addr()
 }
 
 impl Worker for Build<'_> {
@@ -376,24 +380,42 @@ impl Worker for Build<'_> {
             Action::Configure => unreachable!("a step that changes no files is not performed"),
         };
         if result.is_err() {
-            let began = self.state.lock().began.remove(&of(step));
+            let began = self.state.lock().began.remove(&address(step));
             self.progress.step(&step.title, StepState::Failed, elapsed(began));
         }
         result
     }
 
-    fn tell(&self, event: Event<'_>) {
+    fn tell(&self, event: Event<'_, StepLayer>) {
         match event {
+            Event::Stage(stage, layer) => {
+                self.instruction(stage, &stage.text, InstructionState::Begins);
+                let base = match &stage.base {
+                    Base::Image { digest, .. } => Some(digest.clone()),
+                    Base::Scratch | Base::Stage(_) => layer.map(|layer| layer.diff_id.to_string()),
+                };
+                let done = InstructionState::Done(base.as_deref());
+                self.instruction(stage, &stage.text, done);
+            }
             Event::Begins(step) => {
-                self.state.lock().began.insert(of(step), Instant::now());
+                self.state.lock().began.insert(address(step), Instant::now());
                 self.progress.step(&step.title, StepState::Running, Duration::ZERO);
+                self.instruction(step, &step.text, InstructionState::Begins);
             }
-            Event::Found(step) => {
+            Event::Found(step, layer) => {
                 self.progress.step(&step.title, StepState::Cached, Duration::ZERO);
+                let layer = layer.diff_id.to_string();
+                self.instruction(step, &step.text, InstructionState::Cached(&layer));
             }
-            Event::Done(step) => {
-                let began = self.state.lock().began.remove(&of(step));
+            Event::Done(step, layer) => {
+                let began = self.state.lock().began.remove(&address(step));
                 self.progress.step(&step.title, StepState::Done, elapsed(began));
+                let layer = layer.diff_id.to_string();
+                self.instruction(step, &step.text, InstructionState::Done(Some(&layer)));
+            }
+            Event::Configured(step) => {
+                self.instruction(step, &step.text, InstructionState::Begins);
+                self.instruction(step, &step.text, InstructionState::Done(None));
             }
         }
     }

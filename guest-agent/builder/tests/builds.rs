@@ -3,14 +3,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use linkspan_build::{Failure, ImageConfig, ImageInfo, Images, Options, Outcome, Plan, plan};
 use linkspan_builder::{
-    Build, Builder, Command, Context, Ended, Error, Machine, Progress, RunOptions, StepState,
+    Build, Builder, Command, Context, Ended, Error, Instruction, InstructionState, Machine,
+    Progress, RunOptions, StepState,
 };
 use linkspan_files::{Folder, Node};
 use linkspan_images::{ImportOptions, Platform, Store};
@@ -24,6 +26,7 @@ struct Bench {
     played: Player,
     options: Options,
     run: RunOptions,
+    threads: usize,
 }
 
 /// Plays commands: `write PATH TEXT`, `fail`, `see` (writes down its mounts).
@@ -32,6 +35,7 @@ struct Player {
     ran: Mutex<Vec<String>>,
     mounts: Mutex<BTreeMap<String, PathBuf>>,
     downloads: HashMap<String, Vec<u8>>,
+    agents: Mutex<Vec<String>>,
 }
 
 impl Machine for Player {
@@ -86,6 +90,13 @@ impl Machine for Player {
                     let value = env.iter().find_map(|entry| entry.strip_prefix(&prefix));
                     fs::write(upper.join(to), value.unwrap_or_default()).unwrap();
                 }
+                ["socket", mount, to] => {
+                    let source = self.mounts.lock().unwrap()[mount].clone();
+                    let found = fs::metadata(source).unwrap();
+                    assert!(found.file_type().is_socket());
+                    let mode = format!("{:o} {}", found.mode() & 0o7777, found.uid());
+                    fs::write(upper.join(to), mode).unwrap();
+                }
                 ["fail"] => code = 3,
                 _ => {}
             }
@@ -98,17 +109,35 @@ impl Machine for Player {
         fs::write(to, bytes).map_err(|error| error.to_string())
     }
 
+    fn ssh_agent(&self, id: &str, socket: &Path) -> Result<Box<dyn Send>, String> {
+        self.agents.lock().unwrap().push(id.to_owned());
+        let listener = UnixListener::bind(socket).map_err(|error| error.to_string())?;
+        Ok(Box::new(listener))
+    }
+
     fn is_cancelled(&self) -> bool {
         false
     }
 }
 
 #[derive(Default)]
-struct Told(Mutex<Vec<(String, StepState)>>);
+struct Told(Mutex<Vec<(String, StepState)>>, Mutex<Vec<String>>);
 
 impl Progress for Told {
     fn step(&self, title: &str, state: StepState, _: Duration) {
         self.0.lock().unwrap().push((title.to_owned(), state));
+    }
+
+    fn instruction(&self, told: Instruction<'_>) {
+        let state = match told.state {
+            InstructionState::Begins => "begins",
+            InstructionState::Runs(_) => "runs",
+            InstructionState::Cached(_) => "cached",
+            InstructionState::Done(Some(_)) => "done",
+            InstructionState::Done(None) => "nothing",
+        };
+        let Instruction { number, total, text, .. } = told;
+        self.1.lock().unwrap().push(format!("{number}/{total} {text}: {state}"));
     }
 
     fn output(&self, _: &str, _: bool, _: &[u8], _: Duration) {}
@@ -120,6 +149,7 @@ struct Done {
     steps: (usize, usize),
     files: Option<Folder>,
     config: serde_json::Value,
+    instructions: Vec<String>,
 }
 
 impl Done {
@@ -165,6 +195,7 @@ impl Bench {
             played: Player::default(),
             options,
             run: RunOptions::default(),
+            threads: 2,
         };
         bench.import_base();
         bench
@@ -231,7 +262,8 @@ impl Bench {
         let told = Told::default();
         let run = self.run.clone();
         let build = Build::new(&self.builder, &plan, &context, &images, run, &self.played, &told);
-        let finished = build.execute(2)?;
+        let finished = build.execute(self.threads)?;
+        let instructions = told.1.lock().unwrap().clone();
         let image = finished.image(&["built".to_owned()]).unwrap();
         let detail = self.store.inspect("built").unwrap();
         Ok(Done {
@@ -239,6 +271,7 @@ impl Bench {
             steps: finished.steps(),
             files: finished.files().unwrap(),
             config: serde_json::from_slice(&detail.config_json).unwrap(),
+            instructions,
         })
     }
 
@@ -410,6 +443,53 @@ fn a_secret_is_read_and_is_nowhere_in_the_image() {
     bench.run.secrets.clear();
     let error = bench.fails("FROM base\nRUN --mount=type=secret,id=other,required=true true\n");
     assert!(error.contains("`other` is required"), "{error}");
+}
+
+#[test]
+fn an_ssh_agent_is_a_socket_while_its_command_runs_and_goes_with_it() {
+    let mut bench = Bench::new();
+    bench.run.ssh.insert("default".into());
+    let done = bench.build(
+        "FROM base\nRUN --mount=type=ssh,mode=660,uid=7,gid=8 \
+         socket /run/buildkit/ssh_agent.0 seen && env SSH_AUTH_SOCK env\n\
+         RUN --mount=type=ssh,id=other env SSH_AUTH_SOCK none\n",
+    );
+    assert_eq!(done.text("/seen").unwrap(), "660 7");
+    assert_eq!(done.text("/env").unwrap(), "/run/buildkit/ssh_agent.0");
+    assert_eq!(done.text("/none").unwrap(), "");
+    assert_eq!(*bench.played.agents.lock().unwrap(), ["default"]);
+    let socket = bench.played.mounts.lock().unwrap()["/run/buildkit/ssh_agent.0"].clone();
+    assert!(!socket.exists(), "{} stays behind", socket.display());
+    assert_eq!(done.names("/run"), Vec::<String>::new());
+    let error = bench.fails("FROM base\nRUN --mount=type=ssh,id=other,required=true true\n");
+    assert!(error.contains("SSH agent `other` is required"), "{error}");
+}
+
+#[test]
+fn instructions_are_told_in_the_order_of_the_file() {
+    let mut bench = Bench::new();
+    bench.threads = 1;
+    let text = "FROM base AS one\nRUN write /made text\nENV A=1\nFROM scratch\n\
+                COPY --from=one /made /x\n";
+    assert_eq!(
+        bench.build(text).instructions,
+        [
+            "1/5 FROM base AS one: begins",
+            "1/5 FROM base AS one: done",
+            "2/5 RUN write /made text: begins",
+            "2/5 RUN write /made text: runs",
+            "2/5 RUN write /made text: done",
+            "3/5 ENV A=1: begins",
+            "3/5 ENV A=1: nothing",
+            "4/5 FROM scratch: begins",
+            "4/5 FROM scratch: nothing",
+            "5/5 COPY --from=one /made /x: begins",
+            "5/5 COPY --from=one /made /x: done",
+        ]
+    );
+    let again = bench.build(text).instructions;
+    assert_eq!(again[2], "2/5 RUN write /made text: cached");
+    assert_eq!(again.last().unwrap(), "5/5 COPY --from=one /made /x: cached");
 }
 
 #[test]

@@ -23,16 +23,18 @@ pub use error::AgentError;
 pub use hello::OFFERED_FEATURES;
 
 use linkspan_proto::v1::{
-    agent_service_client::AgentServiceClient, container_service_client::ContainerServiceClient,
-    event_service_client::EventServiceClient, file_service_client::FileServiceClient,
-    folder_service_client::FolderServiceClient, image_service_client::ImageServiceClient,
-    network_service_client::NetworkServiceClient, port_service_client::PortServiceClient,
-    registry_service_client::RegistryServiceClient, system_service_client::SystemServiceClient,
-    volume_service_client::VolumeServiceClient,
+    agent_service_client::AgentServiceClient, build_service_client::BuildServiceClient,
+    container_service_client::ContainerServiceClient, event_service_client::EventServiceClient,
+    file_service_client::FileServiceClient, folder_service_client::FolderServiceClient,
+    image_service_client::ImageServiceClient, network_service_client::NetworkServiceClient,
+    port_service_client::PortServiceClient, registry_service_client::RegistryServiceClient,
+    system_service_client::SystemServiceClient, volume_service_client::VolumeServiceClient,
 };
 
 /// `linkspan.v1.AgentService` of one agent.
 pub type AgentCalls = AgentServiceClient<AgentChannel>;
+/// `linkspan.v1.BuildService` of one agent.
+pub type BuildCalls = BuildServiceClient<AgentChannel>;
 /// `linkspan.v1.ContainerService` of one agent.
 pub type ContainerCalls = ContainerServiceClient<AgentChannel>;
 /// `linkspan.v1.FolderService` of one agent.
@@ -62,6 +64,12 @@ impl AgentChannel {
     #[must_use]
     pub fn agent(&self) -> AgentCalls {
         AgentServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Builds.
+    #[must_use]
+    pub fn builds(&self) -> BuildCalls {
+        BuildServiceClient::new(self.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Calls on containers.

@@ -6,7 +6,7 @@ use linkspan_proto::{
     preface::{Kind, Preface},
 };
 use linkspan_transport::local;
-use tokio::io::{AsyncRead, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use uuid::Uuid;
 
 use crate::Client;
@@ -56,6 +56,20 @@ impl Client {
         id: Uuid,
     ) -> Result<impl AsyncRead + Send + Unpin + use<>, Failure> {
         self.stream(machine, Kind::Download, id).await
+    }
+
+    /// Opens the byte stream `id` in both directions with a machine's agent (`None`: the default
+    /// machine).
+    ///
+    /// # Errors
+    /// When the daemon cannot be reached.
+    #[tracing::instrument(level = "debug", skip(self))]
+    pub async fn duplex(
+        &self,
+        machine: Option<&str>,
+        id: Uuid,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<>, Failure> {
+        self.stream(machine, Kind::Duplex, id).await
     }
 
     async fn stream(

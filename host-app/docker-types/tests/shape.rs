@@ -275,6 +275,6 @@ fn what_the_engine_says_of_itself_conforms() {
     conforms::<schema::SystemVersion>(&shown.unwrap(), &["Experimental"]);
     let usage = wire::DiskUsageResponse::default();
     let kinds = df::Kinds::read([]).unwrap();
-    let shown = df::answer(&usage, kinds, true, Timestamp::UNIX_EPOCH, LATEST);
+    let shown = df::answer(&usage, &[], kinds, true, Timestamp::UNIX_EPOCH, LATEST);
     conforms::<schema::SystemDataUsageResponse>(&shown, &[]);
 }

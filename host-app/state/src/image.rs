@@ -385,8 +385,11 @@ impl VmImage {
 }
 
 impl ImageEntry {
-    /// `busybox` is `busybox:latest`.
+    /// `busybox` is `busybox:latest`, and so is `docker.io/library/busybox`: builds ask by the
+    /// full name.
     fn matches(&self, reference: &str) -> bool {
+        let reference = reference.strip_prefix("docker.io/").unwrap_or(reference);
+        let reference = reference.strip_prefix("library/").unwrap_or(reference);
         let tag = |text: &str| text.rsplit('/').next().is_some_and(|last| last.contains(':'));
         if tag(reference) {
             self.reference == reference

@@ -28,11 +28,14 @@ use super::{
     options,
     remote::{self, Unpacked},
     report::{Answers, Report, message},
+    ssh::Agents,
 };
 use crate::{failure::of_store, rpc::Guest};
 
 /// Stages that are built at one time: there are few processors.
 const THREADS: usize = 4;
+/// For a caller that is told of instructions.
+const ONE_BY_ONE: usize = 1;
 
 /// One build.
 struct Dialogue {
@@ -81,7 +84,8 @@ impl Dialogue {
         let ignore = Ignore::parse(&open.ignore, &open.ignore_name)
             .map_err(|error| self.in_dockerfile(&open, &error))?;
         let planning = options::planning(&open, ignore)?;
-        let running = options::running(&open)?;
+        let running = options::running(&open, self.guest.builds.capacity)?;
+        self.report.tell_instructions(open.instructions);
         let (plan, images) = self.plan(&open, &planning).await?;
         for warning in &plan.warnings {
             let line = |pick: fn(&linkspan_build::Span) -> usize| {
@@ -107,6 +111,11 @@ impl Dialogue {
             builds: self.guest.builds.clone(),
             registries: self.guest.registries.clone(),
             runtime: Handle::current(),
+            agents: Agents {
+                streams: self.guest.streams.clone(),
+                answers: self.answers.clone(),
+                runtime: Handle::current(),
+            },
             cancelled,
         };
         let (report, builds) = (Arc::clone(&self.report), self.guest.builds.clone());
@@ -121,7 +130,11 @@ impl Dialogue {
             }
             let build =
                 Build::new(&builds.builder, &plan, &context, &images, running, &machine, &*report);
-            let finished = build.execute(THREADS).map_err(|failure| {
+            let threads = if open.instructions { ONE_BY_ONE } else { THREADS };
+            let finished = build.execute(threads).map_err(|failure| {
+                if let Error::Exit { command, code } = &failure.error {
+                    report.command_failed(command, *code);
+                }
                 let stage = &plan.stages[failure.stage];
                 let step = &stage.steps[failure.step];
                 let evidence = evidence(&open, &report, step);
@@ -417,6 +430,7 @@ pub(crate) fn of_build(error: &Error) -> Failure {
         Error::Unsupported { .. } => ErrorCode::Unsupported,
         Error::Destination { .. }
         | Error::NoSecret { .. }
+        | Error::NoSsh { .. }
         | Error::Checksum { .. }
         | Error::Context { .. }
         | Error::Filter { .. }
@@ -431,6 +445,7 @@ pub(crate) fn of_build(error: &Error) -> Failure {
     let failure = Failure::new(code, chain(error));
     match error {
         Error::NoSecret { .. } => failure.hint("give it with --secret id=ID,src=FILE"),
+        Error::NoSsh { .. } => failure.hint("give it with --ssh ID[=SOCKET]"),
         Error::Changed { .. } => failure.hint("build again when nobody writes there"),
         _ => failure,
     }

@@ -14,7 +14,7 @@ use linkspan_net::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::Builds;
+use super::{Builds, ssh::Agents};
 use crate::registries::Registries;
 
 /// The network that containers have unless they say otherwise.
@@ -27,6 +27,7 @@ pub(super) struct BuildMachine {
     pub(super) builds: Builds,
     pub(super) registries: Registries,
     pub(super) runtime: Handle,
+    pub(super) agents: Agents,
     pub(super) cancelled: CancellationToken,
 }
 
@@ -91,6 +92,10 @@ impl Machine for BuildMachine {
             }
         };
         self.runtime.block_on(fetched)
+    }
+
+    fn ssh_agent(&self, id: &str, socket: &Path) -> Result<Box<dyn Send>, String> {
+        self.agents.listen(id, socket)
     }
 
     fn is_cancelled(&self) -> bool {

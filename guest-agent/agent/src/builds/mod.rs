@@ -3,6 +3,7 @@
 //! ```text
 //! dialogue   the caller is asked for images, listings and contents; then the plan is carried out
 //! machine    runs the commands of a build, and fetches its files
+//! ssh        carries what a command opens on the socket of an SSH agent to the caller
 //! report     tells the caller how it goes
 //! ```
 
@@ -11,11 +12,12 @@ mod machine;
 mod options;
 mod remote;
 mod report;
+mod ssh;
 
 use std::sync::Arc;
 
 use linkspan_builder::Builder;
-use linkspan_containers::{launch::Launcher, network::Networks};
+use linkspan_containers::{launch::Launcher, limits::Capacity, network::Networks};
 
 pub(crate) use dialogue::{of_build, run};
 
@@ -28,4 +30,6 @@ pub struct Builds {
     pub launcher: Arc<dyn Launcher>,
     /// Gives commands a network.
     pub networks: Arc<dyn Networks>,
+    /// What limits of commands are checked against.
+    pub capacity: Capacity,
 }

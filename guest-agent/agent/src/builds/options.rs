@@ -2,6 +2,7 @@
 
 use linkspan_build::{Entitlement, Ignore, Network, Options, parse_platform};
 use linkspan_builder::RunOptions;
+use linkspan_containers::limits::{self, Capacity};
 use linkspan_images::{Platform, check_tags};
 use linkspan_net::files::DnsSpec;
 use linkspan_proto::{
@@ -10,7 +11,7 @@ use linkspan_proto::{
 };
 use linkspan_runtime::plan::Rlimit;
 
-use crate::failure::of_store;
+use crate::{failure::of_store, rpc::convert};
 
 fn invalid(text: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::InvalidArgument, text)
@@ -68,7 +69,7 @@ pub(super) fn planning(open: &BuildOpen, ignore: Ignore) -> Result<Options, Fail
 }
 
 /// What all commands have in common.
-pub(super) fn running(open: &BuildOpen) -> Result<RunOptions, Failure> {
+pub(super) fn running(open: &BuildOpen, capacity: Capacity) -> Result<RunOptions, Failure> {
     let dns = DnsSpec { extra_hosts: open.extra_hosts.clone(), ..DnsSpec::default() };
     dns.check().map_err(|error| invalid(error.to_string()))?;
     let ulimit = |limit: &linkspan_proto::v1::BuildUlimit| Rlimit {
@@ -77,10 +78,14 @@ pub(super) fn running(open: &BuildOpen) -> Result<RunOptions, Failure> {
         hard: limit.hard,
     };
     let secrets = open.secrets.iter().map(|(id, secret)| (id.clone(), secret.to_vec()));
+    let limits = convert::limits(open.resources.clone().unwrap_or_default());
+    limits::validate(&limits, capacity).map_err(|error| invalid(error.to_string()))?;
     Ok(RunOptions {
         extra_hosts: open.extra_hosts.clone(),
         shm_size: open.shm_size,
         ulimits: open.ulimits.iter().map(ulimit).collect(),
         secrets: secrets.collect(),
+        ssh: open.ssh.iter().cloned().collect(),
+        resources: limits::resources(&limits),
     })
 }

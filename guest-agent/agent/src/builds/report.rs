@@ -3,10 +3,11 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use linkspan_builder::{Progress, StepState};
+use linkspan_builder::{Instruction, InstructionState, Progress, StepState};
 use linkspan_proto::v1::{self as wire, BuildResponse, BuildStepState, build_response::Kind};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -22,6 +23,8 @@ pub(super) type Answers = mpsc::Sender<Result<BuildResponse, Status>>;
 /// Numbers steps in the order of their appearance. Blocks while the caller does not read.
 pub(super) struct Report {
     answers: Answers,
+    /// The caller wants to be told of instructions.
+    instructions: AtomicBool,
     steps: Mutex<BTreeMap<String, Seen>>,
 }
 
@@ -41,7 +44,15 @@ fn micros(span: Duration) -> u64 {
 
 impl Report {
     pub(super) fn new(answers: Answers) -> Self {
-        Self { answers, steps: Mutex::default() }
+        Self { answers, instructions: AtomicBool::new(false), steps: Mutex::default() }
+    }
+
+    pub(super) fn tell_instructions(&self, wanted: bool) {
+        self.instructions.store(wanted, Ordering::Relaxed);
+    }
+
+    pub(super) fn command_failed(&self, command: &str, exit_code: i32) {
+        self.say(Kind::CommandFailed(wire::CommandFailed { command: command.into(), exit_code }));
     }
 
     fn number(&self, title: &str) -> u32 {
@@ -81,6 +92,26 @@ impl Progress for Report {
             title: title.to_owned(),
             state: state.into(),
             duration_us: micros(took),
+        }));
+    }
+
+    fn instruction(&self, instruction: Instruction<'_>) {
+        if !self.instructions.load(Ordering::Relaxed) {
+            return;
+        }
+        let (state, id) = match instruction.state {
+            InstructionState::Begins => (BuildStepState::Running, ""),
+            InstructionState::Runs(container) => (BuildStepState::Running, container),
+            InstructionState::Cached(layer) => (BuildStepState::Cached, layer),
+            InstructionState::Done(made) => (BuildStepState::Done, made.unwrap_or_default()),
+        };
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        self.say(Kind::Instruction(wire::BuildInstruction {
+            number: count(instruction.number),
+            total: count(instruction.total),
+            text: instruction.text.to_owned(),
+            state: state.into(),
+            id: id.to_owned(),
         }));
     }
 

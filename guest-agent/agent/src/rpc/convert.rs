@@ -152,10 +152,31 @@ fn amounts_to_wire(list: &[DeviceAmount]) -> Vec<wire::DeviceAmount> {
         .collect()
 }
 
+/// Docker's resource options, not checked.
+pub(crate) fn limits(limits: wire::Resources) -> Limits {
+    Limits {
+        memory: limits.memory_bytes,
+        memory_swap: limits.memory_swap_bytes,
+        memory_reservation: limits.memory_reservation_bytes,
+        nano_cpus: limits.nano_cpus,
+        cpu_shares: limits.cpu_shares,
+        cpuset_cpus: limits.cpuset_cpus,
+        cpuset_mems: limits.cpuset_mems,
+        pids: limits.pids_limit,
+        cpu_period: limits.cpu_period_us,
+        cpu_quota: limits.cpu_quota_us,
+        blkio_weight: limits.blkio_weight,
+        blkio_weight_device: amounts(limits.blkio_weight_device),
+        device_read_bps: amounts(limits.device_read_bps),
+        device_write_bps: amounts(limits.device_write_bps),
+        device_read_iops: amounts(limits.device_read_iops),
+        device_write_iops: amounts(limits.device_write_iops),
+    }
+}
+
 /// # Errors
 /// What does not exist or cannot be: a restart policy, an address.
 pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
-    let limits = config.resources.unwrap_or_default();
     Ok(Config {
         image: config.image,
         command: config.command,
@@ -179,24 +200,7 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         cap_add: config.cap_add,
         cap_drop: config.cap_drop,
         privileged: config.privileged,
-        limits: Limits {
-            memory: limits.memory_bytes,
-            memory_swap: limits.memory_swap_bytes,
-            memory_reservation: limits.memory_reservation_bytes,
-            nano_cpus: limits.nano_cpus,
-            cpu_shares: limits.cpu_shares,
-            cpuset_cpus: limits.cpuset_cpus,
-            cpuset_mems: limits.cpuset_mems,
-            pids: limits.pids_limit,
-            cpu_period: limits.cpu_period_us,
-            cpu_quota: limits.cpu_quota_us,
-            blkio_weight: limits.blkio_weight,
-            blkio_weight_device: amounts(limits.blkio_weight_device),
-            device_read_bps: amounts(limits.device_read_bps),
-            device_write_bps: amounts(limits.device_write_bps),
-            device_read_iops: amounts(limits.device_read_iops),
-            device_write_iops: amounts(limits.device_write_iops),
-        },
+        limits: limits(config.resources.unwrap_or_default()),
         stop_signal: config.stop_signal,
         stop_timeout: config.stop_timeout_seconds,
         ulimits: config

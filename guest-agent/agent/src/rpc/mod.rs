@@ -3,7 +3,7 @@
 mod agent;
 mod builds;
 mod containers;
-mod convert;
+pub(crate) mod convert;
 mod events;
 mod files;
 mod folders;

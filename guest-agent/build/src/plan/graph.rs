@@ -29,6 +29,8 @@ pub(super) struct Node {
     pub(super) base: NodeBase,
     /// What FROM --platform says, or the target.
     pub(super) platform: Platform,
+    /// The FROM as it is written.
+    pub(super) text: String,
     pub(super) span: Span,
     pub(super) statements: Vec<Statement>,
 }
@@ -79,7 +81,7 @@ impl Graph {
         for statement in statements {
             if let Instruction::From(stage) = &statement.instruction {
                 let node = graph
-                    .node(stage, statement.span, escape, globals, options)
+                    .node(stage, &statement, escape, globals, options)
                     .map_err(|problem| Error::at(problem, statement.span))?;
                 // A name is known from the next stage on: FROM a AS a is from the image.
                 if let Some(name) = node.name.clone() {
@@ -101,7 +103,7 @@ impl Graph {
     fn node(
         &self,
         stage: &syntax::Stage,
-        span: Span,
+        statement: &Statement,
         escape: char,
         globals: &Globals,
         options: &Options,
@@ -138,8 +140,8 @@ impl Graph {
             }
             None => NodeBase::Image(request(named.unwrap_or(&name), platform.clone())?),
         };
-        let name = stage.name.clone();
-        Ok(Node { name, base, platform, span, statements: Vec::new() })
+        let (name, text, span) = (stage.name.clone(), statement.original.clone(), statement.span);
+        Ok(Node { name, base, platform, text, span, statements: Vec::new() })
     }
 
     fn find_target(&self, wanted: Option<&str>) -> Result<usize> {

@@ -155,8 +155,9 @@ impl Scope<'_> {
             needs.iter().filter_map(|(stage, _)| self.indices.get(stage).copied()).collect();
         needs.sort_unstable();
         needs.dedup();
-        let (name, platform, span) = (node.label(number), state.platform.clone(), node.span);
-        Ok((state, PlannedStage { number, name, platform, base, title, span, needs, steps }))
+        let (name, platform) = (node.label(number), state.platform.clone());
+        let (text, span) = (node.text.clone(), node.span);
+        Ok((state, PlannedStage { number, name, platform, base, title, text, span, needs, steps }))
     }
 
     fn begin(&self, number: usize, bases: &mut Bases) -> Result<(State, Base)> {

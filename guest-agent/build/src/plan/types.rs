@@ -113,7 +113,10 @@ pub struct PlannedStage {
     /// an image.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub title: String,
-    /// The FROM.
+    /// The FROM as it is written.
+    #[serde(skip)]
+    pub text: String,
+    /// Where it stands.
     pub span: Span,
     /// The indices in [`Plan::stages`] of what must be done before: base, COPY --from, mounts.
     pub needs: Vec<usize>,

@@ -325,8 +325,15 @@ impl Store {
             }
             Err(Error::corrupt(format!("layer {id}"), "its folder is missing"))
         };
-        layers.iter().map(path).collect()
+        topmost(layers).map(path).collect()
     }
+}
+
+/// Each layer once, where it is last: what is below would not be seen, and overlayfs refuses to
+/// mount a folder twice (ELOOP). Steps that change nothing all make the same, empty layer.
+fn topmost(layers: &[Digest]) -> impl Iterator<Item = &Digest> {
+    let above = |at: usize, id: &Digest| layers[at + 1..].contains(id);
+    layers.iter().enumerate().filter(move |(at, id)| !above(*at, id)).map(|(_, id)| id)
 }
 
 pub(super) fn record(index: &Index, id: ImageId) -> Result<&ImageRecord> {
@@ -515,5 +522,12 @@ mod tests {
         // Would take the age of the universe if every `*` were tried in every place.
         assert!(!matches(&("l*".repeat(60) + "x"), &Reference::parse(&"l".repeat(120)).unwrap()));
         assert!(matches("docker.io/library/busybox", &Reference::parse("busybox:1").unwrap()));
+    }
+
+    #[test]
+    fn a_layer_that_repeats_is_mounted_once_where_it_is_last() {
+        let [a, b, c] = ["a", "b", "c"].map(|text| Digest::of(text.as_bytes()));
+        let kept: Vec<_> = topmost(&[a, b, a, c, b]).copied().collect();
+        assert_eq!(kept, [a, c, b]);
     }
 }

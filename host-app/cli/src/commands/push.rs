@@ -1,6 +1,7 @@
 //! `push`.
 
 use clap::Args;
+use linkspan_client::Client;
 use linkspan_credentials::Registry;
 use linkspan_proto::v1::{PushImageRequest, push_image_response::Kind};
 
@@ -36,25 +37,48 @@ impl Push {
         if !self.all_tags && !has_tag(&self.image) && !self.quiet {
             render::line("Using default tag: latest")?;
         }
-        let credentials = credentials::of(&Registry::of_image(&self.image)).await?;
         let client = context.running().await?;
         let request = PushImageRequest {
-            reference: self.image.clone(),
             all_tags: self.all_tags,
             platform: self.platform.unwrap_or_default(),
-            credentials,
+            ..one(&self.image).await?
         };
-        let mut transfer = Transfer::new(if self.quiet { Where::Nowhere } else { Where::Output });
-        let mut answers = client.registry(context.machine()).push(request).await?.into_inner();
-        while let Some(answer) = answers.message().await? {
-            if let Some(Kind::Progress(step)) = answer.kind {
-                transfer.step(&step)?;
-            }
-        }
+        let place = if self.quiet { Where::Nowhere } else { Where::Output };
+        push(&client, &context, request, place).await?;
         if self.quiet {
             let name = if self.all_tags { self.image } else { tagged(&self.image) };
             render::line(&full_name(&name))?;
         }
         Ok(0)
     }
+}
+
+/// What pushes one name, as the user whom this command knows.
+///
+/// # Errors
+/// Credentials that cannot be read.
+pub(crate) async fn one(image: &str) -> Result<PushImageRequest, Error> {
+    let credentials = credentials::of(&Registry::of_image(image)).await?;
+    let reference = image.to_owned();
+    Ok(PushImageRequest { reference, credentials, ..PushImageRequest::default() })
+}
+
+/// Pushes, and shows how far it is.
+///
+/// # Errors
+/// What the registry or the machine refuses.
+pub(crate) async fn push(
+    client: &Client,
+    context: &Context,
+    request: PushImageRequest,
+    place: Where,
+) -> Result<(), Error> {
+    let mut transfer = Transfer::new(place);
+    let mut answers = client.registry(context.machine()).push(request).await?.into_inner();
+    while let Some(answer) = answers.message().await? {
+        if let Some(Kind::Progress(step)) = answer.kind {
+            transfer.step(&step)?;
+        }
+    }
+    Ok(())
 }

@@ -47,6 +47,9 @@ pub struct Detail {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are Docker's")]
 pub struct ErrorDetail {
+    /// The exit code of the client, unless it is 1 anyway.
+    #[serde(skip_serializing_if = "crate::is_zero")]
+    pub code: i32,
     pub message: String,
 }
 
@@ -67,11 +70,25 @@ impl Message {
     #[must_use]
     pub fn error(failure: &Failure) -> Self {
         let (_, body) = crate::error::response(failure);
+        Self::broken(&body.message)
+    }
+
+    /// The same of one line of text.
+    #[must_use]
+    pub fn broken(message: &str) -> Self {
         Self {
-            error: body.message.clone(),
-            error_detail: Some(ErrorDetail { message: body.message }),
+            error: message.to_owned(),
+            error_detail: Some(ErrorDetail { code: 0, message: message.to_owned() }),
             ..Self::default()
         }
+    }
+
+    /// The last line of a build whose command failed: its exit code becomes the client's.
+    #[must_use]
+    pub fn command_failed(command: &str, code: i32) -> Self {
+        let message = format!("The command '{command}' returned a non-zero code: {code}");
+        let error_detail = Some(ErrorDetail { code, message: message.clone() });
+        Self { error: message, error_detail, ..Self::default() }
     }
 
     /// What programs read of a pushed tag.
@@ -176,6 +193,14 @@ mod tests {
             json!({"progressDetail": {}, "aux": {"Tag": "latest", "Digest": "sha256:1", "Size": 5}})
         );
         assert_eq!(serde_json::to_value(Message::stream("x\n")).unwrap(), json!({"stream": "x\n"}));
+        let failed = Message::command_failed("/bin/sh -c false", 1);
+        let why = "The command '/bin/sh -c false' returned a non-zero code: 1";
+        assert_eq!(
+            String::from_utf8(failed.line()).unwrap(),
+            format!(
+                "{{\"errorDetail\":{{\"code\":1,\"message\":\"{why}\"}},\"error\":\"{why}\"}}\r\n"
+            )
+        );
         assert_eq!(serde_json::to_value(Message::built("x")).unwrap(), json!({"aux": {"ID": "x"}}));
     }
 }

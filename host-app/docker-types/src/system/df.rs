@@ -5,6 +5,7 @@ use linkspan_proto::v1 as wire;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::build_cache::Record;
 use crate::container::Summary as Container;
 use crate::image::Summary as Image;
 use crate::version::ApiVersion;
@@ -82,6 +83,7 @@ impl Usage {
 #[must_use]
 pub fn answer(
     usage: &wire::DiskUsageResponse,
+    builds: &[Record],
     kinds: Kinds,
     verbose: bool,
     now: Timestamp,
@@ -105,6 +107,12 @@ pub fn answer(
     // 1.52 has both, but for a verbose answer.
     if version.before(52) || (version.before(53) && !verbose) {
         legacy(&mut shown, usage, kinds, [&images, &containers, &volumes]);
+        let records = if kinds.build_cache { json!(builds) } else { Value::Null };
+        shown.insert("BuildCache".into(), records);
+        let size: u64 = builds.iter().map(|record| record.size).sum();
+        if version.before(42) && size > 0 {
+            shown.insert("BuilderSize".into(), json!(size));
+        }
     }
     if !version.before(52) {
         let items = |all: Vec<Value>| if verbose { all } else { Vec::new() };
@@ -117,7 +125,9 @@ pub fn answer(
         let of_containers = Usage { items: items(containers), ..of_containers(usage) };
         add(kinds.containers, "ContainerUsage", of_containers);
         add(kinds.volumes, "VolumeUsage", Usage { items: items(volumes), ..of_volumes(usage) });
-        add(kinds.build_cache, "BuildCacheUsage", Usage::default());
+        let records = builds.iter().map(|record| json!(record)).collect();
+        let of_builds = Usage { items: items(records), ..of_builds(builds) };
+        add(kinds.build_cache, "BuildCacheUsage", of_builds);
     }
     shown.into()
 }
@@ -137,8 +147,6 @@ fn legacy(
     add(true, "Images", if kinds.images { json!(images) } else { Value::Null });
     add(true, "Containers", if kinds.containers { json!(containers) } else { Value::Null });
     add(true, "Volumes", if kinds.volumes { json!(volumes) } else { Value::Null });
-    // Nothing of a build is kept that is not an image.
-    add(true, "BuildCache", if kinds.build_cache { json!([]) } else { Value::Null });
 }
 
 fn of_images(usage: &wire::DiskUsageResponse) -> Usage {
@@ -162,6 +170,18 @@ fn of_containers(usage: &wire::DiskUsageResponse) -> Usage {
     }))
 }
 
+/// What an image has too is not given back by a prune.
+fn of_builds(builds: &[Record]) -> Usage {
+    let free = builds.iter().filter(|record| !record.in_use && !record.shared);
+    Usage {
+        active_count: builds.iter().filter(|record| record.in_use).count() as u64,
+        total_count: builds.len() as u64,
+        reclaimable: free.map(|record| record.size).sum(),
+        total_size: builds.iter().map(|record| record.size).sum(),
+        items: Vec::new(),
+    }
+}
+
 fn of_volumes(usage: &wire::DiskUsageResponse) -> Usage {
     Usage::of(usage.volumes.iter().map(|one| (one.references > 0, one.size_bytes.unwrap_or(0))))
 }
@@ -183,10 +203,15 @@ mod tests {
         };
         let all = Kinds::read([]).unwrap();
         let shown = |kinds, verbose, minor| {
-            answer(&usage, kinds, verbose, Timestamp::UNIX_EPOCH, ApiVersion::v1(minor))
+            let records =
+                [Record::from(&wire::BuildRecord { size_bytes: 9, ..Default::default() })];
+            let now = Timestamp::UNIX_EPOCH;
+            answer(&usage, &records, kinds, verbose, now, ApiVersion::v1(minor))
         };
         let old = shown(all, false, 51);
-        assert_eq!((&old["LayersSize"], &old["BuildCache"]), (&json!(100), &json!([])));
+        assert_eq!((&old["LayersSize"], &old["BuildCache"][0]["Size"]), (&json!(100), &json!(9)));
+        assert_eq!(old.get("BuilderSize"), None);
+        assert_eq!(shown(all, false, 41)["BuilderSize"], 9);
         assert_eq!(old["Volumes"][1]["UsageData"], json!({"Size": 5, "RefCount": 1}));
         assert_eq!(old.get("VolumeUsage"), None);
         let new = shown(all, false, 53);
@@ -194,7 +219,8 @@ mod tests {
             new,
             json!({
                 "ImageUsage": {"TotalCount": 1, "Reclaimable": 40, "TotalSize": 100},
-                "ContainerUsage": {}, "BuildCacheUsage": {},
+                "ContainerUsage": {},
+                "BuildCacheUsage": {"TotalCount": 1, "Reclaimable": 9, "TotalSize": 9},
                 "VolumeUsage": {"ActiveCount": 1, "TotalCount": 2, "Reclaimable": 5, "TotalSize": 10},
             })
         );

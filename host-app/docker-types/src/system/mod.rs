@@ -1,5 +1,6 @@
 //! The engine itself: what it is, what it holds.
 
+pub mod build_cache;
 pub mod df;
 pub mod info;
 

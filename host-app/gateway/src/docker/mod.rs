@@ -64,6 +64,7 @@ struct Api {
     /// As a caller would write it; empty: the default one.
     machine: String,
     execs: execs::Execs,
+    builds: build::Named,
     /// Lists of containers: what is asked most.
     lists: together::Together,
     /// As many more as there are listeners to events.
@@ -109,6 +110,7 @@ impl Api {
             engine,
             machine: String::new(),
             execs: execs::Execs::default(),
+            builds: build::Named::default(),
             lists: together::Together::default(),
             listeners: Arc::default(),
         }

@@ -167,8 +167,7 @@ mod tests {
             "swarm::no_plugin" => "404: there is no such plugin",
             "swarm::no_plugins" => "501: plugins are not supported",
             "system::no_buildkit" => "501: BuildKit's protocol is not spoken",
-            "build::build" => "501: not yet",
-            "build::cancel" => "404: a build ends with its connection",
+            "build::build" => "served: the classic builder's; 501 for BuildKit's (`version=2`)",
             "streams::no_websocket" => "501: WebSockets are not spoken",
             _ => "served",
         }

@@ -24,6 +24,7 @@ use linkspan_proto::v1::{
 
 use super::{
     answer::{Answer, Broken, Outcome, Refusal, empty, line, ok, stream, whole},
+    build,
     call::Call,
 };
 
@@ -104,7 +105,9 @@ pub(super) async fn df(call: Call) -> Outcome {
     let types = call.texts("type");
     let kinds = Kinds::read(types.iter().map(String::as_str))?;
     let usage = call.agent().await?.system().disk_usage(DiskUsageRequest {}).await?.into_inner();
-    ok(&df::answer(&usage, kinds, call.flag("verbose"), jiff::Timestamp::now(), call.version))
+    let builds = if kinds.build_cache { build::usage(&call).await? } else { Vec::new() };
+    let (verbose, now) = (call.flag("verbose"), jiff::Timestamp::now());
+    ok(&df::answer(&usage, &builds, kinds, verbose, now, call.version))
 }
 
 /// BuildKit's protocol is not spoken: `_ping` says which builder is here.

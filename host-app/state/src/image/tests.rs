@@ -96,7 +96,7 @@ fn a_kernel_by_path_boots_with_the_images_initramfs() {
 fn a_built_in_image_is_found_with_and_without_its_tag() {
     let folder = tempfile::tempdir().unwrap();
     let image = image(folder.path(), &["lean"]);
-    for reference in ["busybox", "busybox:latest"] {
+    for reference in ["busybox", "busybox:latest", "docker.io/library/busybox:latest"] {
         assert!(image.builtin(reference).unwrap().is_some(), "{reference}");
     }
     for reference in ["busybox:1", "alpine", "x/busybox"] {

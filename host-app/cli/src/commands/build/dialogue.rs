@@ -8,7 +8,7 @@ use linkspan_client::{Client, new_stream_id};
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{
     BuildContext, BuildOpen, BuildRequest, BuiltImage, ContextListing, FilesWanted, ImagesReady,
-    ImagesWanted, ListContext, ProvideImageRequest, PullImageRequest, build_request,
+    ImagesWanted, ListContext, ProvideImageRequest, PullImageRequest, SshWanted, build_request,
     build_response::Kind,
 };
 use tokio::io::AsyncReadExt as _;
@@ -19,6 +19,7 @@ use tokio_util::io::SyncIoBridge;
 use super::context::{Files, LocalFolder, Source};
 use super::display::Display;
 use super::output::{self, Output};
+use super::ssh::Agents;
 use crate::commands::pull;
 use crate::context::Context;
 use crate::error::Error;
@@ -37,6 +38,7 @@ pub(super) struct Asked {
     pub(super) source: Source,
     pub(super) contexts: HashMap<String, BuildContext>,
     pub(super) output: Output,
+    pub(super) agents: Agents,
 }
 
 struct Caller<'a> {
@@ -45,6 +47,7 @@ struct Caller<'a> {
     requests: mpsc::Sender<BuildRequest>,
     folder: Option<Arc<Mutex<LocalFolder>>>,
     pull: bool,
+    agents: Agents,
     /// Contents under way, and what became of them.
     uploads: tokio::task::JoinSet<Result<(), Error>>,
 }
@@ -56,7 +59,7 @@ pub(super) async fn run(
     asked: Asked,
     display: &mut Display,
 ) -> Result<(BuiltImage, usize), Error> {
-    let Asked { mut open, source, contexts, output } = asked;
+    let Asked { mut open, source, contexts, output, agents } = asked;
     let stream = new_stream_id();
     open.context = source.files.kind(&stream.to_string());
     open.dockerfile = source.dockerfile;
@@ -64,6 +67,7 @@ pub(super) async fn run(
     open.ignore = source.ignore;
     open.ignore_name = source.ignore_name;
     open.named_contexts = contexts;
+    open.ssh = agents.ids();
     let (requests, receiver) = mpsc::channel(16);
     let (pull, dockerfile) = (open.pull, (open.dockerfile_name.clone(), open.dockerfile.clone()));
     let mut uploads = tokio::task::JoinSet::new();
@@ -82,7 +86,7 @@ pub(super) async fn run(
         Files::None | Files::Url(_) => {}
     }
     let writing = output.begin(client, &machine, &mut open).await?;
-    let caller = Caller { client, context, requests, folder, pull, uploads };
+    let caller = Caller { client, context, requests, folder, pull, agents, uploads };
     caller.say(build_request::Kind::Open(open)).await;
     let answers = client.builds(context.machine()).build(ReceiverStream::new(receiver)).await?;
     let built = caller.answer(answers.into_inner(), display, &dockerfile).await;
@@ -133,8 +137,10 @@ impl Caller<'_> {
                     warnings += 1;
                     display.warning(&warning, &dockerfile.0);
                 }
+                Some(Kind::SshWanted(wanted)) => self.ssh(&wanted, display).await?,
                 Some(Kind::Built(image)) => built = Some(image),
-                None => {}
+                // Steps and the call's own error tell the same.
+                Some(Kind::Instruction(_) | Kind::CommandFailed(_)) | None => {}
             }
         }
         let image = built.ok_or_else(|| {
@@ -167,6 +173,19 @@ impl Caller<'_> {
             };
             let place = if quiet { Where::Nowhere } else { Where::Stderr };
             pull::pull(self.client, self.context, request, place).await?;
+        }
+        Ok(())
+    }
+
+    async fn ssh(&mut self, wanted: &SshWanted, display: &Display) -> Result<(), Error> {
+        match self.agents.connect(self.client, self.context.machine(), wanted).await? {
+            Ok(carry) => {
+                self.uploads.spawn(async move {
+                    carry.await;
+                    Ok(())
+                });
+            }
+            Err(why) => display.line(&format!("WARN: {why}")),
         }
         Ok(())
     }

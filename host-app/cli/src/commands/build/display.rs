@@ -130,7 +130,7 @@ impl Display {
         }
     }
 
-    fn line(&self, line: &str) {
+    pub(super) fn line(&self, line: &str) {
         match &self.style {
             Style::Quiet => {}
             Style::Lines => eprintln!("{line}"),

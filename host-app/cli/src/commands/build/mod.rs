@@ -4,6 +4,8 @@ mod context;
 mod dialogue;
 mod display;
 mod output;
+mod refused;
+mod ssh;
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -12,14 +14,18 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use linkspan_proto::v1::{BuildOpen, BuildUlimit, BuiltImage, Ulimit};
 
+use super::push;
 use crate::args::{env, size};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 use crate::render;
+use crate::transfer::Where;
 
 use context::Source;
 use display::Display;
 use output::Output;
+use refused::Refused;
+use ssh::Agents;
 
 const RESULT: &str = "Result";
 const RUN: &str = "Of the commands that run";
@@ -81,6 +87,9 @@ pub(crate) struct Build {
     /// Leave the image in the machine: that is what is done anyway
     #[arg(long, help_heading = RESULT)]
     load: bool,
+    /// Push every name of the image to its registry
+    #[arg(long, help_heading = RESULT)]
+    push: bool,
     /// Write the id of the image to this file
     #[arg(long, value_name = "FILE", help_heading = RESULT)]
     iidfile: Option<PathBuf>,
@@ -104,6 +113,9 @@ pub(crate) struct Build {
     /// A secret: id=ID[,src=FILE|,env=VARIABLE]
     #[arg(long, value_name = "KEY=VALUE,...", help_heading = RUN)]
     secret: Vec<String>,
+    /// An SSH agent of this host: `default` is SSH_AUTH_SOCK's
+    #[arg(long, value_name = "default|ID[=SOCKET]", help_heading = RUN)]
+    ssh: Vec<String>,
     /// An entry of /etc/hosts, NAME:ADDRESS
     #[arg(long, value_name = "NAME:ADDRESS", help_heading = RUN)]
     add_host: Vec<String>,
@@ -115,6 +127,9 @@ pub(crate) struct Build {
         help_heading = RUN)]
     ulimit: Vec<Ulimit>,
 
+    #[command(flatten)]
+    refused: Refused,
+
     /// A folder, the URL of a tar archive or a Dockerfile, or `-` for one on standard input
     #[arg(value_name = "PATH|URL|-")]
     context: String,
@@ -122,19 +137,32 @@ pub(crate) struct Build {
 
 impl Build {
     pub(crate) async fn run(self, context: Context) -> Outcome {
-        let output = Output::parse(&self.output)?;
+        self.refused.check()?;
+        let mut output = Output::parse(&self.output)?;
+        if self.push {
+            output = output.pushed()?;
+        }
+        let pushes = output.pushes();
+        if pushes && self.tag.is_empty() && !output.has_names() {
+            return Err(Error::invalid("cannot push an image without a name: give it --tag"));
+        }
+        let agents = Agents::parse(&self.ssh)?;
         let source = Source::open(&self.context, self.file.as_deref())?;
         let contexts = context::named(&self.build_context)?;
         let open = self.open()?;
         let style = if self.quiet { ProgressStyle::Quiet } else { self.progress };
         let mut display = Display::new(style);
         let client = context.running().await?;
-        let asked = dialogue::Asked { open, source, contexts, output };
+        let asked = dialogue::Asked { open, source, contexts, output, agents };
         let built = dialogue::run(&client, &context, asked, &mut display).await;
         display.end(built.is_ok());
         let (built, warnings) = built?;
         if self.check {
             return checked(warnings);
+        }
+        for tag in built.tags.iter().filter(|_| pushes) {
+            let place = if self.quiet { Where::Nowhere } else { Where::Stderr };
+            push::push(&client, &context, push::one(tag).await?, place).await?;
         }
         self.finish(&built)
     }

@@ -14,8 +14,8 @@ use crate::error::Error;
 /// Where the result goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Output {
-    /// An image in the machine, with these further names.
-    Image(Vec<String>),
+    /// An image in the machine, with these further names; `push`: and in their registries.
+    Image { names: Vec<String>, push: bool },
     /// The files, into a folder.
     Local(PathBuf),
     /// The files, as a tar; None: to standard output.
@@ -33,7 +33,7 @@ impl Output {
     /// What cannot be written so.
     pub(crate) fn parse(flags: &[String]) -> Result<Self, Error> {
         match flags {
-            [] => Ok(Self::Image(Vec::new())),
+            [] => Ok(Self::Image { names: Vec::new(), push: false }),
             [one] => Self::one(one),
             [_, second, ..] => Err(invalid(second, "there can be one output only")),
         }
@@ -46,7 +46,7 @@ impl Output {
         if !text.contains('=') {
             return Ok(Self::Local(text.into()));
         }
-        let (mut kind, mut destination, mut names) = ("", None, Vec::new());
+        let (mut kind, mut destination, mut names, mut push) = ("", None, Vec::new(), false);
         for field in text.split(',') {
             let (key, value) =
                 field.split_once('=').ok_or_else(|| invalid(text, "it is KEY=VALUE,..."))?;
@@ -54,23 +54,28 @@ impl Output {
                 "type" => kind = value,
                 "dest" => destination = Some(value.to_owned()),
                 "name" => names.push(value.to_owned()),
+                "push" if matches!(value, "true" | "false") => push = value == "true",
                 other => {
                     return Err(invalid(
                         text,
-                        &format!("`{other}` is not one of type, dest, name"),
+                        &format!("`{other}` is not one of type, dest, name, push"),
                     ));
                 }
             }
         }
         let file = destination.as_deref().filter(|path| *path != "-").map(PathBuf::from);
+        if push && kind != "image" {
+            return Err(invalid(text, "push is an option of type=image"));
+        }
         match (kind, destination.is_some()) {
             ("local", true) => {
                 Ok(Self::Local(file.ok_or_else(|| invalid(text, "`-` is no folder"))?))
             }
             ("local", false) => Err(invalid(text, "type=local needs dest=FOLDER")),
             ("tar", _) => Ok(Self::Tar(file)),
-            ("image" | "docker", false) => Ok(Self::Image(names)),
-            ("image", true) => Err(invalid(text, "type=image has no dest")),
+            ("image" | "docker", false) => Ok(Self::Image { names, push }),
+            ("registry", false) => Ok(Self::Image { names, push: true }),
+            ("image" | "registry", true) => Err(invalid(text, "an image has no dest")),
             ("docker" | "oci", _) => Err(Failure::new(
                 ErrorCode::Unsupported,
                 format!("cannot use --output `{text}`: archives of images are written by `save`"),
@@ -79,9 +84,30 @@ impl Output {
             .into()),
             (other, _) => Err(invalid(
                 text,
-                &format!("`{other}` is not one of local, tar, image, docker, oci"),
+                &format!("`{other}` is not one of local, tar, image, registry, docker, oci"),
             )),
         }
+    }
+
+    /// With `--push`.
+    ///
+    /// # Errors
+    /// When the result is no image.
+    pub(crate) fn pushed(self) -> Result<Self, Error> {
+        match self {
+            Self::Image { names, .. } => Ok(Self::Image { names, push: true }),
+            Self::Local(_) | Self::Tar(_) => {
+                Err(Error::invalid("cannot use --push with --output: files are no image"))
+            }
+        }
+    }
+
+    pub(crate) fn pushes(&self) -> bool {
+        matches!(self, Self::Image { push: true, .. })
+    }
+
+    pub(crate) fn has_names(&self) -> bool {
+        matches!(self, Self::Image { names, .. } if !names.is_empty())
     }
 
     /// Tells the agent of it, and begins to take what comes.
@@ -95,7 +121,7 @@ impl Output {
         open: &mut BuildOpen,
     ) -> Result<Option<Writing>, Error> {
         let place = match self {
-            Self::Image(names) => {
+            Self::Image { names, .. } => {
                 open.tags.extend(names);
                 return Ok(None);
             }
@@ -169,13 +195,21 @@ mod tests {
 
     #[test]
     fn an_output_has_a_short_and_a_long_form() {
-        assert_eq!(Output::parse(&[]).unwrap(), Output::Image(vec![]));
+        let image = |names: &[&str], push| Output::Image {
+            names: names.iter().map(ToString::to_string).collect(),
+            push,
+        };
+        assert_eq!(Output::parse(&[]).unwrap(), image(&[], false));
         assert_eq!(parsed("-").unwrap(), Output::Tar(None));
         assert_eq!(parsed("out").unwrap(), Output::Local("out".into()));
         assert_eq!(parsed("type=local,dest=out").unwrap(), Output::Local("out".into()));
         assert_eq!(parsed("type=tar,dest=a.tar").unwrap(), Output::Tar(Some("a.tar".into())));
         assert_eq!(parsed("type=tar,dest=-").unwrap(), Output::Tar(None));
-        assert_eq!(parsed("type=image,name=a").unwrap(), Output::Image(vec!["a".into()]));
+        assert_eq!(parsed("type=image,name=a").unwrap(), image(&["a"], false));
+        assert_eq!(parsed("type=image,push=true").unwrap(), image(&[], true));
+        assert_eq!(parsed("type=registry,name=a").unwrap(), image(&["a"], true));
+        assert_eq!(Output::parse(&[]).unwrap().pushed().unwrap(), image(&[], true));
+        assert!(parsed("out").unwrap().pushed().is_err());
     }
 
     #[test]
