@@ -52,7 +52,7 @@ soak: install-test image ## 1000 containers come and go in a VM and leave nothin
 
 fuzz: ## each fuzz target for a minute (make test: a second each)
 	@cargo build --locked -q --release -p linkspan-fuzz
-	@for target in image layer copy config manifest index reference seccomp dns preface dockerfile ignore log wire; do \
+	@for target in image layer copy config manifest index reference seccomp dns preface dockerfile ignore log wire request parameter; do \
 		$(TARGET)/release/linkspan-fuzz $$target 60 || exit 1; done
 
 man: build ## man pages and shell completions, in target/man and target/completions

@@ -13,9 +13,12 @@ pub(crate) struct Figure {
     min: f64,
     median: f64,
     max: f64,
-    /// What we want it to be at most (at least, for MB/s); none where there is no aim.
+    /// What we want it to be at most (at least, for MB/s and 1/s); none where there is no aim.
     #[serde(skip_serializing_if = "Option::is_none")]
     aim: Option<f64>,
+    /// The same with other programs; none where it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<f64>,
 }
 
 impl Figure {
@@ -40,6 +43,7 @@ impl Figure {
             median,
             max: values[values.len() - 1],
             aim: None,
+            reference: None,
         }
     }
 
@@ -49,11 +53,17 @@ impl Figure {
         self
     }
 
+    /// With what other programs need for the same.
+    pub(crate) fn reference(mut self, reference: f64) -> Self {
+        self.reference = Some(reference);
+        self
+    }
+
     /// The line above the figures.
     pub(crate) fn header() -> String {
         format!(
-            "{:<48} {:>10} {:>10} {:>10} {:>6} {:>9}",
-            "figure", "median", "min", "max", "runs", "aim"
+            "{:<48} {:>10} {:>10} {:>10} {:>6} {:>9} {:>9}",
+            "figure", "median", "min", "max", "runs", "aim", "reference"
         )
     }
 }
@@ -67,10 +77,11 @@ impl fmt::Display for Figure {
             "{name:<48} {:>10.digits$} {:>10.digits$} {:>10.digits$} {:>6}",
             self.median, self.min, self.max, self.runs
         )?;
-        match self.aim {
-            Some(aim) => write!(f, " {aim:>9}"),
-            None => Ok(()),
+        if self.aim.is_some() || self.reference.is_some() {
+            let shown = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+            write!(f, " {:>9} {:>9}", shown(self.aim), shown(self.reference))?;
         }
+        Ok(())
     }
 }
 

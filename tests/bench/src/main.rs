@@ -4,6 +4,7 @@
 //! an RPC is measured from inside, by way of the client library. Nothing is asserted: a figure is
 //! shown beside its aim, and a person decides.
 
+mod docker;
 mod figure;
 mod files;
 mod host;
@@ -102,6 +103,11 @@ fn main() -> Result<()> {
         if wanted("files") {
             add(files::files(&host, &target)?);
         }
+        host.end()?;
+    }
+    if wanted("docker") {
+        let host = Host::start(&target, "auto")?;
+        add(docker::docker(&host, args.runs)?);
         host.end()?;
     }
     let images = ["pull", "load", "rebuild"];

@@ -10,6 +10,7 @@
 //! The packets that a guest writes into the vsock device's queues are fuzzed beside the device
 //! (`host-app/vsock-device/src/tests/hostile.rs`), and its descriptors in `src/tests/queues.rs` there.
 
+mod docker;
 pub mod mutate;
 mod seeds;
 mod targets;
@@ -46,6 +47,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "ignore", seeds: seeds::ignores, run: targets::ignore, tar: false },
     Target { name: "log", seeds: seeds::logs, run: targets::log, tar: false },
     Target { name: "wire", seeds: seeds::orders, run: targets::wire, tar: false },
+    Target { name: "request", seeds: docker::requests, run: docker::request, tar: false },
+    Target { name: "parameter", seeds: docker::parameters, run: docker::parameter, tar: false },
 ];
 
 /// Runs a target on its seeds, then on changed ones until the time is over. `seed` makes a run

@@ -28,4 +28,4 @@ macro_rules! each {
     };
 }
 
-each!(image layer copy config manifest index reference seccomp dns preface dockerfile ignore log wire);
+each!(image layer copy config manifest index reference seccomp dns preface dockerfile ignore log wire request parameter);

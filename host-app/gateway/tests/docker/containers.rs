@@ -66,7 +66,8 @@ async fn what_is_not_there_is_told_in_dockers_words() {
     docker.get("/containers/x/top").await.refuses(404, message);
     docker.get("/containers/x/logs?stdout=1").await.refuses(404, message);
     docker.post("/containers/x/start", "").await.refuses(404, message);
-    docker.post("/containers/x/kill", "").await.refuses(404, message);
+    let kill = format!("cannot kill container: x: {message}");
+    docker.post("/containers/x/kill", "").await.refuses(404, &kill);
     docker.post("/containers/x/rename?name=y", "").await.refuses(404, message);
     docker.post("/containers/x/exec", r#"{"Cmd":["ls"]}"#).await.refuses(404, message);
     docker.call("DELETE", "/containers/x", "").await.refuses(404, message);
@@ -137,7 +138,7 @@ async fn verbs_reach_the_guest_with_their_parameters() {
     let remove = &guest.asked::<RemoveContainerRequest>("Container.Remove")[0];
     assert!(remove.force && remove.volumes);
     let update = &guest.asked::<UpdateContainerRequest>("Container.Update")[0];
-    assert_eq!(update.memory_bytes, Some(1 << 20));
+    assert_eq!(update.memory_bytes, Some(8 << 20));
     docker.post("/containers/c/stop?t=soon", "").await.is(400);
 }
 

@@ -185,7 +185,7 @@ async fn images_are_saved_as_one_archive() {
         (&["a".to_owned(), "h:5000/b:1".into()][..], &["h:5000/b".to_owned()][..])
     );
     guest.refuse("Image.Save", Failure::new(ErrorCode::NotFound, "no such image: `x`"));
-    docker.get("/images/x/get").await.refuses(404, "no such image: `x`");
+    docker.get("/images/x/get").await.refuses(404, "No such image: x:latest");
     docker.get("/images/get").await.is(400);
 }
 

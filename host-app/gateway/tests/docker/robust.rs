@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::common::Docker;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(60);
 
 fn running(tty: bool) -> Docker {
     let config = ContainerConfig { tty, open_stdin: true, ..ContainerConfig::default() };

@@ -194,7 +194,7 @@ async fn what_is_done_with_containers_is_answered_as_described() {
         &[
             Case {
                 request: "POST /containers/create?name=new",
-                body: r#"{"Image":"busybox","HostConfig":{"Memory":4194304}}"#,
+                body: r#"{"Image":"busybox","HostConfig":{"Memory":8388608}}"#,
                 status: 201,
                 read: one::<schema::ContainerCreateResponse>,
                 older: &[],

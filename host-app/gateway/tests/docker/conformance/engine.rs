@@ -24,12 +24,24 @@ const OLD_INFO: &[(&str, u16)] = &[
     ("RuncCommit.Expected", 48),
 ];
 
-const OLD_USAGE: &[(&str, u16)] =
-    &[("BuildCache", 52), ("Containers", 52), ("Images", 52), ("LayersSize", 52), ("Volumes", 52)];
+const OLD_USAGE: &[(&str, u16)] = &[
+    ("BuildCache", 52),
+    ("BuilderSize", 41),
+    ("Containers", 52),
+    ("Images", 52),
+    ("LayersSize", 52),
+    ("Volumes", 52),
+];
 
 /// 1.52 has both forms, but not in detail.
-const OLD_DETAIL: &[(&str, u16)] =
-    &[("BuildCache", 51), ("Containers", 51), ("Images", 51), ("LayersSize", 51), ("Volumes", 51)];
+const OLD_DETAIL: &[(&str, u16)] = &[
+    ("BuildCache", 51),
+    ("BuilderSize", 41),
+    ("Containers", 51),
+    ("Images", 51),
+    ("LayersSize", 51),
+    ("Volumes", 51),
+];
 
 #[tokio::test]
 async fn the_engine_is_shown_as_described() {

@@ -193,5 +193,15 @@ pub(super) fn docker() -> Docker {
         ..wire::DiskUsageResponse::default()
     };
     guest.answer("System.DiskUsage", &usage);
+    let record = wire::BuildRecord {
+        id: "1a".into(),
+        kind: "regular".into(),
+        description: "[2/2] RUN make".into(),
+        size_bytes: 7,
+        created_unix_nanos: THEN,
+        last_used_unix_nanos: THEN,
+        ..wire::BuildRecord::default()
+    };
+    guest.answer("Build.Usage", &wire::BuildUsageResponse { records: vec![record] });
     docker
 }

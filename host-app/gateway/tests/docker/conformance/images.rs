@@ -144,6 +144,34 @@ async fn what_is_done_with_images_is_answered_as_described() {
                 older: &[],
                 nulls: &["ImagesDeleted"],
             },
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_is_told_as_described() {
+    let docker = docker();
+    let guest = &docker.engine.guest;
+    let built =
+        wire::BuiltImage { id: IMAGE.into(), tags: vec!["a:b".into()], ..Default::default() };
+    let built = wire::build_response::Kind::Built(built);
+    guest.answer("Build.Build", &wire::BuildResponse { kind: Some(built) });
+    guest.answer(
+        "Build.Prune",
+        &wire::PruneBuildsResponse { reclaimed_bytes: 7, ..Default::default() },
+    );
+    conform(
+        &docker,
+        &[
+            Case {
+                request: "POST /build?t=a:b&buildid=1",
+                body: "a tar",
+                status: 200,
+                read: lines::<schema::BuildInfo>,
+                older: &[],
+                nulls: &[],
+            },
             Case {
                 request: "POST /build/prune",
                 body: "",
@@ -151,6 +179,14 @@ async fn what_is_done_with_images_is_answered_as_described() {
                 read: one::<schema::BuildPruneResponse>,
                 older: &[],
                 nulls: &["CachesDeleted"],
+            },
+            Case {
+                request: "POST /build/cancel?id=1",
+                body: "",
+                status: 200,
+                read: nothing,
+                older: &[],
+                nulls: &[],
             },
         ],
     )
