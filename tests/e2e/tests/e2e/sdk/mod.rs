@@ -70,6 +70,8 @@ fn python(host: &Host, name: &str) {
     program.arg(sample("python").join(name)).env("PYTHONDONTWRITEBYTECODE", "1");
     // Its image is not to be had without a network.
     program.env("TESTCONTAINERS_RYUK_DISABLED", "true");
+    // In a container (as CI may be) it would look for the machine's containers beside itself.
+    program.env("TESTCONTAINERS_CONNECTION_MODE", "docker_host");
     drive(host, program);
 }
 
