@@ -85,14 +85,14 @@ async fn not_removed(agent: &AgentChannel, status: tonic::Status, name: &str) ->
 }
 
 /// A missing container is told in Docker's words too.
-fn not_joined(container: &str, network: &str) -> impl FnOnce(tonic::Status) -> Refusal {
+fn not_joined(container: &str) -> impl FnOnce(tonic::Status) -> Refusal {
     move |status| {
         let failure = Failure::from(status);
         match failure.code {
             ErrorCode::NotFound if failure.message.starts_with("no such container") => {
                 Refusal::new(StatusCode::NOT_FOUND, super::containers::no_such(container))
             }
-            ErrorCode::WrongState if network == "host" => Refusal::new(
+            _ if failure.message.contains("in network host from its creation") => Refusal::new(
                 StatusCode::FORBIDDEN,
                 "container cannot be disconnected from host network or connected to host network",
             ),
@@ -105,7 +105,7 @@ pub(super) async fn connect(mut call: Call) -> Outcome {
     let network = call.name("id");
     let body: ConnectBody = call.json().await?;
     let container = body.container.clone();
-    let refused = not_joined(&container, &network);
+    let refused = not_joined(&container);
     let request = body.request(&network)?;
     call.agent().await?.networks().connect_container(request).await.map_err(refused)?;
     done(StatusCode::OK)
@@ -113,10 +113,9 @@ pub(super) async fn connect(mut call: Call) -> Outcome {
 
 pub(super) async fn disconnect(mut call: Call) -> Outcome {
     let body: DisconnectBody = call.json().await?;
-    let network = call.name("id");
-    let refused = not_joined(&body.container, &network);
-    let request =
-        DisconnectNetworkRequest { container: body.container.clone(), network: network.clone() };
+    let container = body.container.clone();
+    let refused = not_joined(&container);
+    let request = DisconnectNetworkRequest { container: body.container, network: call.name("id") };
     call.agent().await?.networks().disconnect_container(request).await.map_err(refused)?;
     done(StatusCode::OK)
 }
