@@ -1,6 +1,7 @@
 //! A guest without a VM: an agent that answers over in-memory pipes. It runs nothing; what it
 //! answers is what the crates above need to be tested against.
 
+mod builds;
 mod canned;
 mod containers;
 mod images;
@@ -25,6 +26,7 @@ use linkspan_proto::{
         AgentLogRecord, AgentLogsRequest, HelloRequest, HelloResponse, PingRequest, PingResponse,
         PowerOffRequest, PowerOffResponse, ShellRequest, StdioOutput, UsageRequest, UsageResponse,
         agent_service_server::{AgentService, AgentServiceServer},
+        build_service_server::BuildServiceServer,
         container_service_server::ContainerServiceServer,
         event_service_server::EventServiceServer,
         file_service_server::FileServiceServer,
@@ -188,6 +190,7 @@ impl FakeGuest {
             .initial_stream_window_size(8 * 1024 * 1024)
             .initial_connection_window_size(16 * 1024 * 1024)
             .add_service(AgentServiceServer::new(self.clone()))
+            .add_service(BuildServiceServer::new(self.clone()))
             .add_service(ContainerServiceServer::new(self.clone()))
             .add_service(ImageServiceServer::new(self.clone()))
             .add_service(EventServiceServer::new(self.clone()))
