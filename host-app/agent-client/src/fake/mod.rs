@@ -1,6 +1,7 @@
 //! A guest without a VM: an agent that answers over in-memory pipes. It runs nothing; what it
 //! answers is what the crates above need to be tested against.
 
+mod builds;
 mod canned;
 mod containers;
 mod images;

@@ -88,11 +88,15 @@ impl Build {
         let _ = requests.send(BuildRequest { kind: Some(Say::Open(open)) }).await;
         let answers = self.agent.builds().build(ReceiverStream::new(receiver)).await?;
         let mut answers = answers.into_inner();
-        let mut failed = None;
+        let (mut failed, mut has_ended) = (None, false);
         loop {
             let BuildResponse { kind } = match answers.message().await {
                 Ok(Some(answer)) => answer,
-                Ok(None) => return Ok(failed),
+                Ok(None) if has_ended || failed.is_some() => return Ok(failed),
+                Ok(None) => {
+                    let why = "the build ended without a result";
+                    return Err(Failure::new(ErrorCode::Internal, why).into());
+                }
                 Err(_) if failed.is_some() => return Ok(failed),
                 Err(status) => return Err(status),
             };
@@ -108,7 +112,10 @@ impl Build {
                 }
                 Some(Told::Output(output)) => self.say(words.output(&output)).await,
                 Some(Told::Warning(warning)) => self.say(words.warning(&warning)).await,
-                Some(Told::Built(built)) => self.say(words.built(&built)).await,
+                Some(Told::Built(built)) => {
+                    has_ended = true;
+                    self.say(words.built(&built)).await;
+                }
                 Some(Told::CommandFailed(command)) => failed = Some(command),
                 Some(Told::List(_) | Told::FilesWanted(_) | Told::SshWanted(_)) => {
                     let why = "the machine asked for files, and has the whole context";
