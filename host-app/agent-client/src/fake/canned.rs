@@ -7,9 +7,9 @@ use futures::{StreamExt as _, stream::BoxStream};
 use linkspan_proto::{
     error::Failure,
     v1::{
-        self as wire, build_service_server::BuildService, event_service_server::EventService,
-        file_service_server::FileService, network_service_server::NetworkService,
-        system_service_server::SystemService, volume_service_server::VolumeService,
+        self as wire, event_service_server::EventService, file_service_server::FileService,
+        network_service_server::NetworkService, system_service_server::SystemService,
+        volume_service_server::VolumeService,
     },
 };
 use linkspan_transport::BoxStream as Connection;
@@ -189,23 +189,6 @@ service! { VolumeService "Volume":
 service! { SystemService "System":
     disk_usage "DiskUsage" (DiskUsageRequest) -> DiskUsageResponse;
     {}
-}
-
-// A context that is sent is not read.
-service! { BuildService "Build":
-    provide_image "ProvideImage" (ProvideImageRequest) -> ProvideImageResponse;
-    usage "Usage" (BuildUsageRequest) -> BuildUsageResponse;
-    prune "Prune" (PruneBuildsRequest) -> PruneBuildsResponse;
-    {
-        type BuildStream = Answers<wire::BuildResponse>;
-        async fn build(
-            &self,
-            request: Request<tonic::Streaming<wire::BuildRequest>>,
-        ) -> Result<Response<Self::BuildStream>, Status> {
-            let open = request.into_inner().message().await?.unwrap_or_default();
-            self.canned_stream("Build.Build", &Request::new(open))
-        }
-    }
 }
 
 service! { EventService "Event":
