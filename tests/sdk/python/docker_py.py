@@ -158,7 +158,6 @@ class Containers(Sample):
     def test_archives(self):
         container = self.run_busybox("sleep", "1000")
         self.assertTrue(container.put_archive("/tmp", archive(word=b"packed")))
-        self.assertEqual(container.exec_run(["cat", "/tmp/word"]).output, b"packed")
         chunks, stat = container.get_archive("/tmp/word")
         self.assertEqual((stat["name"], stat["size"]), ("word", 6))
         with tarfile.open(fileobj=io.BytesIO(b"".join(chunks))) as tar:
