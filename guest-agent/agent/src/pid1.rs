@@ -157,6 +157,7 @@ fn prepare(
     // Last: what is started needs everything above.
     containers.resume();
     let guest = Guest {
+        data: DATA.into(),
         containers,
         volumes,
         images,

@@ -1,6 +1,7 @@
 //! `linkspan.v1.AgentService`.
 
 use std::{
+    path::Path,
     pin::Pin,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -21,7 +22,7 @@ use super::{
     Guest, ShellSpec, blocking,
     stdio::{self, Output},
 };
-use crate::{boot::DATA, boot::timeline::since_kernel_us, console};
+use crate::{boot::timeline::since_kernel_us, console};
 
 /// What this agent can do beyond the protocol's version.
 const FEATURES: &[&str] = &["byte-streams", "start-trace", "shell"];
@@ -144,7 +145,8 @@ impl AgentService for Face {
 
     async fn usage(&self, _: Request<wire::UsageRequest>) -> Answer<wire::UsageResponse> {
         let running = u32::try_from(self.0.containers.running()).unwrap_or(u32::MAX);
-        let usage = blocking(move || usage(running)).await?;
+        let data = self.0.data.clone();
+        let usage = blocking(move || usage(running, &data)).await?;
         Ok(Response::new(usage))
     }
 
@@ -177,7 +179,7 @@ fn must_set(drift: i64) -> bool {
     i128::from(drift) < -(BEHIND.as_nanos() as i128) || i128::from(drift) > AHEAD.as_nanos() as i128
 }
 
-fn usage(containers_running: u32) -> Result<wire::UsageResponse, Failure> {
+fn usage(containers_running: u32, data: &Path) -> Result<wire::UsageResponse, Failure> {
     let meminfo = std::fs::read_to_string("/proc/meminfo")
         .map_err(|error| internal(format!("cannot read `/proc/meminfo`: {error}")))?;
     let memory = |key: &str| {
@@ -189,8 +191,9 @@ fn usage(containers_running: u32) -> Result<wire::UsageResponse, Failure> {
             .unwrap_or_default()
             * 1024
     };
-    let disk = statvfs(DATA)
-        .map_err(|errno| internal(format!("cannot read the size of `{DATA}`: {}", errno.desc())))?;
+    let disk = statvfs(data).map_err(|errno| {
+        internal(format!("cannot read the size of `{}`: {}", data.display(), errno.desc()))
+    })?;
     Ok(wire::UsageResponse {
         memory_total_bytes: memory("MemTotal:"),
         memory_available_bytes: memory("MemAvailable:"),

@@ -18,7 +18,7 @@ mod stdio;
 mod system;
 mod volumes;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use linkspan_containers::{Containers, launch::Launcher, volumes::Volumes};
 use linkspan_images::{Digest, Store};
@@ -50,6 +50,8 @@ const MAX_MESSAGE: usize = 16 << 20;
 /// Everything that the faces call. Cheap to clone.
 #[derive(Clone)]
 pub struct Guest {
+    /// The folder of the data disk.
+    pub data: PathBuf,
     /// The containers.
     pub containers: Containers,
     /// The volumes.

@@ -68,7 +68,6 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(BUILD, "cache-from", None, "the cache is the machine's own"),
     value(BUILD, "cache-to", None, "the cache is the machine's own"),
     value(BUILD, "builder", None, "there is one builder, our own: choose a machine with --machine"),
-    switch(BUILD, "push", None, "build with --tag, then `linkspan push`"),
     switch(BUILD, "provenance", None, ATTESTATIONS),
     switch(BUILD, "sbom", None, ATTESTATIONS),
     value(BUILD, "attest", None, ATTESTATIONS),

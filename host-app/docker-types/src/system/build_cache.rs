@@ -77,7 +77,7 @@ mod tests {
             to_value(Record::from(&record)).unwrap(),
             json!({
                 "ID": "1a", "Type": "regular", "Description": "[2/2] RUN make", "InUse": false,
-                "Shared": false, "Size": 7, "CreatedAt": "1970-01-01T00:00:00Z", "LastUsedAt": null,
+                "Shared": false, "Size": 7, "CreatedAt": "0001-01-01T00:00:00Z", "LastUsedAt": null,
                 "UsageCount": 2,
             })
         );

@@ -96,9 +96,8 @@ pub(super) async fn start(mut call: Call) -> Outcome {
     let config = running.exec.config.clone();
     let detach = config.tty.then(|| detach_keys(&config.detach_keys)).transpose()?;
     let shape = Shape { tty: config.tty, stdin: config.attach_stdin, detach };
-    let opened = running.open(&agent, &wanted).await;
     if wanted.detach {
-        let session = opened?;
+        let session = running.open(&agent, &wanted).await?;
         tokio::spawn(running.watch(session).in_current_span());
         return done(StatusCode::OK);
     }
@@ -106,7 +105,9 @@ pub(super) async fn start(mut call: Call) -> Outcome {
         stdio::head(call.upgrades(), stdio::media_type(shape.tty, call.version));
     let takeover: Takeover = Box::new(move |raw: Raw| {
         Box::pin(async move {
+            // The head first, as Docker sends it: docker-py loses output that comes with it.
             let mut halves = raw.begin(status, &headers).await?;
+            let opened = running.open(&agent, &wanted).await;
             match opened {
                 Ok(session) => running.run(session, &mut halves, shape).await,
                 // The client has been promised a stream: the reason is what it shows.

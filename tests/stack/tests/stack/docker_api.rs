@@ -65,7 +65,8 @@ async fn a_program_that_goes_away_ends_what_it_asked_for() {
             let info = ask(&stack, "default", "/info").await;
             info.contains("\"NEventsListener\":1")
         };
-        assert!(listeners().await);
+        let info = ask(&stack, "default", "/info").await;
+        assert!(listeners().await, "{info}");
         drop(listener);
         while listeners().await {
             tokio::task::yield_now().await;

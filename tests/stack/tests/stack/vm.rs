@@ -233,6 +233,7 @@ fn assemble(parts: Parts, timeline: &Timeline) -> Guest {
     docker_api.provide().expect("the socket can be made");
     containers.resume();
     Guest {
+        data: folder.to_path_buf(),
         containers,
         volumes,
         images,
