@@ -24,7 +24,6 @@ const UPDATE: &[&str] = &["update"];
 
 const PLATFORMS: &str = "an image is one platform's here: `pull` chooses which";
 const DISKS: &str = "limits of single disks can be given to `run` and `create` only";
-const ATTESTATIONS: &str = "no attestations are made";
 const CLASSIC: &str = "it is of Docker's old builder only";
 const BUILD: &[&str] = &["build"];
 const CHECKPOINTS: &str = "checkpoints are not supported";
@@ -64,16 +63,8 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(&["start"], "checkpoint", None, CHECKPOINTS),
     value(&["start"], "checkpoint-dir", None, CHECKPOINTS),
     switch(&["images"], "tree", None, "images of several platforms are not supported yet"),
-    value(BUILD, "ssh", None, "the machine has no way to an SSH agent of the host"),
-    value(BUILD, "cache-from", None, "the cache is the machine's own"),
-    value(BUILD, "cache-to", None, "the cache is the machine's own"),
     value(BUILD, "builder", None, "there is one builder, our own: choose a machine with --machine"),
-    switch(BUILD, "provenance", None, ATTESTATIONS),
-    switch(BUILD, "sbom", None, ATTESTATIONS),
-    value(BUILD, "attest", None, ATTESTATIONS),
-    value(BUILD, "annotation", None, "the store keeps no manifests of built images"),
     value(BUILD, "call", None, "only --check is supported"),
-    value(BUILD, "cgroup-parent", None, CGROUP),
     switch(BUILD, "squash", None, CLASSIC),
     switch(BUILD, "compress", None, CLASSIC),
     switch(BUILD, "rm", None, CLASSIC),

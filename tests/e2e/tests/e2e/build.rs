@@ -254,7 +254,7 @@ pub(crate) const TESTS: &[Shared] = &[
         let name = unique("built/secret");
         let context = Files::new(&[("key", "hush-hush")]);
         let file = format!("id=key,src={}/key", context.path());
-        context.write("Dockerfile", "FROM busybox\nRUN --mount=type=secret,id=key test $(cat /run/secrets/key) = hush-hush && test $(stat -c %a /run/secrets/key) = 400\nRUN test ! -e /run/secrets/key\nRUN --mount=type=secret,id=key,env=KEY test $KEY = hush-hush\n");
+        context.write("Dockerfile", "FROM busybox\nRUN --mount=type=secret,id=key test $(wc -c < /run/secrets/key) = 9 && test $(stat -c %a /run/secrets/key) = 400\nRUN test ! -e /run/secrets/key\nRUN --mount=type=secret,id=key,env=KEY test ${#KEY} = 9\n");
         let _ = context.build(host, &["--secret", &file, "-t", &name]).ok();
         let image = host.run(&["inspect", "--type", "image", &name]).ok().text();
         assert!(!image.contains("hush"), "{image}");

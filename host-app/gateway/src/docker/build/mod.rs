@@ -21,7 +21,7 @@ use linkspan_docker_types::{
 };
 use linkspan_proto::{
     error::Failure,
-    v1::{BuildUsageRequest, PruneBuildsRequest},
+    v1::{BuildUsageRequest, PruneBuildsRequest, PruneBuildsResponse},
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -103,6 +103,11 @@ pub(super) async fn build(call: Call) -> Outcome {
 /// `POST /build/prune`
 pub(super) async fn prune(call: Call) -> Outcome {
     let mut filters = call.filters()?;
+    // `docker system prune` sends its filters here too; what builds leave has no labels.
+    if !filters.take("label").is_empty() {
+        return ok(&Pruned::from(&PruneBuildsResponse::default()));
+    }
+    filters.take("label!");
     // BuildKit's name for it in older clients.
     for span in filters.take("unused-for") {
         filters.insert("until", &span);
