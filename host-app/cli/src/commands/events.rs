@@ -36,8 +36,9 @@ impl Events {
         let format = EventFormat::parse(self.format.as_deref())?;
         let client = context.running().await?;
         let request = EventsRequest {
-            since_unix_nanos: self.since.unwrap_or(0),
-            until_unix_nanos: self.until.unwrap_or(0),
+            // 0 is none: the epoch itself is the moment after it.
+            since_unix_nanos: self.since.map_or(0, |since| since.max(1)),
+            until_unix_nanos: self.until.map_or(0, |until| until.max(1)),
             filters: self.filter,
         };
         let mut answers = client.events(context.machine()).events(request).await?.into_inner();

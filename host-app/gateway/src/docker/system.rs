@@ -116,11 +116,11 @@ pub(super) async fn no_buildkit(_: Call) -> Outcome {
     Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why))
 }
 
-/// Nanoseconds since the Unix epoch; 0: no bound.
+/// Nanoseconds since the Unix epoch; 0: no bound, so that the epoch itself is the moment after it.
 fn moment(call: &Call, key: &str) -> Result<i64, Refusal> {
     match call.text(key) {
         "" => Ok(0),
-        text => Ok(time::moment(text, jiff::Timestamp::now())?),
+        text => Ok(time::moment(text, jiff::Timestamp::now())?.max(1)),
     }
 }
 

@@ -110,6 +110,10 @@ async fn events_are_lines_in_the_shape_of_their_version() {
     let asked: EventsRequest = guest.asked("Event.Events").remove(0);
     assert_eq!((asked.since_unix_nanos, asked.until_unix_nanos), (1_000_000_000, 2_500_000_000));
     assert_eq!(asked.filters, ["event=die"]);
+    // From the beginning is not the same as from now on, which is 0 in the contract.
+    docker.get("/v1.43/events?since=0&until=1").await.is(200);
+    let asked: EventsRequest = guest.asked("Event.Events").remove(1);
+    assert_eq!((asked.since_unix_nanos, asked.until_unix_nanos), (1, 1_000_000_000));
 }
 
 #[tokio::test]
