@@ -176,7 +176,11 @@ pub(super) fn wrong() -> Vec<Wrong> {
             }),
             &["circles"],
         ),
-        Wrong("a blob that is forbidden", always(Seen::gets_blob, || Act::status(403)), &["403"]),
+        Wrong(
+            "a blob that is forbidden",
+            always(Seen::gets_blob, || Act::status(403)),
+            &["access", "denied"],
+        ),
         Wrong(
             "a blob that has gone",
             Box::new(|server| server.state.blobs.lock().clear()),
