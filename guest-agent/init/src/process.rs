@@ -8,7 +8,7 @@ use linkspan_runtime::plan::{CapabilitySets, Process};
 use linkspan_runtime::rlimits;
 use linkspan_runtime::wire::{Failure, Step};
 use linkspan_sys::process::{
-    CStrArray, close_on_exec_from, default_sigpipe, raise_hard_limit, set_gid, set_groups,
+    CStrArray, close_on_exec_from, default_signals, raise_hard_limit, set_gid, set_groups,
     set_rlimit, set_uid,
 };
 use linkspan_sys::{Errno, caps, seccomp, tty};
@@ -57,7 +57,7 @@ pub(crate) fn become_it(
         report.step(Step::Privileges, || placed)?;
     }
     report.step(Step::Privileges, || {
-        default_sigpipe()?;
+        default_signals()?;
         umask(Mode::from_bits_truncate(mask));
         drop_bounding(process.capabilities.bounding)
     })?;

@@ -221,12 +221,17 @@ pub fn set_domain_name(name: &str) -> Result<()> {
     check_int(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
 }
 
-/// Back to what a program expects at its start: the Rust runtime ignores SIGPIPE, and an ignored
-/// signal stays ignored over execve(2).
-pub fn default_sigpipe() -> Result<()> {
+/// Back to what a program expects at its start: an ignored signal stays ignored over execve(2), as
+/// SIGPIPE, which the Rust runtime ignores, and whatever the caller's caller had ignored. A shell
+/// cannot even trap such a signal.
+pub fn default_signals() -> Result<()> {
     let action = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    // SAFETY: the default disposition runs no code of ours.
-    unsafe { sigaction(Signal::SIGPIPE, &action) }.map(drop)
+    Signal::iterator()
+        .filter(|signal| !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP))
+        .try_for_each(|signal| {
+            // SAFETY: the default disposition runs no code of ours.
+            unsafe { sigaction(signal, &action) }.map(drop)
+        })
 }
 
 /// setrlimit(2) by the kernel's number of the limit (RLIMIT_*). `u64::MAX`: unlimited.
