@@ -74,6 +74,7 @@ async fn not_removed(agent: &AgentChannel, status: tonic::Status, name: &str) ->
     match code {
         ErrorCode::NotFound => refusal.message = no_such(name),
         ErrorCode::InUse => {
+            refusal.status = StatusCode::FORBIDDEN;
             if let Ok(found) = agent.networks().inspect(request).await {
                 let network = found.into_inner().network.unwrap_or_default();
                 refusal.message = network::in_use(&network);

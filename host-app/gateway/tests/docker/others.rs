@@ -54,6 +54,8 @@ async fn networks_are_made_joined_left_and_removed() {
     docker.call("DELETE", "/networks/n", "").await.is(204);
     guest.refuse("Network.Remove", Failure::new(ErrorCode::NotFound, "no such network: `x`"));
     docker.call("DELETE", "/networks/x", "").await.refuses(404, "network x not found");
+    guest.refuse("Network.Remove", Failure::new(ErrorCode::InUse, "containers are in it"));
+    docker.call("DELETE", "/networks/n", "").await.is(403);
 }
 
 #[tokio::test]
