@@ -18,7 +18,7 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 
 pub use image::{File, Image, Layer, Packing, noise};
-pub use process::{PASSWORD, Process, Setup, USER, is_installed, skopeo};
+pub use process::{PASSWORD, Process, Setup, USER, is_installed, is_missing, skopeo};
 pub use server::{Server, State};
 
 /// OCI's image manifest.

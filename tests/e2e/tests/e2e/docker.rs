@@ -7,6 +7,7 @@ use std::{
 };
 
 use linkspan_test_e2e::{Done, Host, finish, wait_until};
+use linkspan_test_registry::is_missing;
 
 use crate::{SOON, Shared, unique};
 
@@ -14,7 +15,7 @@ use crate::{SOON, Shared, unique};
 pub(crate) fn there_is_one() -> bool {
     let there = Command::new("docker").arg("--version").stdout(Stdio::null()).status().is_ok();
     if !there {
-        println!("skipped: there is no docker command line here (`.ci/install test` installs it)");
+        is_missing("docker command line");
     }
     there
 }

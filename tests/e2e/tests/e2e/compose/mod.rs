@@ -7,6 +7,7 @@ use std::{
 };
 
 use linkspan_test_e2e::Host;
+use linkspan_test_registry::is_missing;
 
 use crate::{Own, docker::there_is_one, docker_cli::Shell};
 
@@ -57,7 +58,7 @@ fn a_project_lives_as_compose_says() {
         return;
     }
     let Some(plugin) = plugin() else {
-        println!("skipped: there is no Docker Compose v2 here (`.ci/install test` installs it)");
+        is_missing("Docker Compose v2");
         return;
     };
     let host = Host::new();

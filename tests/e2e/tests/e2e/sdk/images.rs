@@ -12,10 +12,9 @@ use bollard::{
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use linkspan_test_e2e::Host;
-
-use super::containers::{busybox, create, refused, remove, tar_of, with_engine};
 use linkspan_test_registry::Setup;
 
+use super::containers::{busybox, create, refused, remove, tar_of, with_engine};
 use crate::{registry::registry, unique};
 
 pub(super) fn run(host: &Host) {
