@@ -11,8 +11,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::render::format::{Format, json_line, json_pretty, to_value};
-use crate::render::{self, inspect};
+use crate::render::{format::Format, inspect};
 
 /// Show all that is known of containers, images, networks and volumes, as JSON
 #[derive(Debug, Args)]
@@ -77,21 +76,7 @@ impl Inspect {
                 Err(error) => failures.push(error),
             }
         }
-        let text = match &format {
-            // Docker prints `[]` even when nothing was found.
-            Format::Table => json_pretty(&found)?,
-            Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
-            Format::Columns(template) | Format::Template(template) => found
-                .iter()
-                .map(|thing| Ok(template.render(&inspect::whole(to_value(thing)?))? + "\n"))
-                .collect::<Result<String, Error>>()?,
-        };
-        render::print(&text)?;
-        let mut code = 0;
-        for failure in failures {
-            code = failure.report(&mut std::io::stderr(), false);
-        }
-        Ok(code)
+        inspect::show(&format, &found, failures)
     }
 }
 

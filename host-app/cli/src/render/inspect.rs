@@ -5,6 +5,28 @@ use linkspan_proto::v1::{ContainerDetail, ImageDetail, TraceStep};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::format::{Format, json_line, json_pretty, to_value};
+use crate::error::{Error, Outcome};
+
+/// Prints what was found, then reports what was not. The exit code is the last failure's.
+pub(crate) fn show(format: &Format, found: &[impl Serialize], failures: Vec<Error>) -> Outcome {
+    let text = match format {
+        // Docker prints `[]` even when nothing was found.
+        Format::Table => json_pretty(&found)?,
+        Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
+        Format::Columns(template) | Format::Template(template) => found
+            .iter()
+            .map(|thing| Ok(template.render(&whole(to_value(thing)?))? + "\n"))
+            .collect::<Result<String, Error>>()?,
+    };
+    super::print(&text)?;
+    let mut code = 0;
+    for failure in failures {
+        code = failure.report(&mut std::io::stderr(), false);
+    }
+    Ok(code)
+}
+
 /// A container as `docker inspect` shows it, and more.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -76,7 +98,7 @@ impl From<&ImageDetail> for Image {
 
 /// What a template may name although it is left out where it is empty: to Docker's templates every
 /// field is there.
-pub(crate) fn whole(mut shown: Value) -> Value {
+fn whole(mut shown: Value) -> Value {
     let container = json!({
         "HostConfig": {
             "Annotations": {}, "Mounts": [], "StorageOpt": {}, "Sysctls": {}, "Tmpfs": {},

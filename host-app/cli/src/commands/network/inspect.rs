@@ -6,8 +6,7 @@ use linkspan_proto::v1::InspectNetworkRequest;
 
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::render;
-use crate::render::format::{Format, json_line, json_pretty, to_value};
+use crate::render::{format::Format, inspect};
 
 /// Show all that is known of networks, as JSON
 #[derive(Debug, Args)]
@@ -28,7 +27,7 @@ impl Inspect {
         let format = Format::parse(self.format.as_deref())?;
         let client = context.running().await?;
         let mut calls = client.networks(context.machine());
-        let (mut found, mut code, mut failures) = (Vec::new(), 0, Vec::new());
+        let (mut found, mut failures) = (Vec::new(), Vec::new());
         for network in self.networks {
             match calls.inspect(InspectNetworkRequest { network }).await {
                 Ok(answer) => {
@@ -38,18 +37,6 @@ impl Inspect {
                 Err(status) => failures.push(Error::from(status)),
             }
         }
-        let text = match &format {
-            Format::Table => json_pretty(&found)?,
-            Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
-            Format::Columns(template) | Format::Template(template) => found
-                .iter()
-                .map(|one| Ok(template.render(&to_value(one)?)? + "\n"))
-                .collect::<Result<String, Error>>()?,
-        };
-        render::print(&text)?;
-        for failure in failures {
-            code = failure.report(&mut std::io::stderr(), false);
-        }
-        Ok(code)
+        inspect::show(&format, &found, failures)
     }
 }

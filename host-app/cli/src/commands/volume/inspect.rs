@@ -7,8 +7,7 @@ use linkspan_proto::v1::InspectVolumeRequest;
 use super::calls;
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::render;
-use crate::render::format::{Format, json_line, json_pretty, to_value};
+use crate::render::{format::Format, inspect};
 
 /// Show all that is known of volumes, as JSON
 #[derive(Debug, Args)]
@@ -35,19 +34,6 @@ impl Inspect {
                 Err(status) => failures.push(Error::from(status)),
             }
         }
-        let text = match &format {
-            Format::Table => json_pretty(&found)?,
-            Format::Json => found.iter().map(json_line).collect::<Result<String, Error>>()?,
-            Format::Columns(template) | Format::Template(template) => found
-                .iter()
-                .map(|volume| Ok(template.render(&to_value(volume)?)? + "\n"))
-                .collect::<Result<String, Error>>()?,
-        };
-        render::print(&text)?;
-        let mut code = 0;
-        for failure in failures {
-            code = failure.report(&mut std::io::stderr(), false);
-        }
-        Ok(code)
+        inspect::show(&format, &found, failures)
     }
 }
