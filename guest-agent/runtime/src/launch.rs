@@ -11,7 +11,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,7 @@ pub use linkspan_sys::spawn::{SpawnError, SpawnRequest, Spawned};
 mod conversation;
 mod create;
 mod error;
+mod first;
 mod look;
 mod spawner;
 pub use conversation::monotonic_us;
@@ -206,19 +207,7 @@ impl<S: Spawner> Launcher<S> {
         for (target, number) in joined {
             fds.extend(target.map(|target| (target, number)));
         }
-        // A process cannot be born in another's pid namespace, nor in one that a user namespace
-        // owns which has yet to be made: as in an exec, an errand does what comes before and
-        // makes the process, which is then born in the cgroup.
-        let mapped = plan.user_namespace.is_some();
-        let errand = mapped || shared.pid.is_some();
-        let (cgroup, role) = if errand {
-            fds.push((folder.as_fd(), CGROUP_FD));
-            (None, Role::Errand)
-        } else {
-            (Some(folder.as_fd()), Role::Process)
-        };
-        let flags = if mapped { CloneFlags::CLONE_NEWNS } else { clone_flags(plan.namespaces) };
-        let spawned = self.spawn(&stdio, &fds, flags, cgroup, role)?;
+        let first = self.spawn_first(plan, shared.pid.is_some(), &stdio, fds, folder.as_fd())?;
         // The end of file is what tells success: ours must be the only other end.
         drop((theirs, stdio));
         clock.done(Step::Spawn);
@@ -226,58 +215,18 @@ impl<S: Spawner> Launcher<S> {
             Network::Prepare(prepare) => Some(prepare),
             Network::Plain | Network::Join(_) => None,
         };
+        let mapped = plan.user_namespace.is_some();
         if let Some(prepare) = prepare.filter(|_| !mapped) {
-            if let Err(error) = prepare_network(spawned.pid, prepare) {
-                self.spawner.abandon(spawned);
+            if let Err(error) = prepare_network(first.spawned.pid, prepare) {
+                self.spawner.abandon(first.spawned);
                 return Err(error);
             }
             clock.done(Step::Network);
         }
-        let mut conversation = Conversation::new(ours, clock);
+        let conversation = Conversation::new(ours, clock);
         let order = OrderRef::Start { plan, trace };
-        let terminal = plan.process.terminal.is_some();
-        if errand {
-            let prepare = prepare.filter(|_| mapped);
-            let hooks = &mut no_hooks;
-            return self.hold_errand(conversation, &order, terminal, spawned, prepare, hooks);
-        }
-        match conversation.hold(&order, terminal, |_, _| Ok(()), &mut no_hooks) {
-            Ok(()) => Ok(conversation.started(spawned)),
-            Err(error) => {
-                self.spawner.abandon(spawned);
-                Err(error)
-            }
-        }
-    }
-
-    /// Gives an order to an errand that makes the process that is wanted. `prepare`: that one
-    /// has the network namespace, not the errand.
-    fn hold_errand(
-        &self,
-        mut conversation: Conversation,
-        order: &OrderRef<'_>,
-        terminal: bool,
-        errand: Spawned,
-        prepare: Option<&PrepareNetwork<'_>>,
-        hooks: &mut RunHooks<'_>,
-    ) -> Result<Started, LaunchError> {
-        let adopt = |pid, pidfd: BorrowedFd<'_>| {
-            self.spawner.adopt(pid, pidfd);
-            prepare.map_or(Ok(()), |prepare| prepare_network(pid, prepare))
-        };
-        let result = conversation.hold(order, terminal, adopt, hooks);
-        match (result, conversation.process.take()) {
-            (Ok(()), Some(spawned)) => Ok(conversation.started(spawned)),
-            (Ok(()), None) => Err(out_of_turn(&"Ready, before there was a process")),
-            (Err(error), None) => {
-                self.spawner.abandon(errand);
-                Err(error)
-            }
-            (Err(error), Some(spawned)) => {
-                self.spawner.abandon(spawned);
-                Err(error)
-            }
-        }
+        let prepare = prepare.filter(|_| mapped);
+        self.hold_first(conversation, &order, first, prepare, &mut no_hooks)
     }
 
     /// Runs one more process in a container, given a pidfd of a process in it and its cgroup
@@ -303,14 +252,13 @@ impl<S: Spawner> Launcher<S> {
         clock.done(Step::Spawn);
         let conversation = Conversation::new(ours, clock);
         let order = OrderRef::Exec { process, trace };
-        let terminal = process.terminal.is_some();
-        self.hold_errand(conversation, &order, terminal, errand, None, &mut no_hooks)
+        self.hold_errand(conversation, &order, errand, None, &mut no_hooks)
     }
 
     fn spawn(
         &self,
         stdio: &Stdio,
-        fds: &[(BorrowedFd<'_>, i32)],
+        fds: &[(BorrowedFd<'_>, RawFd)],
         namespaces: CloneFlags,
         cgroup: Option<BorrowedFd<'_>>,
         role: Role,

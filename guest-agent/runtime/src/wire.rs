@@ -112,6 +112,17 @@ pub enum OrderRef<'a> {
     },
 }
 
+impl OrderRef<'_> {
+    /// Whether the process gets a terminal of its own, whose master then comes with the answer.
+    pub(crate) fn terminal(&self) -> bool {
+        match self {
+            Self::Start { plan, .. } | Self::Create { plan, .. } => plan.process.terminal.is_some(),
+            Self::Exec { process, .. } => process.terminal.is_some(),
+            Self::Look(_) => false,
+        }
+    }
+}
+
 /// What `linkspan-init` reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum InitMessage {

@@ -37,7 +37,6 @@ impl Conversation {
     pub(super) fn hold(
         &mut self,
         order: &OrderRef<'_>,
-        terminal: bool,
         adopt: impl Fn(Pid, BorrowedFd<'_>) -> Result<(), LaunchError>,
         hooks: &mut RunHooks<'_>,
     ) -> Result<(), LaunchError> {
@@ -77,7 +76,7 @@ impl Conversation {
         if !ready {
             return Err(killed());
         }
-        if terminal && self.master.is_none() {
+        if order.terminal() && self.master.is_none() {
             return Err(out_of_turn(&"Ready, without the terminal that was ordered"));
         }
         self.clock.done(Step::Execute);

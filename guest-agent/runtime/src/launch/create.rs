@@ -4,19 +4,18 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use linkspan_sys::nix::unistd::Pid;
-use linkspan_sys::spawn::CloneFlags;
 
 use super::{
-    Conversation, LaunchError, Launcher, Role, RunHooks, Spawned, Spawner, Started, Stdio,
-    clone_flags, open_folder, out_of_turn, socket_pair,
+    Conversation, LaunchError, Launcher, RunHooks, Spawned, Spawner, Started, Stdio, open_folder,
+    out_of_turn, socket_pair,
 };
 use crate::bundle::{Bundle, HookStates};
 use crate::devices::{DeviceFilter, Verdict};
 use crate::launch::Clock;
 use crate::plan::Plan;
 use crate::wire::{
-    CGROUP_FD, CGROUP_NAMESPACE_FD, Channel, Failure, IPC_FD, InitMessage, NETWORK_FD, OrderRef,
-    SOCKET_FD, START_FD, Step, TARGET_FD, TIME_FD, USER_FD, UTS_FD,
+    CGROUP_NAMESPACE_FD, Channel, Failure, IPC_FD, InitMessage, NETWORK_FD, OrderRef, SOCKET_FD,
+    START_FD, Step, TARGET_FD, TIME_FD, USER_FD, UTS_FD,
 };
 
 /// Files of namespaces that the container joins. What is joined is not new in
@@ -92,35 +91,17 @@ impl<S: Spawner> Launcher<S> {
         ] {
             fds.extend(namespace.as_ref().map(|namespace| (namespace.as_fd(), number)));
         }
-        // As in a start.
-        let mapped = plan.user_namespace.is_some();
-        let errand = mapped || joined.pid.is_some();
-        let (cgroup, role) = if errand {
-            fds.push((folder.as_fd(), CGROUP_FD));
-            (None, Role::Errand)
-        } else {
-            (Some(folder.as_fd()), Role::Process)
-        };
-        let flags = if mapped { CloneFlags::CLONE_NEWNS } else { clone_flags(plan.namespaces) };
-        let spawned = self.spawn(&stdio, &fds, flags, cgroup, role)?;
+        let first = self.spawn_first(plan, joined.pid.is_some(), &stdio, fds, folder.as_fd())?;
         drop((theirs, stdio));
-        let mut conversation = Conversation::new(ours, Clock::new(false));
+        let conversation = Conversation::new(ours, Clock::new(false));
         let order = OrderRef::Create { plan, bundle };
-        let terminal = plan.process.terminal.is_some();
-        let own = spawned.pid;
+        let own = first.spawned.pid;
         let hooks: &mut RunHooks<'_> = &mut |announced: Option<Pid>| {
             hooks(announced.unwrap_or(own)).map_err(|detail| {
                 LaunchError::from(Failure { step: Step::Hooks, errno: 0, detail })
             })
         };
-        let started = if errand {
-            self.hold_errand(conversation, &order, terminal, spawned, None, hooks)?
-        } else if let Err(error) = conversation.hold(&order, terminal, |_, _| Ok(()), hooks) {
-            self.spawner.abandon(spawned);
-            return Err(error);
-        } else {
-            conversation.started(spawned)
-        };
+        let started = self.hold_first(conversation, &order, first, None, hooks)?;
         // Not before: it may forbid the nodes that the bundle itself wants made.
         if let Err(errno) = filter.attach(&folder) {
             self.spawner.abandon(Spawned { pid: started.pid, pidfd: started.pidfd });
