@@ -126,8 +126,13 @@ impl Started {
 
 /// On unix the daemon leaves the session by itself, with the first thing that it does (`setsid`,
 /// which a leader of a process group must not call: so it is not made one here).
+///
+/// It gets none of the files that this process was given, such as the lock of a script: it would
+/// hold them for as long as it lives.
 #[cfg(unix)]
-fn detach(_: &mut Command) {}
+fn detach(_: &mut Command) {
+    close_fds::set_fds_cloexec_threadsafe(3, &[]);
+}
 
 #[cfg(windows)]
 fn detach(command: &mut Command) {

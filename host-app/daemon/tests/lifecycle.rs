@@ -219,6 +219,24 @@ async fn the_daemon_leaves_the_session_of_the_one_who_started_it() {
     assert_ne!(getsid(None), Ok(pid));
 }
 
+/// The lock of a script (`exec 9>lock; flock 9`) would be held for as long as the daemon lives, and
+/// who reads a pipe to its end would wait as long.
+#[tokio::test]
+async fn the_daemon_holds_no_file_of_the_one_who_started_it() {
+    let home = Home::new();
+    // Without FD_CLOEXEC, as a shell's.
+    let (_read, write) = nix::unistd::pipe().unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&write);
+    let file = |pid: &str, number: &str| std::fs::read_link(format!("/proc/{pid}/fd/{number}"));
+    let ours = file("self", &number.to_string()).unwrap();
+    let daemon = home.connect().await.daemon().pid.to_string();
+    for entry in std::fs::read_dir(format!("/proc/{daemon}/fd")).unwrap().flatten() {
+        let number = entry.file_name();
+        let theirs = file(&daemon, number.to_str().unwrap());
+        assert_ne!(theirs.ok().as_ref(), Some(&ours), "descriptor {number:?}");
+    }
+}
+
 #[tokio::test]
 async fn its_sockets_are_its_users_alone() {
     use std::os::unix::fs::PermissionsExt as _;
