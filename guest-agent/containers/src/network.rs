@@ -23,11 +23,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Containers, Error, Shared,
     config::Config,
-    container::{Container, blocking, tell_network},
-    error::{LaunchError, LaunchKind},
+    container::Container,
     launch::{Network as LaunchNetwork, Target},
-    state::Kind,
 };
+
+mod change;
 
 /// The network that a container is in when nobody says.
 const DEFAULT: &str = "bridge";
@@ -394,147 +394,4 @@ impl Containers {
         addresses.sort_by_key(IpAddr::is_ipv6);
         addresses.first().copied()
     }
-
-    /// Connects a container to one more network, now if it runs and whenever it starts.
-    ///
-    /// # Errors
-    /// When it is in it, or its network is the VM's or another container's.
-    pub async fn connect(&self, who: &str, spec: EndpointSpec) -> Result<(), Error> {
-        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
-        blocking(move || connect(&container, &shared, spec)).await
-    }
-
-    /// Disconnects a container from a network, now if it runs and for its next starts.
-    ///
-    /// # Errors
-    /// When it is not in it.
-    pub async fn disconnect(&self, who: &str, network: &str) -> Result<(), Error> {
-        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
-        let network = network.to_owned();
-        blocking(move || disconnect(&container, &shared, &network)).await
-    }
-}
-
-fn own_network(container: &Container) -> Result<(), Error> {
-    match container.record().config.network.mode() {
-        Mode::Own => Ok(()),
-        Mode::Host => Err(NetError::Invalid {
-            option: "network".into(),
-            why: "container sharing the machine's network cannot be connected to others".into(),
-        }
-        .into()),
-        Mode::Container(who) => Err(NetError::Invalid {
-            option: "network".into(),
-            why: format!("container sharing network namespace with {who} cannot be connected to any other network"),
-        }
-        .into()),
-    }
-}
-
-fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Result<(), Error> {
-    own_network(container)?;
-    let _turn = container.networking.lock();
-    let (name, driver) = shared.networks.find(&spec.network)?;
-    if driver != Driver::Bridge {
-        let why = format!("a container is in network {name} from its creation or not at all");
-        return Err(Error::invalid("network", why));
-    }
-    spec.network = name;
-    let mut all = wanted(container)?;
-    // A container that leaves `none` for a network is no longer in it.
-    all.retain(|known| known.network != "none");
-    if all.iter().any(|known| known.network == spec.network) {
-        return Err(NetError::AlreadyConnected {
-            container: container.name(),
-            network: spec.network,
-        }
-        .into());
-    }
-    if runs(container) {
-        let id = container.id.as_str();
-        let had_names = shared.networks.endpoints(id).iter().any(|e| !e.names.is_empty());
-        shared.networks.reserve(&member(container), std::slice::from_ref(&spec))?;
-        let plugged = plug_running(container, shared, had_names);
-        if plugged.is_err() {
-            undo(container, shared, &spec.network);
-        }
-        plugged?;
-        let mine = shared.networks.endpoints(id);
-        if let Some(endpoint) = mine.iter().find(|endpoint| endpoint.network == spec.network) {
-            tell_network(shared, "connect", endpoint);
-        }
-    }
-    all.push(spec);
-    remember(container, all)
-}
-
-fn plug_running(container: &Container, shared: &Shared, had_names: bool) -> Result<(), Error> {
-    let namespace = namespace(container, shared)?;
-    let names = write_files(container, shared)? && !had_names;
-    let dns = &container.record().config.network.dns;
-    let id = container.id.as_str();
-    Ok(shared.networks.plug(id, namespace.as_fd(), names.then_some(dns))?)
-}
-
-/// Gives up one place that could not be made. When the container has ended meanwhile, all.
-fn undo(container: &Container, shared: &Shared, network: &str) {
-    let result = match namespace(container, shared) {
-        Ok(namespace) => {
-            let id = container.id.as_str();
-            shared.networks.disconnect(id, network, namespace.as_fd()).map_err(Error::from)
-        }
-        Err(_) => {
-            give_up(container, shared);
-            Ok(())
-        }
-    };
-    if let Err(error) = result {
-        tracing::warn!(%error, "a place in a network was not given back");
-    }
-}
-
-fn disconnect(container: &Container, shared: &Shared, network: &str) -> Result<(), Error> {
-    own_network(container)?;
-    let _turn = container.networking.lock();
-    let (name, _) = shared.networks.find(network)?;
-    let mut all = wanted(container)?;
-    let before = all.len();
-    all.retain(|known| known.network != name);
-    if all.len() == before {
-        let (container, network) = (container.name(), name);
-        return Err(NetError::NotConnected { container, network }.into());
-    }
-    if runs(container) {
-        let namespace = namespace(container, shared)?;
-        let id = container.id.as_str();
-        let mine = shared.networks.endpoints(id);
-        shared.networks.disconnect(id, &name, namespace.as_fd())?;
-        if let Some(endpoint) = mine.iter().find(|endpoint| endpoint.network == name) {
-            tell_network(shared, "disconnect", endpoint);
-        }
-        write_files(container, shared)?;
-    }
-    if all.is_empty() {
-        all.push(EndpointSpec { network: "none".into(), ..EndpointSpec::default() });
-    }
-    remember(container, all)
-}
-
-fn runs(container: &Container) -> bool {
-    container.status.borrow().state.kind() == Kind::Running
-}
-
-fn namespace(container: &Container, shared: &Shared) -> Result<OwnedFd, Error> {
-    let target = container.target.lock().clone();
-    let target = target.ok_or_else(|| {
-        Error::Launch(LaunchError {
-            kind: LaunchKind::Engine,
-            message: format!("container `{}` has just ended", container.name()),
-        })
-    })?;
-    shared.launcher.network_namespace(&target).map_err(|source| Error::Process {
-        action: "enter the network of",
-        name: container.name(),
-        source,
-    })
 }

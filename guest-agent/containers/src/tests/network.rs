@@ -127,6 +127,33 @@ async fn what_was_connected_is_connected_after_the_next_start_and_boot() {
 }
 
 #[tokio::test]
+async fn a_change_that_cannot_be_kept_is_not_made() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "one", sleeping_in(&["bridge"])).await;
+    let folder = containers.inspect("one").unwrap().folder;
+    // In the way of what is written beside the file first.
+    let in_the_way = folder.join("networks.tmp");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let hosts = file(&containers, "one", "hosts");
+    for error in [
+        containers.connect("one", on("backend")).await.unwrap_err(),
+        containers.disconnect("one", "bridge").await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("networks.json"), "{error}");
+    }
+    let names = |containers: &Containers| -> Vec<String> {
+        let endpoints = containers.inspect("one").unwrap().endpoints;
+        endpoints.into_iter().map(|endpoint| endpoint.network).collect()
+    };
+    assert_eq!(names(&containers), ["bridge"]);
+    assert_eq!(file(&containers, "one", "hosts"), hosts);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    containers.connect("one", on("backend")).await.unwrap();
+    assert_eq!(names(&containers), ["backend", "bridge"]);
+}
+
+#[tokio::test]
 async fn what_makes_no_sense_together_is_refused_by_name() {
     let bench = Bench::new();
     let containers = bench.open();
