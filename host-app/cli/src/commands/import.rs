@@ -14,7 +14,7 @@ use crate::render;
 
 /// Make an image of a root file system in an archive
 ///
-/// As tar, gzip or zstd.
+/// As tar, plain or compressed with gzip, bzip2, xz or zstd.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// Apply an instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
