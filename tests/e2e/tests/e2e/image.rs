@@ -80,7 +80,8 @@ pub(crate) const TESTS: &[Shared] = &[
     ("load_reads_standard_input_in_every_packing", |host| {
         let folder = tempfile::tempdir().unwrap();
         let plain = target().join("vm-image/images/hello.tar");
-        for (program, flag) in [("gzip", "-kc"), ("zstd", "-qkc"), ("bzip2", "-kc"), ("xz", "-0kc")] {
+        for (program, flag) in [("gzip", "-kc"), ("zstd", "-qkc"), ("bzip2", "-kc"), ("xz", "-0kc")]
+        {
             let packed =
                 Command::new(program).arg(flag).arg(&plain).output().expect(program).stdout;
             std::fs::write(folder.path().join(program), &packed).unwrap();
