@@ -228,7 +228,7 @@ pub(crate) fn of_io(error: &std::io::Error) -> ErrorCode {
 }
 
 /// The whole chain in one line; a cause that the text already ends with is not repeated.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -100,6 +100,9 @@ impl Ignore {
     /// Whether a path relative to the context is left out. The context itself never is.
     #[must_use]
     pub fn ignores(&self, path: &str) -> bool {
+        if self.patterns.is_empty() {
+            return false;
+        }
         let path = clean(path.trim_start_matches('/'));
         if path == "." {
             return false;

@@ -17,9 +17,9 @@ The rules are those of [Docker's reference](https://docs.docker.com/reference/do
 not supported is refused by name before anything is built; only a build argument without effect is
 answered with a warning.
 
-Two things are understood and refused when they are reached, by name: a git repository as a source of
-ADD (there is no git in the machine), and archives that are compressed with bzip2 or xz. How a build is
-carried out, cached and made reproducible is in [build.md](build.md).
+One thing is understood and refused when it is reached, by name: a git repository as a source of ADD
+(there is no git in the machine). Archives are tars, plain or compressed with gzip, bzip2, xz or zstd. How
+a build is carried out, cached and made reproducible is in [build.md](build.md).
 
 ## Instructions and their flags
 

@@ -3,10 +3,11 @@
 //! A file whose size and time are as before is taken to have its content of before, as make and rsync
 //! do; a folder of the same name on the same client is the same context.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use linkspan_build::ContextFilter;
 use serde::{Deserialize, Serialize};
@@ -17,8 +18,10 @@ use crate::error::{Error, Result};
 use crate::{Builder, record};
 
 /// Raised when an older program could not read the file any more.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const BUFFER: usize = 256 * 1024;
+/// For more files it costs less to read the folder of all contents than to look at each.
+const MANY: usize = 500;
 
 /// What a client says of something in a folder of its context.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +47,13 @@ pub enum ListedKind {
     Link(String),
 }
 
-/// What is known of the files of one context.
+/// What is known of the files of one context. When it was last used is the time of its file, so that a
+/// build that changes nothing does not write ten thousand names anew.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
     format: u32,
     /// How the client called it.
     name: String,
-    last_used_unix_nanos: i64,
     files: BTreeMap<String, KnownFile>,
 }
 
@@ -154,12 +157,21 @@ impl Listing<'_> {
     /// The files whose contents are not here.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
+        let names = match self.entries.len() {
+            0..=MANY => None,
+            // Without it each is looked at.
+            _ => self.builder.contents_here().ok(),
+        };
+        let is_here = |digest: &str| match &names {
+            Some(names) => names.contains(digest),
+            None => self.builder.file_path(digest).exists(),
+        };
         let lacks = |(path, entry): &(&String, &Listed)| match entry.kind {
             ListedKind::File(size) => {
                 let known = self.known.files.get(*path).filter(|known| {
                     known.size == size && known.modified == entry.modified_unix_nanos
                 });
-                !known.is_some_and(|known| self.builder.file_path(&known.digest).exists())
+                !known.is_some_and(|known| is_here(&known.digest))
             }
             _ => false,
         };
@@ -219,23 +231,39 @@ impl Listing<'_> {
         }
         // What has gone is forgotten; what this build did not look at may be of use to another.
         let (listed, seen) = (&self.listed, &self.seen);
+        let before = self.known.files.len();
         self.known.files.retain(|path, _| {
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             !listed.contains(folder) || seen.contains(path)
         });
-        self.known.last_used_unix_nanos = crate::cache::now();
         if self.received {
             // Before anything says that they are there.
             let folder = &self.builder.folder;
             let opened = File::open(folder).map_err(Error::io("open", folder))?;
             rustix::fs::syncfs(&opened).map_err(Error::io("sync", folder))?;
         }
-        record::write(&self.builder.known_path(&self.known.name), &self.known)?;
+        let path = self.builder.known_path(&self.known.name);
+        let same = !self.received && self.known.files.len() == before;
+        if !(same && touch(&path)) {
+            record::write(&path, &self.known)?;
+        }
         Ok(context)
     }
 }
 
+/// Makes now the time of a file. False: it is not there, or cannot be changed.
+fn touch(path: &Path) -> bool {
+    let file = File::options().append(true).open(path);
+    file.is_ok_and(|file| file.set_modified(SystemTime::now()).is_ok())
+}
+
 impl Builder {
+    /// The digests of all contents that are here.
+    fn contents_here(&self) -> std::io::Result<HashSet<String>> {
+        let names = fs::read_dir(self.folder.join("files"))?;
+        names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
     /// Keeps a content under its digest.
     fn store_file(
         &self,

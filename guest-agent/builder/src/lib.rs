@@ -47,7 +47,7 @@ use std::time::Duration;
 
 use linkspan_build::{Built, Failure, execute};
 use linkspan_files::{Archive, Folder, Node};
-use linkspan_images::{Digest, LoadedImage, Store};
+use linkspan_images::{ArchiveFormat, Digest, ImageId, LoadedImage, Store};
 use parking_lot::Mutex;
 
 use cache::Cache;
@@ -218,11 +218,28 @@ impl Finished<'_> {
     /// # Errors
     /// As [`Store::make_image`].
     pub fn image(&self, tags: &[String]) -> Result<LoadedImage> {
+        Ok(self.build.builder.store.make_image(self.config(), tags)?)
+    }
+
+    /// Writes the image as an archive, and does not keep it.
+    ///
+    /// # Errors
+    /// As [`Store::save_new`].
+    pub fn save(
+        &self,
+        names: &[String],
+        format: ArchiveFormat,
+        out: impl Write,
+    ) -> Result<ImageId> {
+        let out = BufWriter::with_capacity(BUFFER, out);
+        Ok(self.build.builder.store.save_new(self.config(), names, format, out)?)
+    }
+
+    fn config(&self) -> Vec<u8> {
         let (build, tree) = (&self.build, &self.built.tree);
         let above: Vec<(Digest, i64)> =
             tree.layers.iter().map(|layer| (layer.diff_id, layer.created_unix_nanos)).collect();
-        let config = image::config(build.plan, &build.base_of(tree), &above);
-        Ok(build.builder.store.make_image(config, tags)?)
+        image::config(build.plan, &build.base_of(tree), &above)
     }
 
     /// Writes the files of the target as a tar.

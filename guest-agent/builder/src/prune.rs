@@ -143,7 +143,6 @@ impl Filter {
 #[derive(Deserialize)]
 struct Known {
     name: String,
-    last_used_unix_nanos: i64,
     files: BTreeMap<String, KnownFile>,
 }
 
@@ -191,7 +190,7 @@ impl Builder {
                 id,
             });
         }
-        for (id, known) in self.contexts()? {
+        for (id, known, last_used_unix_nanos) in self.contexts()? {
             let contents: BTreeMap<&str, u64> =
                 known.files.values().map(|file| (file.digest.as_str(), file.size)).collect();
             records.push(Record {
@@ -200,7 +199,7 @@ impl Builder {
                 description: format!("build context {}", known.name),
                 size_bytes: contents.values().sum(),
                 created_unix_nanos: 0,
-                last_used_unix_nanos: known.last_used_unix_nanos,
+                last_used_unix_nanos,
                 uses: 0,
                 in_use: active,
                 shared: false,
@@ -210,7 +209,8 @@ impl Builder {
         Ok(records)
     }
 
-    fn contexts(&self) -> Result<Vec<(String, Known)>> {
+    /// The records of contexts: name of the file, what it says, when it was last used.
+    fn contexts(&self) -> Result<Vec<(String, Known, i64)>> {
         let folder = self.folder.join("contexts");
         let mut all = Vec::new();
         for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
@@ -218,7 +218,8 @@ impl Builder {
             let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
             // One that cannot be read is of no use to anybody, and is replaced by the next build.
             if let (Some(name), Ok(Some(known))) = (name, record::read::<Known>(&path)) {
-                all.push((name, known));
+                let used = modified(&path).map_err(Error::io("look at", &path))?;
+                all.push((name, known, used));
             }
         }
         Ok(all)
@@ -286,7 +287,7 @@ impl Builder {
         let contexts = self.contexts()?;
         let used: BTreeSet<&str> = contexts
             .iter()
-            .flat_map(|(_, known)| known.files.values())
+            .flat_map(|(_, known, _)| known.files.values())
             .map(|file| file.digest.as_str())
             .collect();
         let folder = self.folder.join("files");
@@ -298,6 +299,13 @@ impl Builder {
         }
         Ok(())
     }
+}
+
+/// When a file was last written or touched; nanoseconds since 1970.
+fn modified(path: &Path) -> std::io::Result<i64> {
+    let time = fs::metadata(path)?.modified()?;
+    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Ok(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// The sizes of all files in a folder; what has gone meanwhile counts nothing.

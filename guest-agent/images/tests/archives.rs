@@ -4,8 +4,8 @@ mod common;
 
 use std::fs;
 
-use common::{Fixture, Made, Tar, gzip, oci, zstd};
-use linkspan_images::{Digest, Error, Platform, Reference, RemoveOptions};
+use common::{Fixture, Made, Tar, bzip2, gzip, oci, xz, zstd};
+use linkspan_images::{ArchiveFormat, Digest, Error, Platform, Reference, RemoveOptions};
 
 type Pack = fn(&[u8]) -> Vec<u8>;
 
@@ -81,6 +81,23 @@ fn a_compressed_layer_is_kept_and_a_plain_one_is_not_kept_twice() {
         drop((image, file));
         remove(&fixture, "x:1");
         assert_eq!(fixture.on_disk(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_layer_in_a_packing_that_images_do_not_have_is_given_back_plain() {
+    let tar = Tar::new().file("etc/os", "x".repeat(50_000)).build();
+    for pack in [bzip2 as Pack, xz] {
+        let fixture = Fixture::new();
+        let made = Made::packed(std::slice::from_ref(&tar), pack, &Platform::here().architecture);
+        fixture.load(&oci(&[(Some("docker.io/library/x:1"), &made)])).unwrap();
+        let blob = Digest::of(&made.layers[0]);
+        assert!(!fixture.on_disk().contains(&format!("blobs/sha256/{}", blob.hex())));
+        let fixture = fixture.reopen();
+        assert_eq!(fixture.tar(&Digest::of(&tar)), tar);
+        let mut archive = Vec::new();
+        fixture.store.save(&["x:1".to_owned()], None, ArchiveFormat::Oci, &mut archive).unwrap();
+        assert_eq!(Fixture::new().load(&archive).unwrap()[0].id, made.id());
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use common::{Fixture, Made, Tar, docker, gzip, read, root_or_skip, zstd};
+use common::{Fixture, Made, Tar, bzip2, docker, gzip, read, root_or_skip, xz, zstd};
 use linkspan_images::{Error, Limits};
 
 /// A folder outside the store with a file that nothing may touch.
@@ -205,6 +205,13 @@ fn refused(outside: &str) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ),
         ("gzip and then something else", [gzip(&file().build()), b"garbage".to_vec()].concat(), ""),
         ("zstd and then something else", [zstd(&file().build()), b"garbage".to_vec()].concat(), ""),
+        (
+            "bzip2 and then something else",
+            [bzip2(&file().build()), b"garbage".to_vec()].concat(),
+            "",
+        ),
+        ("xz and then something else", [xz(&file().build()), b"garbage".to_vec()].concat(), ""),
+        ("xz within bzip2", bzip2(&xz(&file().build())), ""),
         ("zstd with a huge window", zstd_with_a_huge_window(), ""),
         ("gzip of nothing but its head", gzip(b"x")[..10].to_vec(), ""),
         ("gzip within gzip", gzip(&gzip(&file().build())), "header"),
@@ -404,6 +411,10 @@ fn bombs_end_at_the_limit_in_every_packing() {
         ("plain", zeros.clone(), "bytes"),
         ("gzip", gzip(&zeros), "bytes"),
         ("zstd", zstd(&zeros), "bytes"),
+        ("bzip2", bzip2(&zeros), "bytes"),
+        ("xz", xz(&zeros), "bytes"),
+        ("streams of bzip2", [bzip2(halves.0), bzip2(halves.1)].concat(), "bytes"),
+        ("streams of xz", [xz(halves.0), xz(halves.1)].concat(), "bytes"),
         ("members of gzip", [gzip(halves.0), gzip(halves.1)].concat(), "bytes"),
         ("frames of zstd", [zstd(halves.0), zstd(halves.1)].concat(), "bytes"),
         ("holes", sparse(b"2000000").build(), "bytes"),
@@ -451,7 +462,7 @@ fn an_archive_cut_at_any_block_is_refused_and_leaves_nothing() {
     let fixture = Fixture::new();
     // The layer, whose digest its configuration has.
     for cut in (0..layer.len()).step_by(512) {
-        for pack in [<[u8]>::to_vec as fn(&[u8]) -> Vec<u8>, gzip, zstd] {
+        for pack in [<[u8]>::to_vec as fn(&[u8]) -> Vec<u8>, gzip, zstd, bzip2, xz] {
             let made = Made { layers: vec![pack(&layer[..cut])], ..whole.clone() };
             let error = fixture.load(&docker(&[(&["cut:1"], &made)])).unwrap_err();
             assert!(matches!(error, Error::Corrupt { .. }), "{cut}: {error}");

@@ -4,7 +4,7 @@ mod common;
 
 use std::io::{self, Read};
 
-use common::{Fixture, Made, Tar, busybox, docker, everything, gzip, oci, read, zstd};
+use common::{Fixture, Made, Tar, busybox, bzip2, docker, everything, gzip, oci, read, xz, zstd};
 use linkspan_images::{Digest, Error, ImportOptions, Limits, Phase, Platform, Store};
 
 #[test]
@@ -14,7 +14,7 @@ fn layouts_and_docker_archives_load_plain_and_compressed() {
         ("oci", oci(&[(Some("docker.io/library/busybox:latest"), &image)])),
         ("docker", docker(&[(&["busybox:latest"], &image)])),
     ] {
-        for pack in [|bytes: &[u8]| bytes.to_vec(), gzip, zstd] {
+        for pack in [|bytes: &[u8]| bytes.to_vec(), gzip, zstd, bzip2, xz] {
             let fixture = Fixture::new();
             let mut phases = Vec::new();
             let loaded = fixture.store.load(&pack(&archive)[..], |p| phases.push(p.phase)).unwrap();
@@ -344,7 +344,7 @@ fn import_makes_an_image_with_the_given_configuration() {
         ],
     };
     let fixture = Fixture::new();
-    for packed in [tar.clone(), gzip(&tar), zstd(&tar)] {
+    for packed in [tar.clone(), gzip(&tar), zstd(&tar), bzip2(&tar), xz(&tar)] {
         let loaded = fixture.store.import(&packed[..], &options, |_| {}).unwrap();
         assert_eq!(loaded.tags, ["app:latest"]);
         let detail = fixture.store.inspect("app").unwrap();

@@ -9,9 +9,7 @@ use std::{
 use linkspan_build::{
     Ignore, ImageConfig, ImageInfo, ImageRequest, Images, Options, Outcome, Plan, excerpt, plan,
 };
-use linkspan_builder::{
-    Build, Context, Error, Finished, Listed, ListedKind, Progress as _, StepState,
-};
+use linkspan_builder::{Build, Context, Error, Listed, ListedKind, Progress as _, StepState};
 use linkspan_images::{Error as StoreError, HeldImage};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -24,14 +22,15 @@ use tokio_util::{io::SyncIoBridge, sync::CancellationToken};
 use tonic::Streaming;
 
 use super::{
-    machine::{BuildMachine, chain},
+    export,
+    machine::BuildMachine,
     options,
     remote::{self, Unpacked},
     report::{Answers, Report, message},
     ssh::Agents,
 };
 use crate::{
-    failure::{NO_SPACE_HINT, of_io, of_store},
+    failure::{NO_SPACE_HINT, chain, of_io, of_store},
     rpc::Guest,
 };
 
@@ -122,10 +121,7 @@ impl Dialogue {
             cancelled,
         };
         let (report, builds) = (Arc::clone(&self.report), self.guest.builds.clone());
-        let out = match open.files_stream_id.as_str() {
-            "" => None,
-            id => Some(SyncIoBridge::new(self.guest.streams.take_download(id).await?)),
-        };
+        let out = export::open(&self.guest, &open).await?;
         open.secrets.clear();
         let built = blocking(move || {
             for stage in plan.stages.iter().filter(|stage| !stage.title.is_empty()) {
@@ -144,7 +140,7 @@ impl Dialogue {
                 of_build(&failure.error).evidence(evidence)
             })?;
             drop((active, unpacked));
-            export(&finished, &open.tags, out, &report)
+            export::export(&finished, &open.tags, out, &report)
         })
         .await?;
         self.say(Kind::Built(built)).await
@@ -253,20 +249,13 @@ impl Dialogue {
                 blocking(move || remote::unpack(&store, archive)).await?
             }
             Some(Url(url)) => {
-                let client = self.guest.registries.client();
-                let scratch = blocking(move || store.scratch("context").map_err(|e| of_store(&e)));
-                let scratch = scratch.await?;
-                let file = scratch.path().join("file");
-                client.download(&url, &file).await.map_err(|error| {
-                    let what = format!("cannot fetch `{url}`: {}", chain(&error));
-                    Failure::new(ErrorCode::Unavailable, what)
-                })?;
-                match remote::text_of(&file)? {
+                let file = self.guest.registries.download(&url).await?;
+                match remote::text_of(&file.path())? {
                     Some(text) => {
                         open.dockerfile = text;
                         return Ok(None);
                     }
-                    None => blocking(move || remote::unpack_in(scratch)).await?,
+                    None => blocking(move || remote::unpack_file(file)).await?,
                 }
             }
             other => {
@@ -374,40 +363,6 @@ fn invalid(text: &str) -> Failure {
 
 fn gone() -> Failure {
     Failure::new(ErrorCode::Cancelled, "the caller of the build has gone")
-}
-
-/// Where the files of the target go.
-type Out = SyncIoBridge<crate::streams::Outgoing>;
-
-/// Makes the image, or writes the files.
-fn export(
-    finished: &Finished<'_>,
-    tags: &[String],
-    out: Option<Out>,
-    report: &Report,
-) -> Result<wire::BuiltImage, Failure> {
-    let (done, cached) = finished.steps();
-    let count = |steps| u32::try_from(steps).unwrap_or(u32::MAX);
-    let built = wire::BuiltImage {
-        steps_done: count(done),
-        steps_cached: count(cached),
-        ..wire::BuiltImage::default()
-    };
-    let title = if out.is_some() { "exporting files" } else { "exporting to image" };
-    let began = Instant::now();
-    report.step(title, StepState::Running, Duration::ZERO);
-    let built = match out {
-        None => {
-            let image = finished.image(tags).map_err(|error| of_build(&error))?;
-            wire::BuiltImage { id: image.id.to_string(), tags: image.tags, ..built }
-        }
-        Some(out) => {
-            finished.write_files(out).map_err(|error| of_build(&error))?;
-            built
-        }
-    };
-    report.step(title, StepState::Done, began.elapsed());
-    Ok(built)
 }
 
 /// The last lines of the command, and where it stands.

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::{Builds, ssh::Agents};
-use crate::registries::Registries;
+use crate::{failure::chain, registries::Registries};
 
 /// The network that containers have unless they say otherwise.
 const NETWORK: &str = "bridge";
@@ -185,18 +185,4 @@ fn drain(pipe: Option<OwnedFd>, output: &dyn Fn(&[u8])) {
     while let Ok(length @ 1..) = file.read(&mut buffer) {
         output(&buffer[..length]);
     }
-}
-
-/// An error with its causes, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = cause.source();
-    }
-    text
 }

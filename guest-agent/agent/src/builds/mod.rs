@@ -4,10 +4,12 @@
 //! dialogue   the caller is asked for images, listings and contents; then the plan is carried out
 //! machine    runs the commands of a build, and fetches its files
 //! ssh        carries what a command opens on the socket of an SSH agent to the caller
+//! export     makes the image, or writes it, or the files
 //! report     tells the caller how it goes
 //! ```
 
 mod dialogue;
+mod export;
 mod machine;
 mod options;
 mod remote;

@@ -14,7 +14,7 @@ use linkspan_proto::{
     v1::BuildOpen,
 };
 
-use crate::failure::of_store;
+use crate::{failure::of_store, registries::Downloaded};
 
 /// A Dockerfile is read into memory.
 const LONGEST: u64 = 64 << 20;
@@ -40,11 +40,11 @@ pub(super) fn unpack(store: &Arc<Store>, archive: impl Read + Send) -> Result<Un
     into(scratch, archive)
 }
 
-/// Unpacks the file that lies in a folder of ours.
-pub(super) fn unpack_in(scratch: Scratch) -> Result<Unpacked, Failure> {
-    let path = scratch.path().join("file");
+/// Unpacks a file that was fetched, beside it.
+pub(super) fn unpack_file(file: Downloaded) -> Result<Unpacked, Failure> {
+    let path = file.path();
     let archive = File::open(&path).map_err(io("open", &path))?;
-    into(scratch, archive)
+    into(file.into_folder(), archive)
 }
 
 fn into(scratch: Scratch, archive: impl Read + Send) -> Result<Unpacked, Failure> {

@@ -2,8 +2,9 @@
 //! knows no store, to the store, which is synchronous and knows no registry.
 //!
 //! Owns the client and its settings, which live in memory only. Called by `rpc/registry.rs`, and
-//! by whatever else needs an image that is not there.
+//! by whatever else needs an image that is not there, or a file of a URL.
 
+mod download;
 mod progress;
 mod pull;
 mod push;
@@ -15,6 +16,7 @@ use linkspan_images::{Digest, Store};
 use linkspan_registry::{Client, Settings};
 use parking_lot::RwLock;
 
+pub(crate) use download::Downloaded;
 pub use progress::{Line, Lines};
 pub use pull::Pulled;
 pub use push::Pushed;

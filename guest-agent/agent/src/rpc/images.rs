@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::File,
     io::BufWriter,
     path::PathBuf,
     pin::Pin,
@@ -10,8 +11,8 @@ use std::{
 use futures::Stream;
 use linkspan_containers::{Containers, events::Events};
 use linkspan_images::{
-    ArchiveFormat, ContainerUse, ImageDetail, ImageFilters, ImageId, ImageSummary, ImportOptions,
-    ListFilter, Reference, RemoveOptions, Removed, Store,
+    ArchiveFormat, ContainerUse, Error as StoreError, ImageDetail, ImageFilters, ImageId,
+    ImageSummary, ImportOptions, ListFilter, Reference, RemoveOptions, Removed, Store,
 };
 use linkspan_proto::v1::{self as wire, image_service_server::ImageService};
 use tokio::sync::mpsc;
@@ -244,11 +245,7 @@ impl ImageService for Face {
         request: Request<wire::SaveImagesRequest>,
     ) -> Answer<wire::SaveImagesResponse> {
         let request = request.into_inner();
-        let format = match request.format() {
-            wire::ArchiveFormat::Unspecified => ArchiveFormat::Both,
-            wire::ArchiveFormat::Docker => ArchiveFormat::Docker,
-            wire::ArchiveFormat::Oci => ArchiveFormat::Oci,
-        };
+        let format = archive_format(request.format());
         let platform = platform(&request.platform).map_err(|error| of_registries(&error))?;
         let stream = self.0.streams.take_download(&request.stream_id).await?;
         let store = self.0.images.clone();
@@ -265,14 +262,22 @@ impl ImageService for Face {
         request: Request<wire::ImportImageRequest>,
     ) -> Answer<wire::ImportImageResponse> {
         let request = request.into_inner();
-        let archive = self.0.streams.take(&request.stream_id).await?;
         let options = ImportOptions {
             reference: Some(request.reference).filter(|reference| !reference.is_empty()),
             message: request.message,
             changes: request.changes,
         };
-        let archive = SyncIoBridge::new(archive);
-        let image = self.with_store(move |store| store.import(archive, &options, |_| {})).await?;
+        let image = if request.url.is_empty() {
+            let archive = SyncIoBridge::new(self.0.streams.take(&request.stream_id).await?);
+            self.with_store(move |store| store.import(archive, &options, |_| {})).await?
+        } else {
+            let fetched = self.0.registries.download(&request.url).await?;
+            self.with_store(move |store| {
+                let archive = File::open(fetched.path()).map_err(StoreError::Read)?;
+                store.import(archive, &options, |_| {})
+            })
+            .await?
+        };
         let id = image.id.to_string();
         let name = image.tags.first().unwrap_or(&id).clone();
         self.tell_of("import", id, name).await;
@@ -334,5 +339,14 @@ fn detail(image: ImageDetail, uses: &HashMap<String, u32>) -> wire::ImageDetail 
             })
             .collect(),
         config_json: image.config_json.into(),
+    }
+}
+
+/// What an archive is to be, in the store's words.
+pub(crate) fn archive_format(format: wire::ArchiveFormat) -> ArchiveFormat {
+    match format {
+        wire::ArchiveFormat::Unspecified => ArchiveFormat::Both,
+        wire::ArchiveFormat::Docker => ArchiveFormat::Docker,
+        wire::ArchiveFormat::Oci => ArchiveFormat::Oci,
     }
 }

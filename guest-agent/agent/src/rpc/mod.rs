@@ -20,6 +20,8 @@ mod volumes;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub(crate) use images::archive_format;
+
 use linkspan_containers::{Containers, launch::Launcher, volumes::Volumes};
 use linkspan_images::{Digest, Store};
 use linkspan_net::Networks;

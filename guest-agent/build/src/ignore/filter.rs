@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Ignore, compile};
+use super::{Ignore, Matcher, compile};
 use crate::plan::{Action, FileSource, Mount, PlannedStage, Source};
 
 /// What a client needs to send: what a COPY, an ADD or a mount names, without what is left out.
@@ -12,6 +12,28 @@ pub struct ContextFilter {
     pub paths: Vec<String>,
     /// What is left out.
     pub ignore: Ignore,
+    /// The paths, taken apart: contexts have many files.
+    #[serde(skip)]
+    wanted: Vec<Vec<Part>>,
+}
+
+/// A part of a path.
+#[derive(Debug)]
+enum Part {
+    /// `**`: from here on, anything.
+    Any,
+    One(Matcher),
+    /// A malformed pattern matches nothing: the step that has it fails.
+    None,
+}
+
+impl Part {
+    fn of(pattern: &str) -> Self {
+        match pattern {
+            "**" => Self::Any,
+            pattern => compile(pattern).map_or(Self::None, Self::One),
+        }
+    }
 }
 
 impl ContextFilter {
@@ -48,7 +70,12 @@ impl ContextFilter {
         if paths.iter().any(String::is_empty) {
             paths = vec![String::new()];
         }
-        Self { paths, ignore }
+        let parts = |path: &String| match path.as_str() {
+            // All of it.
+            "" => Vec::new(),
+            path => path.split('/').map(Part::of).collect(),
+        };
+        Self { wanted: paths.iter().map(parts).collect(), paths, ignore }
     }
 
     /// Whether the build reads no file of the context.
@@ -63,22 +90,20 @@ impl ContextFilter {
     pub fn uses(&self, path: &str) -> bool {
         let path = path.trim_matches('/');
         let ignored = self.ignore.ignores(path) && !self.ignore.may_keep_below(path);
-        !ignored && self.paths.iter().any(|wanted| meets(wanted, path))
+        !ignored && self.wanted.iter().any(|wanted| meets(wanted, path))
     }
 }
 
 /// Whether the path is what the pattern names, below it, or above it.
-fn meets(pattern: &str, path: &str) -> bool {
-    if pattern.is_empty() || path.is_empty() {
+fn meets(pattern: &[Part], path: &str) -> bool {
+    if path.is_empty() {
         return true;
     }
-    for (pattern, part) in pattern.split('/').zip(path.split('/')) {
-        if pattern == "**" {
-            return true;
-        }
-        // A pattern that is malformed matches nothing: the step that has it fails.
-        if !compile(pattern).is_ok_and(|matcher| matcher.matches(part)) {
-            return false;
+    for (pattern, part) in pattern.iter().zip(path.split('/')) {
+        match pattern {
+            Part::Any => return true,
+            Part::One(matcher) if matcher.matches(part) => {}
+            Part::One(_) | Part::None => return false,
         }
     }
     true

@@ -1,6 +1,7 @@
 //! What COPY and ADD bring.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 
 use crate::bench::Bench;
@@ -65,6 +66,52 @@ fn add_unpacks_archives_of_the_context_and_nothing_else() {
     assert_eq!(done.stat("/x/in/f").unwrap(), (0o640, 5, 6, 77));
     assert_eq!(done.text("/x/plain").unwrap(), "no archive");
     assert_eq!(done.names("/x"), ["a.tar", "in", "plain"]);
+}
+
+#[test]
+fn add_unpacks_every_packing_and_copies_what_is_packed_but_no_tar() {
+    let bench = Bench::new();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(2);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "in/f", &b"hi"[..]).unwrap();
+    let tar = tar.into_inner().unwrap();
+    let bzip2 = |bytes: &[u8]| {
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let xz = |bytes: &[u8]| {
+        let options = lzma_rust2::XzOptions::with_preset(0);
+        let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let file = |name: &str, bytes: &[u8]| fs::write(bench.context.join(name), bytes).unwrap();
+    file("a.tar.bz2", &bzip2(&tar));
+    file("a.tar.xz", &xz(&tar));
+    file("words.xz", &xz(b"words"));
+    file("cut.xz", &xz(b"words")[..20]);
+    let done = bench.build(
+        "FROM base\nADD a.tar.bz2 /b/\nADD a.tar.xz /x/\nADD words.xz cut.xz /w/\n\
+         COPY a.tar.xz /c/\n",
+    );
+    assert_eq!(done.text("/b/in/f").unwrap(), "hi");
+    assert_eq!(done.text("/x/in/f").unwrap(), "hi");
+    assert_eq!(done.names("/w"), ["cut.xz", "words.xz"]);
+    assert_eq!(done.names("/c"), ["a.tar.xz"]);
+    let cut = xz(&tar);
+    file("a.tar.xz", &cut[..cut.len() - 4]);
+    assert!(bench.fails("FROM base\nADD a.tar.xz /x/\n").contains("corrupt"));
+}
+
+#[test]
+fn a_layer_is_a_tar_whatever_its_first_name_looks_like() {
+    let bench = Bench::new();
+    bench.file("BZh91AY&SY", "x");
+    let done = bench.build("FROM scratch\nCOPY BZh91AY&SY /BZh91AY&SY\n");
+    assert_eq!(done.text("/BZh91AY&SY").unwrap(), "x");
 }
 
 #[test]

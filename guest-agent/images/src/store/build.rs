@@ -141,7 +141,7 @@ impl Store {
         let (staged, written) = std::thread::scope(|scope| {
             let staging = scope.spawn(|| {
                 self.stage(what, |folder, limits| {
-                    let input = compression::open(input, folder.what)?.reader;
+                    let input = compression::plain(input);
                     unpack::unpack(input, folder, limits, Hashing::Yes, &mut |_| {})
                 })
             });
@@ -223,16 +223,18 @@ pub fn check_tags(tags: &[String]) -> Result<()> {
     tags.iter().try_for_each(|tag| parse_tag(tag).map(drop))
 }
 
-/// Whether a file is a tar, plain or compressed with gzip or zstd: what ADD unpacks. A file that is
-/// compressed otherwise says so when it is unpacked.
+/// Whether a file is a tar, plain or compressed as [`Store::load`] takes it: what ADD unpacks. One that cannot be
+/// looked into says why when it is unpacked.
 #[must_use]
 pub fn is_archive(file: impl Read + Send) -> bool {
     const BLOCK: usize = 512;
     const CHECKSUM: std::ops::Range<usize> = 148..156;
     let Ok(input) = compression::open(file, "the archive") else { return true };
     let mut head = Vec::with_capacity(BLOCK);
-    if input.reader.take(BLOCK as u64).read_to_end(&mut head).is_err() || head.len() < BLOCK {
-        return false;
+    match input.reader.take(BLOCK as u64).read_to_end(&mut head) {
+        Ok(_) if head.len() < BLOCK => return false,
+        Ok(_) => {}
+        Err(error) => return !compression::is_corrupt(&error),
     }
     let text = String::from_utf8_lossy(&head[CHECKSUM]).into_owned();
     let Ok(said) = u32::from_str_radix(text.trim_matches(['\0', ' ']), 8) else { return false };

@@ -29,7 +29,7 @@ impl Store {
         // The layers below stay, whatever happens to the parent from here on.
         let below = self.pin(plan.layers().iter().copied());
         let (diff_id, staged) = self.stage("the container's changes", |folder, limits| {
-            let input = compression::open(layer, folder.what)?.reader;
+            let input = compression::plain(layer);
             unpack::unpack(input, folder, limits, Hashing::Yes, &mut |_| {})
         })?;
         let image = NewImage { parent: Some(parent), ..plan.finish(diff_id)? };

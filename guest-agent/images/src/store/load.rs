@@ -50,7 +50,7 @@ pub struct LoadedImage {
 
 impl Store {
     /// Loads the images of an archive: an OCI layout or a docker-archive, as a tar, plain or compressed
-    /// with gzip or zstd. Either all its images for this platform become visible or none.
+    /// with gzip, zstd, bzip2 or xz. Either all its images for this platform become visible or none.
     ///
     /// The archive is read once, front to back, and spooled into the store's temporary area: it may be
     /// larger than the memory.
@@ -89,8 +89,8 @@ impl Store {
         Ok(images.iter().map(loaded).collect())
     }
 
-    /// Makes an image of one layer from a root file system: a tar, plain or compressed with gzip or
-    /// zstd.
+    /// Makes an image of one layer from a root file system: a tar, plain or compressed as
+    /// for [`Store::load`].
     ///
     /// # Errors
     /// As [`Store::load`]; [`Error::InvalidReference`] and [`Error::InvalidChange`].
@@ -128,11 +128,13 @@ impl Store {
         let file = File::open(&layer.blob).context("open", &layer.blob)?;
         let input = compression::open(file, &what)?;
         let compression = input.compression;
-        let (hashing, keep) = match compression {
+        let hashing = match compression {
             // The digest of the blob was computed on its way in.
-            Compression::Plain => (Hashing::Known(layer.blob_digest), Keep::Recipe),
-            _ => (Hashing::Yes, Keep::Blob),
+            Compression::Plain => Hashing::Known(layer.blob_digest),
+            _ => Hashing::Yes,
         };
+        // What no manifest has a word for goes out as a plain layer.
+        let keep = if compression.media_type().is_some() { Keep::Blob } else { Keep::Recipe };
         let mut report = |bytes| {
             let layer = Some(layer.diff_id);
             progress(Progress { phase: Phase::Unpacking, layer, bytes });

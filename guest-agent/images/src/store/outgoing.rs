@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use flate2::{Compression, GzBuilder};
 
+use crate::config::ConfigFile;
 use crate::digest::{Digest, Hasher, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::manifest::Document;
@@ -150,12 +151,7 @@ impl Store {
             (id, record, pin)
         };
         let (config, bytes) = self.read_config(id)?;
-        let mut layers = Vec::new();
-        for diff_id in &record.layers {
-            let layer = self.layer_record(diff_id)?;
-            let (whole, tar_bytes) = (layer.is_whole(), layer.tar_bytes);
-            layers.push(OutgoingLayer { diff_id: *diff_id, tar_bytes, whole, blobs: layer.blobs });
-        }
+        let layers = self.outgoing_layers(&record.layers)?;
         let manifests = record.manifests.iter().filter_map(|digest| {
             let bytes = std::fs::read(self.paths.blob(digest)).ok()?;
             (Digest::of(&bytes) == *digest).then_some(())?;
@@ -170,6 +166,31 @@ impl Store {
             platform: config.platform(),
             layers,
         })
+    }
+
+    /// An image that the store does not have, of layers that it has.
+    pub(super) fn outgoing_new(self: &Arc<Self>, config_json: Vec<u8>) -> Result<Outgoing> {
+        let config = ConfigFile::parse(&config_json, "the new configuration")?;
+        let diff_ids = &config.rootfs.diff_ids;
+        let pin = Claim::pin(&mut self.state.lock(), Arc::clone(self), diff_ids.iter().copied());
+        Ok(Outgoing {
+            store: Arc::clone(self),
+            _pin: pin,
+            id: ImageId(Digest::of(&config_json)),
+            platform: config.platform(),
+            layers: self.outgoing_layers(diff_ids)?,
+            config: config_json,
+            manifests: Vec::new(),
+        })
+    }
+
+    fn outgoing_layers(&self, diff_ids: &[Digest]) -> Result<Vec<OutgoingLayer>> {
+        let layer = |diff_id: &Digest| {
+            let record = self.layer_record(diff_id)?;
+            let (whole, tar_bytes) = (record.is_whole(), record.tar_bytes);
+            Ok(OutgoingLayer { diff_id: *diff_id, tar_bytes, whole, blobs: record.blobs })
+        };
+        diff_ids.iter().map(layer).collect()
     }
 
     /// The image of a name as in [`Store::resolve`], and the name, unless it is an id.

@@ -13,9 +13,9 @@ use crate::manifest::{ANNOTATION_NAME, ANNOTATION_REF};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
-use super::Store;
 use super::content::own;
 use super::outgoing::{Manifest, Outgoing};
+use super::{Store, parse_tag};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -67,13 +67,31 @@ impl Store {
                 });
             }
         }
-        let mut archive = Archive::new(self, out);
-        match format {
-            ArchiveFormat::Docker => archive.docker(&images)?,
-            ArchiveFormat::Oci => archive.layout(&images, false)?,
-            ArchiveFormat::Both => archive.layout(&images, true)?,
+        Archive::new(self, out).write(&images, format)
+    }
+
+    /// Writes an image of layers that are there as an archive, under these names, and does not keep
+    /// it. Gives its id.
+    ///
+    /// # Errors
+    /// As [`Store::make_image`] and [`Store::save`].
+    pub fn save_new(
+        self: &Arc<Self>,
+        config_json: Vec<u8>,
+        names: &[String],
+        format: ArchiveFormat,
+        out: impl Write,
+    ) -> Result<ImageId> {
+        let mut tags: Vec<Reference> = Vec::new();
+        for name in names {
+            let tag = parse_tag(name)?;
+            tags.extend(Some(tag).filter(|tag| !tags.contains(tag)));
         }
-        archive.finish()
+        let image = self.outgoing_new(config_json)?;
+        image.check_whole()?;
+        let id = image.id;
+        Archive::new(self, out).write(&[Saved { image, tags }], format)?;
+        Ok(id)
     }
 
     /// The images of these names, each once, in the order of the names.
@@ -125,7 +143,13 @@ impl<'a, W: Write> Archive<'a, W> {
         Self { store, tar, written: BTreeSet::new() }
     }
 
-    fn finish(self) -> Result<u64> {
+    /// All of it. Gives its bytes.
+    fn write(mut self, images: &[Saved], format: ArchiveFormat) -> Result<u64> {
+        match format {
+            ArchiveFormat::Docker => self.docker(images)?,
+            ArchiveFormat::Oci => self.layout(images, false)?,
+            ArchiveFormat::Both => self.layout(images, true)?,
+        }
         let mut out = self.tar.into_inner().map_err(Error::Write)?;
         out.flush().map_err(Error::Write)?;
         Ok(out.bytes)

@@ -11,7 +11,7 @@ mod sparse;
 
 use std::io::{self, BufRead};
 
-use crate::compression::{LimitReached, SourceFailed};
+use crate::compression::{DICTIONARY, LimitReached, NeedsMemory, SourceFailed};
 use crate::error::Error;
 
 use header::Block;
@@ -49,8 +49,13 @@ pub(crate) fn read_error(error: io::Error, what: &str) -> Error {
         Ok(SourceFailed(source)) => return Error::Read(source),
         Err(error) => error,
     };
-    match error.downcast::<LimitReached>() {
-        Ok(LimitReached(limit)) => Error::TooLarge { what: what.to_owned(), limit, unit: "bytes" },
+    let too_large = |limit, unit| Error::TooLarge { what: what.to_owned(), limit, unit };
+    let error = match error.downcast::<LimitReached>() {
+        Ok(LimitReached(limit)) => return too_large(limit, "bytes"),
+        Err(error) => error,
+    };
+    match error.downcast::<NeedsMemory>() {
+        Ok(NeedsMemory) => too_large(DICTIONARY, "bytes of memory to be unpacked"),
         Err(error) => Error::corrupt(what, error.to_string()),
     }
 }

@@ -12,7 +12,7 @@ use super::Limits;
 use super::entry::{MapIds, Purpose, Unpacker};
 use super::tree::Tree;
 
-/// Unpacks a tar, plain or compressed with gzip or zstd, below `folder` of the container whose root is open as `root`. Symbolic
+/// Unpacks a tar, plain or compressed as [`crate::Store::load`] takes it, below `folder` of the container whose root is open as `root`. Symbolic
 /// links on the way are followed within that root; `..` is refused. What has a name already is
 /// replaced, except that folders and other things do not replace each other. With `keep_owner`,
 /// owners are as in the archive, otherwise root's; `ids` says who that is outside the container,

@@ -123,7 +123,9 @@ impl ImageService for FakeGuest {
         request: Request<ImportImageRequest>,
     ) -> Result<Response<ImportImageResponse>, Status> {
         let answer = self.canned("Image.Import", &request)?;
-        self.take(&request.get_ref().stream_id).await?;
+        if request.get_ref().url.is_empty() {
+            self.take(&request.get_ref().stream_id).await?;
+        }
         Ok(answer)
     }
 }

@@ -26,6 +26,7 @@ const PLATFORMS: &str = "an image is one platform's here: `pull` chooses which";
 const DISKS: &str = "limits of single disks can be given to `run` and `create` only";
 const CLASSIC: &str = "it is of Docker's old builder only";
 const BUILD: &[&str] = &["build"];
+const ATTESTATIONS: &str = "attestations are not made";
 const CHECKPOINTS: &str = "checkpoints are not supported";
 
 /// Every refused flag.
@@ -39,7 +40,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
     value(NEW, "memory-swappiness", None, SWAPPINESS),
     switch(NEW, "oom-kill-disable", None, OOM_KILL_DISABLE),
-    value(NEW, "cgroup-parent", None, CGROUP),
+    value(&["run", "create", "build"], "cgroup-parent", None, CGROUP),
     value(NEW, "runtime", None, ONE_RUNTIME),
     value(NEW, "cpu-count", None, WINDOWS),
     value(NEW, "cpu-percent", None, WINDOWS),
@@ -65,6 +66,22 @@ pub(crate) const FLAGS: &[Refused] = &[
     switch(&["images"], "tree", None, "images of several platforms are not supported yet"),
     value(BUILD, "builder", None, "there is one builder, our own: choose a machine with --machine"),
     value(BUILD, "call", None, "only --check is supported"),
+    value(BUILD, "annotation", None, "a label says the same: use --label"),
+    value(
+        BUILD,
+        "cache-from",
+        None,
+        "caches of registries and folders are not read; what earlier builds left in the machine is always found",
+    ),
+    value(
+        BUILD,
+        "cache-to",
+        None,
+        "caches are not written to registries or folders; what a build leaves stays in the machine",
+    ),
+    value(BUILD, "attest", None, ATTESTATIONS),
+    switch(BUILD, "provenance", None, ATTESTATIONS),
+    switch(BUILD, "sbom", None, ATTESTATIONS),
     switch(BUILD, "squash", None, CLASSIC),
     switch(BUILD, "compress", None, CLASSIC),
     switch(BUILD, "rm", None, CLASSIC),
@@ -146,8 +163,8 @@ pub(crate) fn augment(command: Command) -> Command {
         command.mut_subcommand(name, |verb| match verb.get_name() {
             // The verbs of machines and the daemon are not Docker's; those of networks and volumes
             // refuse nothing.
-            "machine" | "system" | "network" | "volume" | "registry" | "builder" => verb,
-            "container" | "image" => augment(verb),
+            "machine" | "system" | "network" | "volume" | "registry" => verb,
+            "container" | "image" | "builder" => augment(verb),
             _ => add(verb, &known_as),
         })
     })

@@ -205,9 +205,15 @@ fn a_short_refused_flag_and_one_after_others_are_refused_too() {
         &["rm", "-fl", "web"],
         &["container", "run", "--gpus", "all", "busybox"],
         &["run", "--runtime", "runc", "busybox"],
+        &["build", "--provenance", "."],
+        &["build", "--provenance=mode=max", "."],
+        &["builder", "build", "--squash", "."],
+        &["image", "build", "--sbom=true", "."],
     ] {
         assert!(matches!(parse(line), Err(Error::Failure(_))), "{line:?}");
     }
+    // Without them is how it is anyway.
+    assert!(parse(&["build", "--provenance=false", "--sbom=false", "--squash=false", "."]).is_ok());
     // The command's own flags are none of ours.
     assert!(parse(&["run", "busybox", "-p", "80"]).is_ok());
     assert!(parse(&["image", "ls", "--tree"]).is_err());

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use clap::Args;
 use linkspan_client::new_stream_id;
-use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::ImportImageRequest;
 
 use super::load::{open, with_upload};
@@ -14,7 +13,7 @@ use crate::render;
 
 /// Make an image of a root file system in an archive
 ///
-/// As tar, gzip or zstd.
+/// As tar, plain or compressed with gzip, bzip2, xz or zstd.
 #[derive(Debug, Args)]
 pub(crate) struct Import {
     /// Apply an instruction: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR
@@ -23,8 +22,8 @@ pub(crate) struct Import {
     /// What the image's history says
     #[arg(short, long)]
     message: Option<String>,
-    /// The archive, or `-` for standard input
-    #[arg(value_name = "FILE|-")]
+    /// The archive, the URL where the machine fetches it, or `-` for standard input
+    #[arg(value_name = "FILE|URL|-")]
     file: String,
     /// The image's name
     #[arg(value_name = "REPOSITORY[:TAG]")]
@@ -33,24 +32,25 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) async fn run(self, context: Context) -> Outcome {
-        if self.file.starts_with("http://") || self.file.starts_with("https://") {
-            return Err(Failure::new(
-                ErrorCode::Unsupported,
-                format!("cannot import `{}`: downloads are not supported yet", self.file),
-            )
-            .hint("download it, and import the file or pipe it in with `-`")
-            .into());
+        let url = Some(&self.file)
+            .filter(|file| ["http://", "https://"].iter().any(|scheme| file.starts_with(scheme)));
+        let request = ImportImageRequest {
+            reference: self.reference.unwrap_or_default(),
+            message: self.message.unwrap_or_default(),
+            changes: self.change,
+            ..ImportImageRequest::default()
+        };
+        if let Some(url) = url {
+            let request = ImportImageRequest { url: url.clone(), ..request };
+            let mut calls = context.running().await?.images(context.machine());
+            render::line(&calls.import(request).await?.into_inner().id)?;
+            return Ok(0);
         }
         let path = (self.file != "-").then(|| Path::new(&self.file));
         let source = open(path).await?;
         let client = context.running().await?;
         let id = new_stream_id();
-        let request = ImportImageRequest {
-            stream_id: id.to_string(),
-            reference: self.reference.unwrap_or_default(),
-            message: self.message.unwrap_or_default(),
-            changes: self.change,
-        };
+        let request = ImportImageRequest { stream_id: id.to_string(), ..request };
         let mut calls = client.images(context.machine());
         let call = async { Ok::<_, Error>(calls.import(request).await?.into_inner().id) };
         render::line(&with_upload(&client, &context, id, source, call).await?)?;

@@ -20,7 +20,8 @@ const CALLS_OWN_WORD: Duration = Duration::from_secs(5);
 
 /// Load images from an archive
 ///
-/// An OCI layout or what `docker save` writes, as tar, gzip or zstd.
+/// An OCI layout or what `docker save` writes, as tar, plain or compressed with
+/// gzip, bzip2, xz or zstd.
 #[derive(Debug, Args)]
 pub(crate) struct Load {
     /// Read from this file instead of standard input

@@ -84,21 +84,25 @@ pub(super) async fn create(call: Call) -> Outcome {
 
 async fn import(call: Call) -> Outcome {
     let source = call.text("fromSrc");
-    match source {
+    let url = match source {
         "" => return Err(Refusal::bad("bad parameter: fromImage or fromSrc is missing")),
-        "-" => {}
-        url => {
-            let why =
-                format!("cannot import `{url}`: only what is sent with the request (fromSrc=-)");
-            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
-        }
-    }
+        "-" => None,
+        url if url.contains("://") => Some(url.to_owned()),
+        address => Some(format!("http://{address}")),
+    };
     let request = ImportImageRequest {
-        stream_id: String::new(),
         reference: reference(call.text("repo"), call.text("tag")),
         message: call.text("message").into(),
         changes: call.texts("changes"),
+        ..ImportImageRequest::default()
     };
+    if let Some(url) = url {
+        let downloads = Message::status(format!("Downloading from {url}"));
+        let request = ImportImageRequest { url, ..request };
+        let made = call.agent().await?.images().import(request).await?.into_inner();
+        let told = [downloads, Message::status(made.id)];
+        return Ok(lines(stream::iter(told.map(Ok::<_, Broken>))).into());
+    }
     let agent = call.agent().await?;
     let mut images = agent.images();
     let made = bulk::upload(&agent, call.reader(), |stream_id| async move {

@@ -164,7 +164,22 @@ async fn archives_are_loaded_and_imported_from_the_body() {
     assert_eq!(*guest.content(), b"tar");
     let asked: ImportImageRequest = guest.asked("Image.Import").remove(0);
     assert_eq!((asked.reference.as_str(), asked.changes), ("r:t", vec!["CMD x".to_owned()]));
-    docker.post("/images/create?fromSrc=http://x/y.tar", "").await.is(501);
+}
+
+#[tokio::test]
+async fn the_guest_fetches_what_is_imported_from_a_url() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    for (source, url) in [("https://x/y.tar", "https://x/y.tar"), ("x/y.tar", "http://x/y.tar")] {
+        guest.answer("Image.Import", &ImportImageResponse { id: "sha256:3".into() });
+        let path = format!("/images/create?fromSrc={source}&repo=r");
+        let got = docker.call("POST", &path, "").await;
+        let told =
+            [json!({"status": format!("Downloading from {url}")}), json!({"status": "sha256:3"})];
+        assert_eq!(got.is(200).lines(), told);
+        let asked: ImportImageRequest = guest.asked("Image.Import").pop().unwrap();
+        assert_eq!((asked.url.as_str(), asked.stream_id.as_str()), (url, ""));
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use linkspan_test_e2e::{Done, Host};
+use linkspan_test_registry::skopeo;
 use tempfile::TempDir;
 
 use crate::{Shared, unique};
@@ -171,6 +172,43 @@ fn tar_of(path: &str, content: &str) -> Vec<u8> {
     tar.into_inner().expect("a tar in memory")
 }
 
+/// A build into archives of both kinds and a folder: skopeo reads each, and the machine has no image more.
+fn as_archives(host: &Host, folder: &Path) {
+    let name = format!("{}:v1", unique("built/archive"));
+    let context = Files::new(&[("f", "x")]);
+    context.write(
+        "Dockerfile",
+        "FROM busybox\nCOPY f /f\nRUN echo x > /made\nCMD [\"cat\", \"/made\"]\n",
+    );
+    let place = |file: &str| folder.join(file).display().to_string();
+    let epoch = ["--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1000000000", "-t", &name];
+    let build = |output: &str| {
+        let flags = [&epoch[..], &["-o", output]].concat();
+        context.build(host, &flags).ok()
+    };
+    let (one, two) = (place("one.tar"), place("two.tar"));
+    let _ = build(&format!("type=oci,dest={one}"));
+    let _ = build(&format!("type=oci,dest={two}"));
+    assert_eq!(fs::read(&one).expect("an archive"), fs::read(&two).expect("an archive"));
+    let both = build("type=docker,dest=-").out;
+    fs::write(place("both.tar"), &both).expect("a file of ours");
+    let _ = build(&format!("type=oci,tar=false,dest={}", place("layout")));
+    host.run(&["inspect", "--type", "image", &name]).fails(1, &[&name]);
+
+    let config = |from: &str| skopeo(&["inspect", "--config", "--raw", from]);
+    let expected = config(&format!("oci-archive:{one}:v1"));
+    assert!(expected.contains(r#""Cmd":["cat","/made"]"#), "{expected}");
+    assert_eq!(config(&format!("oci-archive:{}:v1", place("both.tar"))), expected);
+    assert_eq!(config(&format!("oci:{}:v1", place("layout"))), expected);
+    assert_eq!(config(&format!("docker-archive:{}:{name}", place("both.tar"))), expected);
+    for archive in [fs::read(&one).expect("an archive"), both] {
+        let loaded = host.run_with_stdin(&["load"], &archive).ok().text();
+        assert!(loaded.contains(&name), "{loaded}");
+        assert_eq!(host.run(&["run", "--rm", &name]).ok().text(), "x");
+        let _ = host.run(&["rmi", &name]).ok();
+    }
+}
+
 pub(crate) const TESTS: &[Shared] = &[
     ("dockerfiles_come_to_what_they_say", |host| {
         for (what, dockerfile, files) in SAME {
@@ -320,6 +358,10 @@ pub(crate) const TESTS: &[Shared] = &[
             .collect();
         assert_eq!(names, ["f"]);
     }),
+    ("an_image_goes_out_as_an_archive_and_none_stays", |host| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        as_archives(host, folder.path());
+    }),
     ("warnings_are_shown_and_check_fails_on_them", |host| {
         let context = Files::new(&[]);
         context.write("Dockerfile", "FROM busybox\nMAINTAINER me\nRUN exit 1\n");
@@ -336,7 +378,9 @@ pub(crate) const TESTS: &[Shared] = &[
             (&["--ssh", "default"][..], "--ssh"),
             (&["--cache-from", "x"], "--cache-from"),
             (&["--network", "mine"], "--network `mine`"),
-            (&["-o", "type=oci,dest=x"], "save"),
+            (&["-o", "type=oci,dest=x,compression=gzip"], "compression"),
+            (&["-o", "type=docker,dest=x,tar=false"], "tar=false"),
+            (&["-o", "type=oci,dest=x", "--load"], "--load"),
             (&["-t", "Not A Name"], "Not A Name"),
         ] {
             context.build(host, flags).fails(1, &[words]);

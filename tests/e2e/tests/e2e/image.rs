@@ -77,10 +77,11 @@ pub(crate) const TESTS: &[Shared] = &[
     ("several_images_in_one_archive_go_through_skopeo_and_back", |host| {
         several_through_skopeo(host, tempfile::tempdir().unwrap().path());
     }),
-    ("load_reads_standard_input_gzip_and_zstd", |host| {
+    ("load_reads_standard_input_in_every_packing", |host| {
         let folder = tempfile::tempdir().unwrap();
         let plain = target().join("vm-image/images/hello.tar");
-        for (program, flag) in [("gzip", "-kc"), ("zstd", "-qkc")] {
+        for (program, flag) in [("gzip", "-kc"), ("zstd", "-qkc"), ("bzip2", "-kc"), ("xz", "-0kc")]
+        {
             let packed =
                 Command::new(program).arg(flag).arg(&plain).output().expect(program).stdout;
             std::fs::write(folder.path().join(program), &packed).unwrap();

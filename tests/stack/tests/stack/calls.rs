@@ -188,6 +188,7 @@ pub(crate) async fn import(
         reference: reference.into(),
         message: "by a test".into(),
         changes: vec!["CMD [\"sh\"]".into()],
+        ..ImportImageRequest::default()
     };
     let mut images = client.images(None);
     let (imported, _) =

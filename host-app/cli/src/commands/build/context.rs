@@ -77,6 +77,8 @@ fn read_stdin() -> Result<String, Error> {
 fn is_archive(head: &[u8]) -> bool {
     head.starts_with(&[0x1f, 0x8b])
         || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+        || head.starts_with(b"\xfd7zXZ\0")
+        || (head.starts_with(b"BZh") && head.get(4..10) == Some(b"1AY&SY"))
         || head.get(257..262) == Some(b"ustar")
 }
 

@@ -3,8 +3,8 @@
 mod context;
 mod dialogue;
 mod display;
+mod layout;
 mod output;
-mod refused;
 mod ssh;
 
 use std::collections::HashMap;
@@ -24,9 +24,9 @@ use crate::transfer::Where;
 use context::Source;
 use display::Display;
 use output::Output;
-use refused::Refused;
 use ssh::Agents;
 
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
 const RESULT: &str = "Result";
 const RUN: &str = "Of the commands that run";
 
@@ -81,7 +81,7 @@ pub(crate) struct Build {
     #[arg(long, value_name = "KEY[=VALUE]", help_heading = RESULT)]
     label: Vec<String>,
     /// Where the result goes: a folder, `-` for a tar on standard output, or
-    /// type=local|tar|image|docker|oci[,dest=PATH][,name=NAME]
+    /// type=local|tar|image|registry|oci|docker[,dest=PATH|-][,name=NAME][,tar=false]
     #[arg(short, long, value_name = "OUTPUT", help_heading = RESULT)]
     output: Vec<String>,
     /// Leave the image in the machine: that is what is done anyway
@@ -127,9 +127,6 @@ pub(crate) struct Build {
         help_heading = RUN)]
     ulimit: Vec<Ulimit>,
 
-    #[command(flatten)]
-    refused: Refused,
-
     /// A folder, the URL of a tar archive or a Dockerfile, or `-` for one on standard input
     #[arg(value_name = "PATH|URL|-")]
     context: String,
@@ -137,12 +134,14 @@ pub(crate) struct Build {
 
 impl Build {
     pub(crate) async fn run(self, context: Context) -> Outcome {
-        self.refused.check()?;
         let mut output = Output::parse(&self.output)?;
         if self.push {
             output = output.pushed()?;
         }
-        let pushes = output.pushes();
+        if self.load {
+            output = output.loaded()?;
+        }
+        let (pushes, takes_stdout) = (output.pushes(), output.takes_stdout());
         if pushes && self.tag.is_empty() && !output.has_names() {
             return Err(Error::invalid("cannot push an image without a name: give it --tag"));
         }
@@ -164,13 +163,17 @@ impl Build {
             let place = if self.quiet { Where::Nowhere } else { Where::Stderr };
             push::push(&client, &context, push::one(tag).await?, place).await?;
         }
-        self.finish(&built)
+        self.finish(&built, takes_stdout)
     }
 
     /// What the agent is told, but for the context.
     fn open(&self) -> Result<BuildOpen, Error> {
         let own = |name: &str| std::env::var(name).ok();
-        let arguments = env::environment(&[] as &[PathBuf], &self.build_arg, own)?;
+        let mut arguments = env::environment(&[] as &[PathBuf], &self.build_arg, own)?;
+        // As buildx does, so that builds in reproducible environments need no flag.
+        if !arguments.iter().any(|argument| argument.starts_with(EPOCH)) {
+            arguments.extend(own(EPOCH).map(|seconds| format!("{EPOCH}={seconds}")));
+        }
         // A name alone that the environment lacks is no argument.
         let arguments = arguments.iter().filter_map(|argument| argument.split_once('='));
         let ulimit = |limit: &Ulimit| BuildUlimit {
@@ -198,7 +201,7 @@ impl Build {
         })
     }
 
-    fn finish(&self, built: &BuiltImage) -> Outcome {
+    fn finish(&self, built: &BuiltImage, takes_stdout: bool) -> Outcome {
         let write = |path: &PathBuf, text: &str| {
             std::fs::File::create(path)
                 .and_then(|mut file| file.write_all(text.as_bytes()))
@@ -218,7 +221,7 @@ impl Build {
                 .map_err(|error| Error::invalid(error.to_string()))?;
             write(path, &text)?;
         }
-        if self.quiet && !built.id.is_empty() {
+        if self.quiet && !built.id.is_empty() && !takes_stdout {
             render::line(&built.id)?;
         }
         Ok(0)

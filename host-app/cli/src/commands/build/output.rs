@@ -1,13 +1,16 @@
 //! `--output`.
 
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use linkspan_client::{Client, new_stream_id};
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::BuildOpen;
+use linkspan_proto::v1::{ArchiveFormat, BuildOpen};
+use tokio::io::AsyncRead;
 use tokio::task::JoinHandle;
 use tokio_util::io::SyncIoBridge;
 
+use super::layout;
 use crate::commands::export::Target;
 use crate::error::Error;
 
@@ -20,10 +23,105 @@ pub(crate) enum Output {
     Local(PathBuf),
     /// The files, as a tar; None: to standard output.
     Tar(Option<PathBuf>),
+    /// The image, with these further names, and not in the machine.
+    Archive { format: ArchiveFormat, names: Vec<String>, place: ArchivePlace },
+}
+
+/// Where an archive of the image goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ArchivePlace {
+    Stdout,
+    File(PathBuf),
+    /// Its members, into a folder.
+    Folder(PathBuf),
+}
+
+/// What is known of BuildKit's exporters and not done, and why.
+const REFUSED: [(&str, &str); 5] = [
+    ("compression", "a layer that is made here is written uncompressed"),
+    ("compression-level", "a layer that is made here is written uncompressed"),
+    ("force-compression", "layers of the base image are written as they came"),
+    ("oci-mediatypes", "the media types are those of OCI"),
+    (
+        "rewrite-timestamp",
+        "no file of a layer is younger than SOURCE_DATE_EPOCH, and others are as they came",
+    ),
+];
+
+/// The options of `--output`, as given.
+#[derive(Default)]
+struct Options<'a> {
+    kind: &'a str,
+    destination: Option<&'a str>,
+    names: Vec<String>,
+    push: bool,
+    tar: Option<bool>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(text: &'a str) -> Result<Self, Error> {
+        let mut options = Self::default();
+        for field in text.split(',') {
+            let (key, value) =
+                field.split_once('=').ok_or_else(|| invalid(text, "it is KEY=VALUE,..."))?;
+            match key {
+                "type" => options.kind = value,
+                "dest" => options.destination = Some(value),
+                "name" => options.names.push(value.to_owned()),
+                "push" if matches!(value, "true" | "false") => options.push = value == "true",
+                "tar" if matches!(value, "true" | "false") => options.tar = Some(value == "true"),
+                // As it is anyway.
+                "compression" if value == "uncompressed" => {}
+                "oci-mediatypes" if value == "true" => {}
+                "force-compression" if value == "false" => {}
+                _ if key.starts_with("annotation") => {
+                    return Err(refused(text, key, "a label says the same: use --label"));
+                }
+                _ => {
+                    if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
+                        return Err(refused(text, key, why));
+                    }
+                    let why = format!("`{field}` is not one of type, dest, name, push, tar");
+                    return Err(invalid(text, &why));
+                }
+            }
+        }
+        if options.push && options.kind != "image" {
+            return Err(invalid(text, "push is an option of type=image"));
+        }
+        if options.tar.is_some() && !matches!(options.kind, "oci" | "docker") {
+            return Err(invalid(text, "tar is an option of type=oci and type=docker"));
+        }
+        Ok(options)
+    }
+
+    /// A file or folder; None: standard output.
+    fn path(&self) -> Option<PathBuf> {
+        self.destination.filter(|path| !matches!(*path, "" | "-")).map(PathBuf::from)
+    }
+
+    fn place(&self, text: &str) -> Result<ArchivePlace, Error> {
+        match (self.tar.unwrap_or(true), self.path()) {
+            (true, None) => Ok(ArchivePlace::Stdout),
+            (true, Some(file)) => Ok(ArchivePlace::File(file)),
+            (false, _) if self.kind == "docker" => Err(refused(
+                text,
+                "tar=false",
+                "only an OCI layout is read as a folder: use type=oci",
+            )),
+            (false, Some(folder)) => Ok(ArchivePlace::Folder(folder)),
+            (false, None) => Err(invalid(text, "tar=false needs dest=FOLDER")),
+        }
+    }
 }
 
 fn invalid(text: &str, why: &str) -> Error {
     Error::invalid(format!("cannot use --output `{text}`: {why}"))
+}
+
+fn refused(text: &str, what: &str, why: &str) -> Error {
+    let message = format!("cannot use --output `{text}`: {what} is not supported: {why}");
+    Failure::new(ErrorCode::Unsupported, message).into()
 }
 
 impl Output {
@@ -46,43 +144,27 @@ impl Output {
         if !text.contains('=') {
             return Ok(Self::Local(text.into()));
         }
-        let (mut kind, mut destination, mut names, mut push) = ("", None, Vec::new(), false);
-        for field in text.split(',') {
-            let (key, value) =
-                field.split_once('=').ok_or_else(|| invalid(text, "it is KEY=VALUE,..."))?;
-            match key {
-                "type" => kind = value,
-                "dest" => destination = Some(value.to_owned()),
-                "name" => names.push(value.to_owned()),
-                "push" if matches!(value, "true" | "false") => push = value == "true",
-                other => {
-                    return Err(invalid(
-                        text,
-                        &format!("`{other}` is not one of type, dest, name, push"),
-                    ));
-                }
+        let options = Options::parse(text)?;
+        let (path, has_place) = (options.path(), options.destination.is_some());
+        let archive = |format, options: Options<'_>| {
+            Ok(Self::Archive { format, place: options.place(text)?, names: options.names })
+        };
+        match options.kind {
+            "local" if has_place => {
+                Ok(Self::Local(path.ok_or_else(|| invalid(text, "`-` is no folder"))?))
             }
-        }
-        let file = destination.as_deref().filter(|path| *path != "-").map(PathBuf::from);
-        if push && kind != "image" {
-            return Err(invalid(text, "push is an option of type=image"));
-        }
-        match (kind, destination.is_some()) {
-            ("local", true) => {
-                Ok(Self::Local(file.ok_or_else(|| invalid(text, "`-` is no folder"))?))
+            "local" => Err(invalid(text, "type=local needs dest=FOLDER")),
+            "tar" => Ok(Self::Tar(path)),
+            "image" | "registry" if has_place => Err(invalid(text, "an image has no dest")),
+            "image" => Ok(Self::Image { names: options.names, push: options.push }),
+            "registry" => Ok(Self::Image { names: options.names, push: true }),
+            // Docker's own engine is meant.
+            "docker" if !has_place && options.tar != Some(false) => {
+                Ok(Self::Image { names: options.names, push: false })
             }
-            ("local", false) => Err(invalid(text, "type=local needs dest=FOLDER")),
-            ("tar", _) => Ok(Self::Tar(file)),
-            ("image" | "docker", false) => Ok(Self::Image { names, push }),
-            ("registry", false) => Ok(Self::Image { names, push: true }),
-            ("image" | "registry", true) => Err(invalid(text, "an image has no dest")),
-            ("docker" | "oci", _) => Err(Failure::new(
-                ErrorCode::Unsupported,
-                format!("cannot use --output `{text}`: archives of images are written by `save`"),
-            )
-            .hint("build with --tag, then `linkspan save -o FILE NAME`")
-            .into()),
-            (other, _) => Err(invalid(
+            "docker" => archive(ArchiveFormat::Unspecified, options),
+            "oci" => archive(ArchiveFormat::Oci, options),
+            other => Err(invalid(
                 text,
                 &format!("`{other}` is not one of local, tar, image, registry, docker, oci"),
             )),
@@ -92,12 +174,23 @@ impl Output {
     /// With `--push`.
     ///
     /// # Errors
-    /// When the result is no image.
+    /// When the result is no image of the machine.
     pub(crate) fn pushed(self) -> Result<Self, Error> {
         match self {
             Self::Image { names, .. } => Ok(Self::Image { names, push: true }),
-            Self::Local(_) | Self::Tar(_) => {
-                Err(Error::invalid("cannot use --push with --output: files are no image"))
+            _ => Err(Error::invalid("cannot use --push with --output: nothing stays to be pushed")),
+        }
+    }
+
+    /// With `--load`.
+    ///
+    /// # Errors
+    /// When the result is no image of the machine.
+    pub(crate) fn loaded(self) -> Result<Self, Error> {
+        match self {
+            Self::Image { .. } => Ok(self),
+            _ => {
+                Err(Error::invalid("cannot use --load with --output: there can be one output only"))
             }
         }
     }
@@ -108,6 +201,11 @@ impl Output {
 
     pub(crate) fn has_names(&self) -> bool {
         matches!(self, Self::Image { names, .. } if !names.is_empty())
+    }
+
+    /// Standard output is an archive, and nothing else may be written to it.
+    pub(crate) fn takes_stdout(&self) -> bool {
+        matches!(self, Self::Tar(None) | Self::Archive { place: ArchivePlace::Stdout, .. })
     }
 
     /// Tells the agent of it, and begins to take what comes.
@@ -126,12 +224,22 @@ impl Output {
                 return Ok(None);
             }
             Self::Local(folder) => {
-                std::fs::create_dir_all(&folder).map_err(|error| {
-                    Error::invalid(format!("cannot create `{}`: {error}", folder.display()))
-                })?;
+                create_folder(&folder)?;
                 Place::Folder(folder)
             }
             Self::Tar(path) => Place::File(Box::new(Target::open(path.as_deref())?)),
+            Self::Archive { format, names, place } => {
+                open.tags.extend(names);
+                open.archive = Some(format.into());
+                match place {
+                    ArchivePlace::Stdout => Place::File(Box::new(Target::open(None)?)),
+                    ArchivePlace::File(path) => Place::File(Box::new(Target::open(Some(&path))?)),
+                    ArchivePlace::Folder(folder) => {
+                        create_folder(&folder)?;
+                        Place::Layout(folder)
+                    }
+                }
+            }
         };
         let id = new_stream_id();
         open.files_stream_id = id.to_string();
@@ -142,18 +250,8 @@ impl Output {
                     let taken = target.take(stream).await.map(drop);
                     (Some(target), taken)
                 }
-                Place::Folder(folder) => {
-                    let unpacked = tokio::task::spawn_blocking(move || {
-                        let mut archive = tar::Archive::new(SyncIoBridge::new(stream));
-                        archive.set_preserve_permissions(true);
-                        archive.set_overwrite(true);
-                        archive.unpack(&folder).map_err(|error| {
-                            Error::invalid(format!("cannot write `{}`: {error}", folder.display()))
-                        })
-                    });
-                    let unpacked = unpacked.await;
-                    (None, unpacked.unwrap_or_else(|e| Err(Error::invalid(e.to_string()))))
-                }
+                Place::Folder(folder) => (None, unpack(stream, folder, unpack_files).await),
+                Place::Layout(folder) => (None, unpack(stream, folder, layout::unpack).await),
             }
         })))
     }
@@ -161,7 +259,35 @@ impl Output {
 
 enum Place {
     Folder(PathBuf),
+    Layout(PathBuf),
     File(Box<Target>),
+}
+
+fn create_folder(folder: &Path) -> Result<(), Error> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Error::invalid(format!("cannot create `{}`: {error}", folder.display())))
+}
+
+/// What comes, into a folder.
+async fn unpack<R: AsyncRead + Send + Unpin + 'static>(
+    stream: R,
+    folder: PathBuf,
+    unpack: fn(SyncIoBridge<R>, &Path) -> io::Result<()>,
+) -> Result<(), Error> {
+    let stream = SyncIoBridge::new(stream);
+    let unpacked = tokio::task::spawn_blocking(move || {
+        unpack(stream, &folder).map_err(|error| {
+            Error::invalid(format!("cannot write `{}`: {error}", folder.display()))
+        })
+    });
+    unpacked.await.unwrap_or_else(|error| Err(Error::invalid(error.to_string())))
+}
+
+fn unpack_files(stream: impl Read, folder: &Path) -> io::Result<()> {
+    let mut archive = tar::Archive::new(stream);
+    archive.set_preserve_permissions(true);
+    archive.set_overwrite(true);
+    archive.unpack(folder)
 }
 
 /// What takes the files, and what became of it.
@@ -205,11 +331,29 @@ mod tests {
         assert_eq!(parsed("type=local,dest=out").unwrap(), Output::Local("out".into()));
         assert_eq!(parsed("type=tar,dest=a.tar").unwrap(), Output::Tar(Some("a.tar".into())));
         assert_eq!(parsed("type=tar,dest=-").unwrap(), Output::Tar(None));
+        let archive = |format, place| Output::Archive { format, names: Vec::new(), place };
+        let (oci, docker) = (ArchiveFormat::Oci, ArchiveFormat::Unspecified);
+        let file = || ArchivePlace::File("a".into());
+        assert_eq!(parsed("type=oci").unwrap(), archive(oci, ArchivePlace::Stdout));
+        assert_eq!(parsed("type=oci,dest=a").unwrap(), archive(oci, file()));
+        assert_eq!(parsed("type=docker,dest=-").unwrap(), archive(docker, ArchivePlace::Stdout));
+        assert_eq!(parsed("type=docker,dest=a,tar=true").unwrap(), archive(docker, file()));
+        let folder = archive(oci, ArchivePlace::Folder("a".into()));
+        assert_eq!(parsed("type=oci,dest=a,tar=false,compression=uncompressed").unwrap(), folder);
+        assert_eq!(parsed("type=docker,name=a").unwrap(), image(&["a"], false));
         assert_eq!(parsed("type=image,name=a").unwrap(), image(&["a"], false));
         assert_eq!(parsed("type=image,push=true").unwrap(), image(&[], true));
         assert_eq!(parsed("type=registry,name=a").unwrap(), image(&["a"], true));
         assert_eq!(Output::parse(&[]).unwrap().pushed().unwrap(), image(&[], true));
-        assert!(parsed("out").unwrap().pushed().is_err());
+        for no_image in ["out", "-", "type=oci,dest=a"] {
+            assert!(parsed(no_image).unwrap().pushed().is_err());
+            assert!(parsed(no_image).unwrap().loaded().is_err());
+        }
+        for (text, takes) in
+            [("-", true), ("type=oci", true), ("out", false), ("type=tar,dest=a", false)]
+        {
+            assert_eq!(parsed(text).unwrap().takes_stdout(), takes, "{text}");
+        }
     }
 
     #[test]
@@ -218,7 +362,13 @@ mod tests {
             ("type=local", "dest"),
             ("type=zip", "zip"),
             ("type=tar,push=true", "push"),
-            ("type=oci,dest=a", "save"),
+            ("type=oci,tar=false", "dest"),
+            ("type=oci,tar=maybe", "tar=maybe"),
+            ("type=docker,dest=a,tar=false", "type=oci"),
+            ("type=local,dest=a,tar=false", "tar"),
+            ("type=oci,dest=a,compression=zstd", "compression is not supported"),
+            ("type=oci,dest=a,annotation.x=y", "--label"),
+            ("type=oci,dest=a,push=true", "push"),
         ] {
             let Error::Failure(failure) = parsed(text).unwrap_err() else { panic!("{text}") };
             assert!(failure.message.contains(word), "{text}: {failure}");
