@@ -147,6 +147,7 @@ impl Dialogue {
             export(&finished, &open.tags, out, &report)
         })
         .await?;
+        self.guest.tell_of_build(&built).await;
         self.say(Kind::Built(built)).await
     }
 

@@ -50,6 +50,7 @@ impl Import {
             reference: self.reference.unwrap_or_default(),
             message: self.message.unwrap_or_default(),
             changes: self.change,
+            ..Default::default()
         };
         let mut calls = client.images(context.machine());
         let call = async { Ok::<_, Error>(calls.import(request).await?.into_inner().id) };
