@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use linkspan_build::{CopyStep, FolderStep, Ignore, ModeChange, Source};
 use linkspan_files::Folder;
 use linkspan_files::archive::Attributes;
-use linkspan_images::{Limits, Scratch, copy_in, is_archive};
+use linkspan_images::{CopyIn, Limits, Scratch, copy_in, is_archive};
 
 use crate::context;
 use crate::error::{Error, Result};
@@ -209,7 +209,14 @@ impl Copying<'_, '_> {
         self.unpacked += 1;
         std::fs::create_dir(&place).map_err(Error::io("create", &place))?;
         let root = File::open(&place).map_err(Error::io("open", &place))?;
-        copy_in(archive, root.into(), Path::new("/"), true, None, &Limits::default())?;
+        copy_in(
+            archive,
+            root.into(),
+            Path::new("/"),
+            CopyIn { keep_owner: true, ..CopyIn::default() },
+            None,
+            &Limits::default(),
+        )?;
         let files = Folder::of_layers(&[&place])?;
         let to = self.destination.clone();
         self.layer.make_folder(&to)?;

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 
 use linkspan_files::archive::{Attributes, Entry};
 use linkspan_files::{Archive, FileType, Folder, Node as FileNode};
-use linkspan_images::{Limits, copy_in};
+use linkspan_images::{CopyIn, Limits, copy_in};
 
 use crate::BUFFER;
 use crate::error::{Error, Result};
@@ -185,7 +185,14 @@ impl Layer<'_> {
         let root = File::open(folder).map_err(Error::io("open", folder))?;
         std::thread::scope(|scope| {
             let taking = scope.spawn(|| {
-                copy_in(pipe, root.into(), Path::new("/"), true, None, &Limits::default())
+                copy_in(
+                    pipe,
+                    root.into(),
+                    Path::new("/"),
+                    CopyIn { keep_owner: true, ..CopyIn::default() },
+                    None,
+                    &Limits::default(),
+                )
             });
             let written = self.write(out);
             let taken = taking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));

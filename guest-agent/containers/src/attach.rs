@@ -106,6 +106,15 @@ enum Progress {
     Over,
 }
 
+/// Does nothing where there is no terminal.
+fn resize(container: &Container, shared: &Shared, rows: u16, columns: u16) -> std::io::Result<()> {
+    let Some(terminal) = container.hub.terminal() else { return Ok(()) };
+    shared.launcher.resize(terminal.fd(), rows, columns)?;
+    let size = [("height", rows.to_string()), ("width", columns.to_string())];
+    shared.tell(container, "resize", size);
+    Ok(())
+}
+
 impl Containers {
     /// Connects to a container's own streams.
     ///
@@ -175,6 +184,20 @@ impl Containers {
             }
         }
         Ok(attachment)
+    }
+
+    /// Changes the size of a container's terminal. Does nothing where there is none.
+    ///
+    /// # Errors
+    /// When it does not run, or as ioctl(2).
+    pub fn resize(&self, who: &str, rows: u16, columns: u16) -> Result<(), Error> {
+        let container = self.find(who)?;
+        let failed = |source| Error::Process { action: "resize", name: container.name(), source };
+        if container.target.lock().is_none() {
+            let why = "it is not running".into();
+            return Err(Error::WrongState { action: "resize", name: container.name(), why });
+        }
+        resize(&container, &self.shared, rows, columns).map_err(failed)
     }
 
     /// Reads a container's log, and with `follow` waits for more until the container ends.
@@ -323,15 +346,7 @@ impl AttachedInput {
     /// # Errors
     /// As ioctl(TIOCSWINSZ); `Unsupported` without a terminal.
     pub fn resize(&self, rows: u16, columns: u16) -> std::io::Result<()> {
-        match self.container.hub.terminal() {
-            Some(terminal) => {
-                self.shared.launcher.resize(terminal.fd(), rows, columns)?;
-                let size = [("height", rows.to_string()), ("width", columns.to_string())];
-                self.shared.tell(&self.container, "resize", size);
-                Ok(())
-            }
-            None => Err(std::io::ErrorKind::Unsupported.into()),
-        }
+        resize(&self.container, &self.shared, rows, columns)
     }
 
     /// Sends the first process a signal. Does nothing when it does not run.

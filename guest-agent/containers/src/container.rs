@@ -23,6 +23,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use linkspan_net::EndpointSpec;
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -40,6 +41,7 @@ use crate::{
     plan::CGROUP_PARENT,
     ports::PublishedPort,
     restart::Backoff,
+    revision::Shown,
     state::{Action, Exit, State, Verdict, judge},
     store::{Folder, Record, Saved},
     volumes::Held,
@@ -87,6 +89,8 @@ pub(crate) struct Container {
     pub(crate) execs: Mutex<BTreeSet<ContainerId>>,
     /// Held while its networks change.
     pub(crate) networking: Mutex<()>,
+    /// The networks that it is to be in, once they were read.
+    pub(crate) wanted: Mutex<Option<Vec<EndpointSpec>>>,
     /// Held, on threads that may block, while a container that does not run is started, removed or
     /// mounted to work with its files: its overlay is mounted once at most.
     pub(crate) files: Mutex<()>,
@@ -134,7 +138,10 @@ impl Container {
     }
 
     /// Hands a command over and waits for its answer.
-    pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<(), Error> {
+    pub(crate) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, Error>>) -> Command,
+    ) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         let gone = || Error::Gone(self.name());
         self.commands.send(command(reply)).await.map_err(|_| gone())?;
@@ -171,7 +178,7 @@ struct Run {
 pub(crate) struct Task {
     container: Arc<Container>,
     shared: Arc<Shared>,
-    status: watch::Sender<Status>,
+    status: Shown,
     commands: mpsc::Receiver<Command>,
     run: Option<Run>,
     remove_when_ended: bool,
@@ -213,12 +220,13 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         target: Mutex::default(),
         execs: Mutex::default(),
         networking: Mutex::default(),
+        wanted: Mutex::default(),
         files: Mutex::default(),
     });
     let task = Task {
         container: Arc::clone(&container),
         shared: Arc::clone(shared),
-        status: sender,
+        status: Shown::new(sender, shared.revision.clone()),
         commands: queue,
         run: None,
         remove_when_ended: false,

@@ -106,6 +106,7 @@ impl Containers {
         }
         let container = spawn(&self.shared, record, state.into());
         self.shared.table.lock().by_id.insert(id.clone(), Arc::clone(&container));
+        self.shared.revision.next();
         self.shared.tell(&container, "create", []);
         Ok(Created { id, name, warnings })
     }
@@ -153,6 +154,12 @@ impl Containers {
             }
             attempt += 1;
         }
+    }
+
+    /// The revision of lists that are made from now on. Never 0.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.shared.revision.now()
     }
 
     /// The containers that run, or all, newest first. `last`: the newest N in any state.

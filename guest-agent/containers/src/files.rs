@@ -19,6 +19,7 @@ use std::{
 
 pub use linkspan_files::changes::{Change, Kind as ChangeKind};
 use linkspan_files::{Archive, Folder, Leaf, Node, archive::Owners, changes::changes};
+pub use linkspan_images::CopyIn;
 use linkspan_images::{CommitOptions, Healthcheck as ImageHealth, Limits, copy_in};
 use linkspan_runtime::plan::{HostIds, Look, UserNamespace};
 use linkspan_sys::process::as_file_owner;
@@ -120,7 +121,7 @@ impl Containers {
         &self,
         who: &str,
         path: &str,
-        keep_owner: bool,
+        how: CopyIn,
         archive: impl Read + Send + 'static,
     ) -> Result<(), Error> {
         self.tell_path(who, "extract-to-dir", path)?;
@@ -135,14 +136,14 @@ impl Containers {
             let root = root.try_clone_to_owned().map_err(Error::file("open", "/"))?;
             let (root, limits) = (reopen(root)?, Limits::default());
             let Some(ids) = ids else {
-                return Ok(copy_in(archive, root, &folder, keep_owner, None, &limits)?);
+                return Ok(copy_in(archive, root, &folder, how, None, &limits)?);
             };
             let owner = ids.root();
             let ids = ids.clone();
             let map = move |uid, gid| ids.outside(uid, gid).map(|ids| (ids.uid, ids.gid));
             // The machine's root is nobody there, and can make no file.
             let copied = as_file_owner(owner.uid, owner.gid, || {
-                copy_in(archive, root, &folder, keep_owner, Some(&map), &limits)
+                copy_in(archive, root, &folder, how, Some(&map), &limits)
             });
             Ok(copied.map_err(|errno| Error::file("write", &folder)(errno.into()))??)
         })

@@ -35,6 +35,7 @@ pub mod plan;
 pub mod ports;
 mod prune;
 pub mod restart;
+mod revision;
 pub mod session;
 pub mod signal;
 pub mod size;
@@ -76,6 +77,7 @@ use crate::{
     mounts::MountPoint,
     network::Networks,
     plan::Permissions,
+    revision::{Counted, Revision},
     signal::Signal,
     state::{Action, Exit, Kind, State, Verdict},
     store::Saved,
@@ -106,6 +108,7 @@ pub(crate) struct Shared {
     pub(crate) user_namespace: Option<UserNamespace>,
     pub(crate) volumes: Arc<Volumes>,
     table: Mutex<Table>,
+    pub(crate) revision: Revision,
     /// Compiled filters by effective capabilities: compiling one takes longer than a system call.
     filters: Mutex<HashMap<u64, Vec<u64>>>,
     /// Called after a container was removed: its image's layers may be unused now.
@@ -168,6 +171,7 @@ impl Shared {
         {
             table.names.remove(&container.name());
         }
+        self.revision.next();
     }
 
     /// Tells of something that happened to a container, with Docker's attributes.
@@ -190,6 +194,7 @@ impl Shared {
         let mut table = self.table.lock();
         table.names.entry(container.name()).or_insert_with(|| id.clone());
         table.by_id.insert(id.clone(), Arc::clone(container));
+        self.revision.next();
     }
 
     /// The system call filter of a container's process.
@@ -230,16 +235,19 @@ impl Containers {
         let found = store::load(&setup.root)?;
         let events = Events::default();
         setup.volumes.tell_to(&events);
+        let revision = Revision::default();
+        let networks = Counted { networks: setup.networks, revision: revision.clone() };
         let shared = Arc::new(Shared {
             root: setup.root,
             launcher: setup.launcher,
             images: setup.images,
-            networks: setup.networks,
+            networks: Arc::new(networks),
             ports: setup.ports,
             capacity: setup.capacity,
             user_namespace: setup.user_namespace,
             volumes: setup.volumes,
             table: Mutex::default(),
+            revision,
             filters: Mutex::default(),
             on_removed: setup.on_removed,
             events,
@@ -296,16 +304,17 @@ impl Containers {
         self.shared.table.lock().by_id.values().cloned().collect()
     }
 
-    /// Starts a container. Does nothing when it runs.
+    /// Starts a container. Does nothing when it runs: false.
     ///
     /// # Errors
     /// When it cannot be started, with the failing step, or its state forbids it.
-    pub async fn start(&self, who: &str) -> Result<(), Error> {
-        self.find(who)?.ask(|reply| Command::Start { size: None, reply }).await
+    pub async fn start(&self, who: &str) -> Result<bool, Error> {
+        let begun = self.find(who)?.ask(|reply| Command::Start { size: None, reply }).await?;
+        Ok(begun == Verdict::Go)
     }
 
     /// Sends the stop signal and, after the grace period, SIGKILL to everything in the container.
-    /// Returns when it has ended. Does nothing when it does not run.
+    /// Returns when it has ended. Does nothing when it does not run: false.
     ///
     /// # Errors
     /// When it does not end even then.
@@ -314,13 +323,14 @@ impl Containers {
         who: &str,
         signal: Option<Signal>,
         grace: Option<Duration>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let container = self.find(who)?;
         if container.permit(Action::Stop)? == Verdict::AlreadySo {
-            return Ok(());
+            return Ok(false);
         }
         let (signal, grace) = how_to_stop(&container, signal, grace);
-        Self::stop_one(&container, signal, grace, By::Hand).await
+        Self::stop_one(&container, signal, grace, By::Hand).await?;
+        Ok(true)
     }
 
     async fn stop_one(

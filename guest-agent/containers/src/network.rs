@@ -348,6 +348,15 @@ fn changed_path(container: &Container) -> PathBuf {
 
 /// The networks that the container starts in.
 fn wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
+    if let Some(known) = &*container.wanted.lock() {
+        return Ok(known.clone());
+    }
+    let read = read_wanted(container)?;
+    // What was decided in the meantime is newer.
+    Ok(container.wanted.lock().get_or_insert(read).clone())
+}
+
+fn read_wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
     let path = changed_path(container);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
@@ -364,11 +373,18 @@ fn wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
     Ok(changed.endpoints)
 }
 
-fn remember(container: &Container, endpoints: Vec<EndpointSpec>) -> Result<(), Error> {
+fn remember(
+    container: &Container,
+    shared: &Shared,
+    endpoints: Vec<EndpointSpec>,
+) -> Result<(), Error> {
     let path = changed_path(container);
     let durable = !container.record().config.auto_remove;
-    crate::store::replace(&path, &Changed { format: FORMAT, endpoints }, durable)
-        .map_err(Error::file("write", &path))
+    let changed = Changed { format: FORMAT, endpoints };
+    crate::store::replace(&path, &changed, durable).map_err(Error::file("write", &path))?;
+    *container.wanted.lock() = Some(changed.endpoints);
+    shared.revision.next();
+    Ok(())
 }
 
 /// The names of the networks that a container is in, or comes into when it starts.

@@ -86,7 +86,7 @@ fn apply_line(section: &mut Section, line: &str) -> Result<(), String> {
 }
 
 /// An instruction for whoever builds on the image.
-fn trigger(rest: &str) -> Result<String, String> {
+pub(crate) fn trigger(rest: &str) -> Result<String, String> {
     let instruction = rest.split_whitespace().next().ok_or("ONBUILD needs an instruction")?;
     match instruction.to_ascii_uppercase().as_str() {
         other @ ("ONBUILD" | "FROM" | "MAINTAINER") => {
@@ -129,7 +129,7 @@ pub(crate) fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp` -> `80/tcp`, ...
-fn ports(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn ports(text: &str) -> Result<Vec<String>, String> {
     let malformed =
         || format!("`{text}` is not a port, a range of ports, or one of these with a protocol");
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -164,7 +164,7 @@ pub fn absolute_path(folder: &str, path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-fn check_signal(signal: &str) -> Result<(), String> {
+pub(crate) fn check_signal(signal: &str) -> Result<(), String> {
     const NAMES: &[&str] = &[
         "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "IOT", "BUS", "FPE", "KILL", "USR1", "SEGV",
         "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CLD", "CONT", "STOP", "TSTP", "TTIN",

@@ -1,6 +1,6 @@
 //! A container's changes on top of its image become an image.
 
-use crate::changes::{apply_to, set_env};
+use crate::changes::{apply_to, check_signal, ports, set_env, trigger};
 use crate::config::{ConfigFile, Empty, Healthcheck, History, Section};
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
@@ -39,6 +39,10 @@ pub struct CommitOptions {
     pub exposed_ports: Vec<String>,
     /// Paths that got an anonymous volume, beside the image's.
     pub volumes: Vec<String>,
+    /// Instructions for builds on the image, instead of the image's.
+    pub on_build: Vec<String>,
+    /// Empty: the image's.
+    pub shell: Vec<String>,
     /// Dockerfile instructions, as in [`crate::ImportOptions`]; they have the last word.
     pub changes: Vec<String>,
 }
@@ -54,6 +58,7 @@ impl Plan {
     pub(crate) fn new(mut parent: ConfigFile, options: &CommitOptions) -> Result<Self> {
         let tag = options.reference.as_deref().filter(|text| !text.is_empty());
         let tags = tag.map(parse_tag).transpose()?.into_iter().collect();
+        check(options)?;
         let section = container(std::mem::take(&mut parent.config), options);
         parent.config = apply_to(section, &options.changes)?;
         Ok(Self { parent, tags, options: options.clone() })
@@ -87,6 +92,26 @@ impl Plan {
     }
 }
 
+/// What a caller may say beside the container, as the instructions of the same name would.
+fn check(options: &CommitOptions) -> Result<()> {
+    let wrong = |line: String| move |why| Error::InvalidChange { line, why };
+    for port in &options.exposed_ports {
+        ports(port).map_err(wrong(format!("EXPOSE {port}")))?;
+    }
+    for instruction in &options.on_build {
+        trigger(instruction).map_err(wrong(format!("ONBUILD {instruction}")))?;
+    }
+    if !options.stop_signal.is_empty() {
+        let signal = &options.stop_signal;
+        check_signal(signal).map_err(wrong(format!("STOPSIGNAL {signal}")))?;
+    }
+    let named = |entry: &&String| entry.starts_with('=') || entry.is_empty();
+    match options.env.iter().find(named) {
+        Some(entry) => Err(wrong(format!("ENV {entry}"))("a variable needs a name".to_owned())),
+        None => Ok(()),
+    }
+}
+
 /// The image's configuration as the container has it.
 fn container(mut section: Section, options: &CommitOptions) -> Section {
     for entry in &options.env {
@@ -113,6 +138,13 @@ fn container(mut section: Section, options: &CommitOptions) -> Section {
     set(&mut section.working_dir, &options.working_dir);
     set(&mut section.stop_signal, &options.stop_signal);
     section.labels.extend(options.labels.clone());
+    for (own, list) in
+        [(&mut section.on_build, &options.on_build), (&mut section.shell, &options.shell)]
+    {
+        if !list.is_empty() {
+            own.clone_from(list);
+        }
+    }
     if let Some(health) = &options.health {
         section.healthcheck = Some(health.into());
     }

@@ -18,6 +18,8 @@ pub struct ImportOptions {
     /// Dockerfile instructions, one or more lines each: CMD, ENTRYPOINT, ENV, EXPOSE, LABEL,
     /// STOPSIGNAL, USER, VOLUME, WORKDIR.
     pub changes: Vec<String>,
+    /// What it is for; None: this machine.
+    pub platform: Option<Platform>,
 }
 
 /// The checked options: nothing in them can fail any more when the archive was unpacked.
@@ -35,7 +37,7 @@ impl Plan {
             tags: tag.map(parse_tag).transpose()?.into_iter().collect(),
             config: changes::apply(&options.changes)?,
             comment: options.message.clone(),
-            platform: platform.clone(),
+            platform: options.platform.as_ref().unwrap_or(platform).clone(),
         })
     }
 

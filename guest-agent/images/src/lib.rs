@@ -68,4 +68,4 @@ pub use store::{
     OutgoingLayer, Phase, Progress, Receipt, RemoteBlob, RemoteImage, RemoveOptions, Removed,
     RemovedImage, Scratch, Store, Usage, check_tags, is_archive,
 };
-pub use unpack::{Limits, MapIds, copy_in};
+pub use unpack::{CopyIn, Limits, MapIds, copy_in};

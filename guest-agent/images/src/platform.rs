@@ -41,6 +41,13 @@ impl Platform {
             || image.fit(self).is_some()
     }
 
+    /// Whether an image of this platform is what `wanted` names. Without a variant any is.
+    #[must_use]
+    pub fn is(&self, wanted: &Self) -> bool {
+        let variant = wanted.variant.is_empty() || wanted.variant == self.variant;
+        (&self.os, &self.architecture) == (&wanted.os, &wanted.architecture) && variant
+    }
+
     /// Its images are unpacked as this system's.
     pub(crate) fn is_linux(&self) -> bool {
         matches!(&*self.os, "" | "linux")

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::Path;
 
-use linkspan_images::{Error, Limits, copy_in};
+use linkspan_images::{CopyIn, Error, Limits, copy_in};
+
+const KEEP: CopyIn = CopyIn { keep_owner: true, replace_kinds: false };
 
 fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
     let own = fs::metadata("/proc/self").unwrap();
@@ -31,7 +33,7 @@ fn archive(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
 
 fn copy(root: &Path, folder: &str, bytes: &[u8]) -> Result<(), Error> {
     let root = OwnedFd::from(File::open(root).unwrap());
-    copy_in(bytes, root, Path::new(folder), true, None, &Limits::default())
+    copy_in(bytes, root, Path::new(folder), KEEP, None, &Limits::default())
 }
 
 use tar::EntryType as T;
@@ -97,6 +99,28 @@ fn folders_and_other_things_do_not_replace_each_other() {
 }
 
 #[test]
+fn folders_and_other_things_replace_each_other_where_they_may() {
+    let work = tempfile::tempdir().unwrap();
+    let (root, outside) = (work.path().join("root"), work.path().join("outside"));
+    fs::create_dir_all(root.join("folder/deep")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("kept"), "").unwrap();
+    symlink(&outside, root.join("folder/deep/link")).unwrap();
+    fs::write(root.join("file"), "old").unwrap();
+    let how = CopyIn { replace_kinds: true, ..KEEP };
+    let bytes = archive(&[
+        ("folder", T::Regular, "new"),
+        ("file", T::Directory, ""),
+        ("file/inside", T::Regular, "new"),
+    ]);
+    let open = std::fs::File::open(&root).unwrap().into();
+    copy_in(&bytes[..], open, Path::new("/"), how, None, &Limits::default()).unwrap();
+    assert_eq!(fs::read_to_string(root.join("folder")).unwrap(), "new");
+    assert_eq!(fs::read_to_string(root.join("file/inside")).unwrap(), "new");
+    assert!(outside.join("kept").exists());
+}
+
+#[test]
 fn what_is_no_archive_is_said_to_be_none() {
     let root = tempfile::tempdir().unwrap();
     let refused = copy(root.path(), "/", &[7; 2048]).unwrap_err();
@@ -113,7 +137,14 @@ fn owners_are_those_that_the_containers_are_outside_and_others_are_refused() {
     let bytes = archive(&[("file", T::Regular, "x")]);
     let put = |keep, map: &linkspan_images::MapIds| {
         let open = OwnedFd::from(File::open(root.path()).unwrap());
-        copy_in(&bytes[..], open, Path::new("/"), keep, Some(map), &Limits::default())
+        copy_in(
+            &bytes[..],
+            open,
+            Path::new("/"),
+            CopyIn { keep_owner: keep, ..CopyIn::default() },
+            Some(map),
+            &Limits::default(),
+        )
     };
     put(false, &|uid, gid| Some((uid + 100_000, gid + 200_000))).unwrap();
     let file = fs::metadata(root.path().join("file")).unwrap();

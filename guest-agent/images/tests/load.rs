@@ -342,6 +342,7 @@ fn import_makes_an_image_with_the_given_configuration() {
             "ENV A=1\nWORKDIR /srv".into(),
             "EXPOSE 80".into(),
         ],
+        ..ImportOptions::default()
     };
     let fixture = Fixture::new();
     for packed in [tar.clone(), gzip(&tar), zstd(&tar), bzip2(&tar), xz(&tar)] {

@@ -130,9 +130,6 @@ pub fn create(body: &mut CreateBody, version: ApiVersion) -> Result<Vec<String>,
     if version.before(40) {
         host.kernel_memory_tcp = 0;
     }
-    if version.before(42) {
-        host.console_size = [0, 0];
-    }
     if version.before(43) {
         host.annotations.clear();
     }

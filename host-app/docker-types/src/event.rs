@@ -7,9 +7,6 @@ use serde_json::{Value, json};
 use crate::version::ApiVersion;
 use crate::{Pairs, pairs};
 
-/// The media type of the stream; a line each.
-pub const MEDIA_TYPE: &str = "application/json";
-
 /// One event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are Docker's")]

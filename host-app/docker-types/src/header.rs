@@ -17,7 +17,7 @@ pub const REGISTRY_AUTH: &str = "X-Registry-Auth";
 /// The credentials of a build, an object of them by registry.
 pub const REGISTRY_CONFIG: &str = "X-Registry-Config";
 /// What is at a path of a container, base64 of JSON.
-pub const PATH_STAT: &str = "X-Docker-Container-Path-Stat";
+pub const PATH_STAT: &str = "x-docker-container-path-stat";
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -49,7 +49,7 @@ impl std::fmt::Debug for AuthConfig {
 }
 
 impl AuthConfig {
-    /// As the wire has it; none when nothing is said, so that the host puts in what it has.
+    /// As the wire has it; none when nothing is said: the registry is asked as anybody then.
     #[must_use]
     pub fn credentials(&self) -> Option<RegistryCredentials> {
         let (mut username, mut password) = (self.username.clone(), self.password.clone());

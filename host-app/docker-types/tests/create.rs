@@ -381,9 +381,6 @@ fn older_versions_mean_what_they_meant() {
         |host: &Value, minor| read(host, ApiVersion::v1(minor)).unwrap().request.config.unwrap();
     assert_eq!(config(&host(json!({})), 39).ipc_mode, "shareable");
     assert_eq!(config(&host(json!({})), 40).ipc_mode, "");
-    let size = host(json!({"ConsoleSize": [25, 80]}));
-    assert_eq!(read(&size, ApiVersion::v1(41)).unwrap().console_size, None);
-    assert!(read(&size, ApiVersion::v1(42)).unwrap().console_size.is_some());
     assert!(config(&host(json!({"Annotations": {"a": "b"}})), 42).annotations.is_empty());
     let bind = |options: Value| {
         host(json!({"Mounts": [{"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": true,

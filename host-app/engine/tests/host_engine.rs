@@ -343,7 +343,8 @@ async fn a_built_in_image_is_sent_to_the_guest_that_lacks_it() {
     std::fs::write(&manifest, json.to_string()).unwrap();
 
     let config = ContainerConfig { image: "busybox".into(), ..ContainerConfig::default() };
-    let request = CreateContainerRequest { name: "c".into(), config: Some(config) };
+    let request =
+        CreateContainerRequest { name: "c".into(), config: Some(config), ..Default::default() };
     let created = engine.create_container("", tonic::Request::new(request)).await.unwrap();
     assert_eq!(created.into_inner().id, "id-of-c");
     assert_eq!((host.guest.calls("Load").len(), host.guest.calls("Create").len()), (1, 2));

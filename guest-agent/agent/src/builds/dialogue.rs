@@ -143,6 +143,7 @@ impl Dialogue {
             export::export(&finished, &open.tags, out, &report)
         })
         .await?;
+        self.guest.tell_of_build(&built).await;
         self.say(Kind::Built(built)).await
     }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use linkspan_build::ignore_files;
-use linkspan_images::{Limits, Scratch, Store, copy_in, is_archive};
+use linkspan_images::{CopyIn, Limits, Scratch, Store, copy_in, is_archive};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::BuildOpen,
@@ -52,7 +52,7 @@ fn into(scratch: Scratch, archive: impl Read + Send) -> Result<Unpacked, Failure
     let root = unpacked.root();
     fs::create_dir(&root).map_err(io("create", &root))?;
     let opened = File::open(&root).map_err(io("open", &root))?;
-    copy_in(archive, opened.into(), Path::new("/"), false, None, &Limits::default())
+    copy_in(archive, opened.into(), Path::new("/"), CopyIn::default(), None, &Limits::default())
         .map_err(|error| of_store(&error))?;
     Ok(unpacked)
 }

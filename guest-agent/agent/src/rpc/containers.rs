@@ -14,7 +14,7 @@ use linkspan_proto::{
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Guest, convert, logs,
+    Guest, convert, logs, networks,
     stdio::{self, Abort, Output},
 };
 use crate::failure::of_container;
@@ -40,6 +40,10 @@ fn signal(text: &str, default: Option<Signal>) -> Result<Option<Signal>, Status>
         .map_err(|why| Failure::new(ErrorCode::InvalidArgument, format!("--signal: {why}")).into())
 }
 
+fn no_size() -> Status {
+    Failure::new(ErrorCode::InvalidArgument, "a terminal's size is not 0").into()
+}
+
 fn missing_open() -> Status {
     Failure::new(ErrorCode::InvalidArgument, "the first message of this call must be `open`").into()
 }
@@ -57,6 +61,9 @@ impl ContainerService for Face {
     ) -> Answer<wire::CreateContainerResponse> {
         let request = request.into_inner();
         let config = convert::config(request.config.unwrap_or_default())?;
+        if !request.platform.is_empty() {
+            self.0.check_platform(&config.image, &[request.platform]).await?;
+        }
         let made = self.0.containers.create(&request.name, config).await.map_err(refuse)?;
         Ok(Response::new(wire::CreateContainerResponse {
             id: made.id.to_string(),
@@ -69,8 +76,8 @@ impl ContainerService for Face {
         &self,
         request: Request<wire::StartContainerRequest>,
     ) -> Answer<wire::StartContainerResponse> {
-        self.0.containers.start(&request.into_inner().container).await.map_err(refuse)?;
-        Ok(Response::new(wire::StartContainerResponse {}))
+        let begun = self.0.containers.start(&request.into_inner().container).await;
+        Ok(Response::new(wire::StartContainerResponse { already: !begun.map_err(refuse)? }))
     }
 
     async fn stop(
@@ -80,8 +87,8 @@ impl ContainerService for Face {
         let request = request.into_inner();
         let signal = signal(&request.signal, None)?;
         let grace = request.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into()));
-        self.0.containers.stop(&request.container, signal, grace).await.map_err(refuse)?;
-        Ok(Response::new(wire::StopContainerResponse {}))
+        let stopped = self.0.containers.stop(&request.container, signal, grace).await;
+        Ok(Response::new(wire::StopContainerResponse { already: !stopped.map_err(refuse)? }))
     }
 
     async fn kill(
@@ -110,6 +117,13 @@ impl ContainerService for Face {
     ) -> Answer<wire::ListContainersResponse> {
         let request = request.into_inner();
         let filters = Filters::parse(&request.filters).map_err(refuse)?;
+        // Before the list is made. What is measured changes without being counted.
+        let revision = if request.size { 0 } else { self.0.containers.revision() };
+        if revision != 0 && request.known_revision == revision {
+            let answer =
+                wire::ListContainersResponse { revision, unchanged: true, ..Default::default() };
+            return Ok(Response::new(answer));
+        }
         let last = (request.last > 0).then_some(request.last as usize);
         let found = self.0.containers.list(request.all, last, &filters).map_err(refuse)?;
         let mut containers: Vec<_> = found.iter().map(convert::summary).collect();
@@ -118,7 +132,14 @@ impl ContainerService for Face {
                 summary.size = convert::size(&self.0, container).await;
             }
         }
-        Ok(Response::new(wire::ListContainersResponse { containers }))
+        let endpoints = if request.endpoints {
+            found.iter().flat_map(|one| &one.endpoints).map(networks::endpoint).collect()
+        } else {
+            Vec::new()
+        };
+        let answer =
+            wire::ListContainersResponse { containers, revision, unchanged: false, endpoints };
+        Ok(Response::new(answer))
     }
 
     async fn inspect(
@@ -151,6 +172,16 @@ impl ContainerService for Face {
         let waiting = self.0.containers.waiting(&request.container, condition(&request));
         let waiting = waiting.map_err(refuse)?;
         Ok(Response::new(Box::pin(stream::once(async move { Ok(ended(waiting.await)) }))))
+    }
+
+    async fn resize(
+        &self,
+        request: Request<wire::ResizeContainerRequest>,
+    ) -> Answer<wire::ResizeContainerResponse> {
+        let wire::ResizeContainerRequest { container, size } = request.into_inner();
+        let (rows, columns) = stdio::size(size).ok_or_else(no_size)?;
+        self.0.containers.resize(&container, rows, columns).map_err(refuse)?;
+        Ok(Response::new(wire::ResizeContainerResponse {}))
     }
 
     async fn pause(

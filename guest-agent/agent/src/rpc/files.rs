@@ -3,12 +3,14 @@
 use std::{
     io::{Read, Write},
     sync::mpsc,
+    time::Duration,
 };
 
 use linkspan_containers::{
     Error,
-    files::{ChangeKind, CopyOut},
+    files::{ChangeKind, CopyIn, CopyOut},
 };
+use linkspan_images::{CommitOptions, Healthcheck};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{self as wire, file_service_server::FileService},
@@ -92,9 +94,11 @@ impl FileService for Face {
     }
 
     async fn copy_in(&self, request: Request<wire::CopyInRequest>) -> Answer<wire::CopyInResponse> {
-        let wire::CopyInRequest { container, path, keep_owner, stream_id } = request.into_inner();
+        let wire::CopyInRequest { container, path, keep_owner, stream_id, replace_kinds } =
+            request.into_inner();
         let archive = SyncIoBridge::new(self.0.streams.take(&stream_id).await?);
-        let copied = self.0.containers.copy_in(&container, &path, keep_owner, archive).await;
+        let how = CopyIn { keep_owner, replace_kinds };
+        let copied = self.0.containers.copy_in(&container, &path, how, archive).await;
         copied.map_err(refuse)?;
         Ok(Response::new(wire::CopyInResponse {}))
     }
@@ -139,6 +143,7 @@ impl FileService for Face {
         options.author = request.author;
         options.message.clone_from(&request.message);
         options.changes = request.changes;
+        say(&mut options, request.config.unwrap_or_default());
         let pipe = |error: std::io::Error| {
             Failure::new(ErrorCode::Internal, format!("cannot make a pipe: {error}"))
         };
@@ -170,5 +175,40 @@ impl FileService for Face {
         let id = image.id.to_string();
         self.0.containers.committed(&request.container, &id, &request.message);
         Ok(Response::new(wire::CommitContainerResponse { id: image.id.to_string() }))
+    }
+}
+
+/// What the image is to say in the place of what the container was told.
+fn say(options: &mut CommitOptions, config: wire::CommitConfig) {
+    options.env.extend(config.env);
+    if !config.entrypoint.is_empty() {
+        options.entrypoint = Some(config.entrypoint);
+        options.cmd = config.command;
+    } else if !config.command.is_empty() {
+        options.cmd = config.command;
+    }
+    for (own, said) in [
+        (&mut options.user, config.user),
+        (&mut options.working_dir, config.working_dir),
+        (&mut options.stop_signal, config.stop_signal),
+    ] {
+        if !said.is_empty() {
+            *own = said;
+        }
+    }
+    options.labels.extend(config.labels);
+    options.exposed_ports.extend(config.exposed_ports);
+    options.volumes.extend(config.volumes);
+    options.on_build = config.on_build;
+    options.shell = config.shell;
+    if let Some(check) = config.healthcheck {
+        options.health = Some(Healthcheck {
+            test: check.test,
+            interval: Duration::from_nanos(check.interval_nanos),
+            timeout: Duration::from_nanos(check.timeout_nanos),
+            start_period: Duration::from_nanos(check.start_period_nanos),
+            start_interval: Duration::from_nanos(check.start_interval_nanos),
+            retries: check.retries,
+        });
     }
 }

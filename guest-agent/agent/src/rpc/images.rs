@@ -14,7 +14,10 @@ use linkspan_images::{
     ArchiveFormat, ContainerUse, Error as StoreError, ImageDetail, ImageFilters, ImageId,
     ImageSummary, ImportOptions, ListFilter, Reference, RemoveOptions, Removed, Store,
 };
-use linkspan_proto::v1::{self as wire, image_service_server::ImageService};
+use linkspan_proto::{
+    error::{ErrorCode, Failure},
+    v1::{self as wire, image_service_server::ImageService},
+};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::SyncIoBridge;
@@ -56,6 +59,48 @@ impl Face {
 }
 
 impl Guest {
+    /// Whether an image is of one of these platforms. Docker's words: clients pull the image of the
+    /// platform when they read them.
+    pub(super) async fn check_platform(
+        &self,
+        image: &str,
+        wanted: &[String],
+    ) -> Result<(), Status> {
+        let (store, name) = (self.images.clone(), image.to_owned());
+        let found = blocking(move || match store.resolve(&name) {
+            Ok(image) => Ok(Some(image.platform)),
+            // What the call itself says of that is better.
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(of_store(&error)),
+        });
+        let Some(is) = found.await? else { return Ok(()) };
+        for text in wanted {
+            let wanted = platform(text).map_err(|error| of_registries(&error))?;
+            if wanted.is_none_or(|wanted| is.is(&wanted)) {
+                return Ok(());
+            }
+        }
+        let wanted = wanted.join(", ");
+        let why = format!(
+            "image with reference {image} was found but its platform ({is}) does not match the \
+             specified platform ({wanted})"
+        );
+        Err(Failure::new(ErrorCode::NotFound, why).into())
+    }
+
+    /// As of a build by Docker (`ImageExportedByBuildkit` of moby's `daemon/build.go`), then its
+    /// names. Nothing of a build that made no image.
+    pub(crate) async fn tell_of_build(&self, built: &wire::BuiltImage) {
+        if built.id.is_empty() {
+            return;
+        }
+        let face = Face(self.clone());
+        face.tell_of("create", built.id.clone(), built.id.clone()).await;
+        for tag in &built.tags {
+            face.tell_of("tag", built.id.clone(), tag.clone()).await;
+        }
+    }
+
     /// Docker names a pulled or pushed image in its events by its reference.
     pub(super) async fn tell_of_transfer(&self, action: &'static str, reference: &Reference) {
         let (store, shown) = (self.images.clone(), reference.familiar());
@@ -153,6 +198,9 @@ impl ImageService for Face {
         request: Request<wire::RemoveImageRequest>,
     ) -> Answer<wire::RemoveImageResponse> {
         let request = request.into_inner();
+        if !request.platforms.is_empty() {
+            self.0.check_platform(&request.image, &request.platforms).await?;
+        }
         let guest = self.0.clone();
         let removed = self
             .with_store(move |store| {
@@ -266,6 +314,7 @@ impl ImageService for Face {
             reference: Some(request.reference).filter(|reference| !reference.is_empty()),
             message: request.message,
             changes: request.changes,
+            platform: platform(&request.platform).map_err(|error| of_registries(&error))?,
         };
         let image = if request.url.is_empty() {
             let archive = SyncIoBridge::new(self.0.streams.take(&request.stream_id).await?);

@@ -30,7 +30,7 @@ impl Task {
     pub(super) fn by_hand_from_here(&mut self) {
         self.stopped_by_hand = false;
         self.backoff = Backoff::default();
-        self.status.send_modify(|status| status.restarts = 0);
+        self.status.change(|status| status.restarts = 0);
     }
 
     pub(super) async fn restart_due(&mut self) {
@@ -44,7 +44,7 @@ impl Task {
     /// From Restarting to Exited.
     pub(super) async fn give_up_restarting(&mut self) {
         self.restart_at = None;
-        self.status.send_modify(|status| {
+        self.status.change(|status| {
             if let State::Restarting { exit, .. } = &status.state {
                 status.state = State::Exited { exit: exit.clone(), failed: None };
             }

@@ -86,7 +86,7 @@ impl Task {
         let Some(run) = &mut self.run else { return false };
         if kills > run.oom_told {
             run.oom_told = kills;
-            self.status.send_modify(|status| status.oom_killed = true);
+            self.status.change(|status| status.oom_killed = true);
             self.shared.tell(&self.container, "oom", []);
         }
         run.oom_told > 0

@@ -45,7 +45,7 @@ impl Task {
         tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
         let Err(error) = launched else {
             let ports = ports.unwrap_or_default().into();
-            self.status.send_modify(|status| status.ports = ports);
+            self.status.change(|status| status.ports = ports);
             return Ok(());
         };
         self.container.hub.close();
@@ -56,7 +56,7 @@ impl Task {
             Error::Launch(failure) => Some(failure.clone()),
             _ => None,
         };
-        self.status.send_modify(|status| match &mut status.state {
+        self.status.change(|status| match &mut status.state {
             State::Created { failed } | State::Exited { failed, .. } => *failed = failure,
             // A policy does not try again what cannot be started.
             State::Restarting { exit, .. } => {
@@ -108,7 +108,7 @@ impl Task {
         let health = check.as_ref().map(|_| Arc::new(Health::default()));
         around::tell_begin(container, &self.shared);
         self.shared.tell(container, "start", []);
-        self.status.send_modify(|status| {
+        self.status.change(|status| {
             status.state = State::Running { pid, started_at };
             status.trace = launched.trace.into();
             status.health = health;

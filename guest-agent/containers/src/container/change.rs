@@ -116,6 +116,7 @@ impl Task {
         let (folder, written) = (self.container.folder.clone(), Arc::clone(&record));
         blocking(move || folder.save_record(&written)).await?;
         *self.container.record.lock() = record;
+        self.shared.revision.next();
         Ok(())
     }
 }

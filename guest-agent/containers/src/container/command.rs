@@ -22,7 +22,7 @@ pub(super) type Reply = oneshot::Sender<Result<(), Error>>;
 pub(crate) enum Command {
     Start {
         size: Option<(u16, u16)>,
-        reply: Reply,
+        reply: oneshot::Sender<Result<Verdict, Error>>,
     },
     Stop {
         signal: Signal,
@@ -106,13 +106,17 @@ impl Task {
         }
     }
 
-    async fn obey_start(&mut self, size: Option<(u16, u16)>, reply: Reply) {
+    async fn obey_start(
+        &mut self,
+        size: Option<(u16, u16)>,
+        reply: oneshot::Sender<Result<Verdict, Error>>,
+    ) {
         let result = match self.container.permit(Action::Start) {
             Ok(Verdict::Go) => {
                 self.by_hand_from_here();
-                self.start(size).await
+                self.start(size).await.map(|()| Verdict::Go)
             }
-            other => other.map(drop),
+            other => other,
         };
         let removes =
             result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
@@ -165,7 +169,7 @@ impl Task {
             let action = format!("health_status: {}", health.status.word());
             self.shared.tell(&self.container, action, []);
         }
-        self.status.send_modify(|status| status.health = Some(Arc::new(health)));
+        self.status.change(|status| status.health = Some(Arc::new(health)));
     }
 }
 

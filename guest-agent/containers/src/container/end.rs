@@ -51,7 +51,7 @@ impl Task {
         self.tell_end(&exit, run.stopping, &left);
         let again = !removes && !run.last && run.restart.is_none();
         let state = self.after(exit.clone(), again.then_some(config.restart));
-        self.status.send_modify(|status| {
+        self.status.change(|status| {
             status.last_exit = Some(exit);
             status.restarts += u32::from(matches!(state, State::Restarting { .. }));
             status.state = state;
@@ -91,7 +91,7 @@ impl Task {
     pub(super) async fn remove(&mut self) {
         let exit = self.status.borrow().state.exit().cloned();
         let begun = State::Removing { exit: exit.clone() };
-        self.status.send_modify(|status| status.state = begun);
+        self.status.change(|status| status.state = begun);
         self.restart_at = None;
         self.container.hub.close();
         self.remove_cgroup().await;
@@ -101,7 +101,7 @@ impl Task {
             Ok(()) => {
                 self.shared.forget(&self.container.id);
                 self.shared.tell(&self.container, "destroy", []);
-                self.status.send_modify(|status| status.state = State::Removed { exit });
+                self.status.change(|status| status.state = State::Removed { exit });
                 self.shared.removed();
                 self.over = true;
             }
@@ -109,7 +109,7 @@ impl Task {
                 // Removing it again finds it by its id.
                 self.shared.remember(&self.container);
                 let error = error.to_string();
-                self.status.send_modify(|status| status.state = State::Dead { error, exit });
+                self.status.change(|status| status.state = State::Dead { error, exit });
             }
         }
     }

@@ -84,7 +84,7 @@ impl Task {
         frozen.map_err(|source| self.process_error("pause", source))?;
         self.shared.tell(&self.container, "pause", []);
         let paused_at = Timestamp::now();
-        self.status.send_modify(|status| {
+        self.status.change(|status| {
             if let State::Running { pid, started_at } = status.state {
                 status.state = State::Paused { pid, started_at, paused_at };
             }
@@ -106,7 +106,7 @@ impl Task {
         let thawed = blocking(move || launcher.thaw(&cgroup)).await;
         thawed.map_err(|source| self.process_error("unpause", source))?;
         self.shared.tell(&self.container, "unpause", []);
-        self.status.send_modify(|status| {
+        self.status.change(|status| {
             if let State::Paused { pid, started_at, .. } = status.state {
                 status.state = State::Running { pid, started_at };
             }

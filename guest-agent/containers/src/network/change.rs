@@ -76,8 +76,8 @@ fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Re
         let had_names = shared.networks.endpoints(id).iter().any(|e| !e.names.is_empty());
         shared.networks.reserve(&member(container), std::slice::from_ref(&spec))?;
         all.push(spec.clone());
-        let done =
-            plug_running(container, shared, had_names).and_then(|()| remember(container, all));
+        let done = plug_running(container, shared, had_names)
+            .and_then(|()| remember(container, shared, all));
         if done.is_err() {
             undo(container, shared, &spec.network);
         }
@@ -89,7 +89,7 @@ fn connect(container: &Container, shared: &Shared, mut spec: EndpointSpec) -> Re
         return Ok(());
     }
     all.push(spec);
-    remember(container, all)
+    remember(container, shared, all)
 }
 
 fn plug_running(container: &Container, shared: &Shared, had_names: bool) -> Result<(), Error> {
@@ -132,13 +132,13 @@ fn disconnect(container: &Container, shared: &Shared, network: &str) -> Result<(
     if all.is_empty() {
         all.push(EndpointSpec { network: "none".into(), ..EndpointSpec::default() });
     }
-    remember(container, all)?;
+    remember(container, shared, all)?;
     if !runs(container) {
         return Ok(());
     }
     let done = unplug_running(container, shared, &name);
     if done.is_err()
-        && let Err(error) = remember(container, before)
+        && let Err(error) = remember(container, shared, before)
     {
         tracing::warn!(%error, "a network that was not left is not joined at the next start");
     }

@@ -32,7 +32,7 @@ async fn what_a_paused_container_cannot_do_is_refused_in_dockers_words() {
     let exec = ExecConfig { args: vec!["true".into()], ..ExecConfig::default() };
     for (result, words) in [
         (containers.exec("box", exec).await.map(drop), "unpause the container before exec"),
-        (containers.start("box").await, "try unpause instead"),
+        (containers.start("box").await.map(drop), "try unpause instead"),
         (containers.pause("box").await, "already paused"),
         (containers.remove("box", false, false).await.map(drop), "paused"),
     ] {

@@ -1,5 +1,7 @@
 //! Names, lists, removal, and what the disk keeps over a boot.
 
+use linkspan_net::EndpointSpec;
+
 use super::*;
 
 #[tokio::test]
@@ -189,4 +191,47 @@ async fn the_plan_says_what_the_request_said() {
     assert!(plan.rootfs.readonly);
     assert_eq!(plan.rootfs.lower, [Path::new("/fake/busybox")]);
     assert!(plan.rootfs.upper.starts_with(bench.root()));
+}
+
+#[tokio::test]
+async fn a_list_has_a_new_revision_before_anybody_is_told_of_a_change() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let known = std::cell::Cell::new(containers.revision());
+    let changed = |what: &str| {
+        let now = containers.revision();
+        assert_ne!(known.replace(now), now, "{what}");
+    };
+    containers.create("box", config(&["sleep", "3600"])).await.unwrap();
+    changed("create");
+    let list = containers.list(true, None, &Filters::default()).unwrap();
+    assert_eq!(list.len(), 1);
+    assert_eq!(containers.revision(), known.get(), "who only looks changes nothing");
+    containers.start("box").await.unwrap();
+    changed("start");
+    containers.pause("box").await.unwrap();
+    changed("pause");
+    containers.unpause("box").await.unwrap();
+    changed("unpause");
+    containers.rename("box", "other").await.unwrap();
+    changed("rename");
+    let spec = EndpointSpec { network: "backend".into(), ..EndpointSpec::default() };
+    containers.connect("other", spec).await.unwrap();
+    changed("connect");
+    let networks = containers.inspect("other").unwrap().networks;
+    assert_eq!(networks, ["backend", "bridge"], "what is shown is what was written");
+    containers.disconnect("other", "backend").await.unwrap();
+    changed("disconnect");
+    let ended = containers.waiting("other", WaitCondition::NextExit).unwrap();
+    let (handle, seen) = (containers.clone(), known.get());
+    let told = tokio::spawn(async move {
+        within(ended).await;
+        handle.revision() != seen
+    });
+    containers.kill("other", Signal::KILL).await.unwrap();
+    assert!(told.await.unwrap(), "who waits for an end hears of it after it was counted");
+    changed("kill");
+    containers.remove("other", false, false).await.unwrap();
+    changed("remove");
+    assert_ne!(bench.open().revision(), known.get(), "a boot begins elsewhere");
 }

@@ -40,8 +40,8 @@ async fn carry_out(containers: &Containers, name: &str, what: Do) -> Result<(), 
         return containers.create(name, Config { restart, ..config(command) }).await.map(drop);
     };
     match action {
-        Action::Start => containers.start(name).await,
-        Action::Stop => containers.stop(name, None, no_time).await,
+        Action::Start => containers.start(name).await.map(drop),
+        Action::Stop => containers.stop(name, None, no_time).await.map(drop),
         Action::Kill => containers.kill(name, Signal::KILL).await,
         Action::Pause => containers.pause(name).await,
         Action::Unpause => containers.unpause(name).await,

@@ -12,11 +12,18 @@ use super::Limits;
 use super::entry::{MapIds, Purpose, Unpacker};
 use super::tree::Tree;
 
+/// What a copy does with what it finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopyIn {
+    /// Owners are as in the archive, otherwise root's.
+    pub keep_owner: bool,
+    /// A folder and what is none replace each other, otherwise that is an error.
+    pub replace_kinds: bool,
+}
+
 /// Unpacks a tar, plain or compressed as [`crate::Store::load`] takes it, below `folder` of the container whose root is open as `root`. Symbolic
 /// links on the way are followed within that root; `..` is refused. What has a name already is
-/// replaced, except that folders and other things do not replace each other. With `keep_owner`,
-/// owners are as in the archive, otherwise root's; `ids` says who that is outside the container,
-/// when its ids are mapped.
+/// replaced. `ids` says who an owner is outside the container, when its ids are mapped.
 ///
 /// # Errors
 /// [`crate::Error::Read`] when `archive` fails; [`crate::Error::Corrupt`] and
@@ -26,7 +33,7 @@ pub fn copy_in(
     archive: impl Read + Send,
     root: OwnedFd,
     folder: &Path,
-    keep_owner: bool,
+    how: CopyIn,
     ids: Option<&MapIds>,
     limits: &Limits,
 ) -> Result<()> {
@@ -36,8 +43,8 @@ pub fn copy_in(
         _ => None,
     };
     let folder = folder.components().filter_map(name).collect();
-    let purpose = Purpose::Copy { folder, keep_owner, ids };
-    let tree = Tree::of_container(WHAT, root);
+    let purpose = Purpose::Copy { folder, keep_owner: how.keep_owner, ids };
+    let tree = Tree::of_container(WHAT, root, how.replace_kinds);
     let mut unpacker = Unpacker::into_container(WHAT, limits, tree, purpose);
     let input = compression::open(archive, WHAT)?.reader;
     let mut reader = Reader::new(BufReader::with_capacity(256 << 10, input));

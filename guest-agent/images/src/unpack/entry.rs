@@ -165,7 +165,7 @@ impl<'a> Unpacker<'a> {
     }
 
     /// An entry of a copy: no name has a meaning of its own, the folder that all goes to stays as
-    /// it is, and a folder and what is none do not replace each other (Docker's
+    /// it is, and a folder and what is none replace each other only if they may (Docker's
     /// `NoOverwriteDirNonDir`).
     fn copy<R: BufRead>(
         &mut self,
@@ -181,6 +181,7 @@ impl<'a> Unpacker<'a> {
         let Some((_, folders)) = path.split_last() else { return Ok(()) };
         let folder = self.tree.folder(&mut self.here, folders)?;
         if entry.kind == Kind::Folder
+            && !self.tree.replaces_kinds
             && self.tree.stat(&folder, &path)?.is_some_and(|s| kind(&s) != FileType::Directory)
         {
             return Err(self.tree.corrupt(&path, "is a folder, and would replace what is none"));

@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::recipe::{self, Tape};
 use crate::tarball::Reader;
 
-pub use copy_in::copy_in;
+pub use copy_in::{CopyIn, copy_in};
 pub use entry::MapIds;
 use entry::Unpacker;
 use pipeline::Stream;

@@ -9,7 +9,9 @@
 //! Archives list folders depth first, so the folders of the last name stay open: most names need no
 //! walk at all.
 
-use std::os::fd::OwnedFd;
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -35,8 +37,10 @@ pub(super) struct Tree<'a> {
     what: &'a str,
     path: &'a Path,
     root: Rc<OwnedFd>,
-    /// None: folders are not replaced.
+    /// None: folders are not replaced, or deleted at once.
     trash: Option<OwnedFd>,
+    /// A folder and what is none replace each other, without a trash.
+    pub(super) replaces_kinds: bool,
     trashed: u64,
     /// A recipe is written.
     recorded: bool,
@@ -91,13 +95,22 @@ impl<'a> Tree<'a> {
         let (root, trash) = (Rc::new(open(target.root)?), Some(open(target.trash)?));
         let recorded = target.recipe.is_some();
         let (what, path) = (target.what, target.root);
-        Ok(Self { what, path, root, trash, trashed: 0, recorded, mounts: false })
+        Ok(Self {
+            what,
+            path,
+            root,
+            trash,
+            replaces_kinds: false,
+            trashed: 0,
+            recorded,
+            mounts: false,
+        })
     }
 
     /// A container's root, with what is mounted there.
-    pub(super) fn of_container(what: &'a str, root: OwnedFd) -> Self {
-        let (path, root) = (Path::new("/"), Rc::new(root));
-        Self { what, path, root, trash: None, trashed: 0, recorded: false, mounts: true }
+    pub(super) fn of_container(what: &'a str, root: OwnedFd, replaces_kinds: bool) -> Self {
+        let (path, root, trash) = (Path::new("/"), Rc::new(root), None);
+        Self { what, path, root, trash, replaces_kinds, trashed: 0, recorded: false, mounts: true }
     }
 
     pub(super) fn root(&self) -> &Rc<OwnedFd> {
@@ -226,15 +239,24 @@ impl<'a> Tree<'a> {
         let name = names[names.len() - 1];
         let needed = self.recorded && kind(stat) == FileType::RegularFile;
         let result = if needed || kind(stat) == FileType::Directory {
-            let Some(trash) = &self.trash else {
-                return Err(self.corrupt(names, "is no folder, and would replace one"));
-            };
+            let Some(trash) = &self.trash else { return self.remove_folder(folder, names) };
             self.trashed += 1;
             rustix::fs::renameat(folder, name, trash, self.trashed.to_string())
         } else {
             rustix::fs::unlinkat(folder, name, AtFlags::empty())
         };
         result.map_err(|errno| Error::io("replace", &self.shown(names), errno))
+    }
+
+    fn remove_folder(&self, folder: &OwnedFd, names: &Names<'_>) -> Result<()> {
+        if !self.replaces_kinds {
+            return Err(self.corrupt(names, "is no folder, and would replace one"));
+        }
+        // The folder that is open, whatever its path leads to by now (proc(5)).
+        let open = format!("/proc/self/fd/{}", folder.as_raw_fd());
+        let path = Path::new(&open).join(OsStr::from_bytes(names[names.len() - 1]));
+        std::fs::remove_dir_all(path)
+            .map_err(|error| Error::io("replace", &self.shown(names), error))
     }
 
     /// Nothing of the layers below shows through this folder.

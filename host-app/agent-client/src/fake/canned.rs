@@ -93,6 +93,15 @@ impl FakeGuest {
         Ok(Response::new(futures::stream::iter(all).boxed()))
     }
 
+    /// The first message of a call that the fake answers in its own way, unless it is to fail.
+    pub(super) fn hear<Q: Message>(&self, method: &'static str, first: &Q) -> Result<(), Status> {
+        self.0.asked.lock().push((method, first.encode_to_vec()));
+        match self.0.canned.lock().get(method) {
+            Some(Err(why)) => Err(why.clone().into()),
+            _ => Ok(()),
+        }
+    }
+
     fn messages<Q: Message, A: Message + Default>(
         &self,
         method: &'static str,

@@ -12,12 +12,13 @@ use linkspan_proto::{
         PauseContainerRequest, PauseContainerResponse, ProcessExited, ProcessStarted,
         PruneContainersRequest, PruneContainersResponse, RemoveContainerRequest,
         RemoveContainerResponse, RenameContainerRequest, RenameContainerResponse,
-        RestartContainerRequest, RestartContainerResponse, StartContainerRequest,
-        StartContainerResponse, StdioInput, StdioOutput, StopContainerRequest,
-        StopContainerResponse, TopContainerRequest, TopContainerResponse, UnpauseContainerRequest,
-        UnpauseContainerResponse, UpdateContainerRequest, UpdateContainerResponse,
-        WaitContainerRequest, WaitContainerResponse, attach_request,
-        container_service_server::ContainerService, exec_request, stdio_input, stdio_output,
+        ResizeContainerRequest, ResizeContainerResponse, RestartContainerRequest,
+        RestartContainerResponse, StartContainerRequest, StartContainerResponse, StdioInput,
+        StdioOutput, StopContainerRequest, StopContainerResponse, TopContainerRequest,
+        TopContainerResponse, UnpauseContainerRequest, UnpauseContainerResponse,
+        UpdateContainerRequest, UpdateContainerResponse, WaitContainerRequest,
+        WaitContainerResponse, attach_request, container_service_server::ContainerService,
+        exec_request, stdio_input, stdio_output,
     },
 };
 use tokio::sync::mpsc;
@@ -127,6 +128,13 @@ impl ContainerService for FakeGuest {
         self.canned_stream("Container.AwaitExit", &request)
     }
 
+    async fn resize(
+        &self,
+        request: Request<ResizeContainerRequest>,
+    ) -> Result<Response<ResizeContainerResponse>, Status> {
+        self.canned("Container.Resize", &request)
+    }
+
     async fn pause(
         &self,
         request: Request<PauseContainerRequest>,
@@ -199,10 +207,11 @@ impl ContainerService for FakeGuest {
     ) -> Result<Response<Self::AttachStream>, Status> {
         self.record("Attach", &request);
         let mut requests = request.into_inner();
-        let first = requests.message().await?.and_then(|request| request.kind);
-        if !matches!(first, Some(attach_request::Kind::Open(_))) {
+        let first = requests.message().await?.unwrap_or_default();
+        if !matches!(first.kind, Some(attach_request::Kind::Open(_))) {
             return Err(Status::invalid_argument("attach must begin with `open`"));
         }
+        self.hear("Container.Attach", &first)?;
         let (send, output) = mpsc::channel(16);
         let inputs = requests.map(|request| match request?.kind {
             Some(attach_request::Kind::Input(input)) => Ok(input),
@@ -219,9 +228,10 @@ impl ContainerService for FakeGuest {
     ) -> Result<Response<Self::ExecStream>, Status> {
         self.record("Exec", &request);
         let mut requests = request.into_inner();
-        let open = match requests.message().await?.and_then(|request| request.kind) {
-            Some(exec_request::Kind::Open(open)) => open,
-            _ => return Err(Status::invalid_argument("exec must begin with `open`")),
+        let first = requests.message().await?.unwrap_or_default();
+        self.hear("Container.Exec", &first)?;
+        let Some(exec_request::Kind::Open(open)) = first.kind else {
+            return Err(Status::invalid_argument("exec must begin with `open`"));
         };
         let (send, output) = mpsc::channel(16);
         let words: Vec<&str> = open.args.iter().map(String::as_str).collect();

@@ -44,6 +44,7 @@ impl Commit {
             message: self.message.unwrap_or_default(),
             changes: self.change,
             no_pause: self.no_pause || !self.pause,
+            ..Default::default()
         };
         let answer = client.files(context.machine()).commit(request).await?.into_inner();
         render::line(&answer.id)?;

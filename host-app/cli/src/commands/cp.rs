@@ -87,6 +87,7 @@ impl Cp {
             path: folder,
             keep_owner: self.archive,
             stream_id: id.to_string(),
+            ..Default::default()
         };
         let mut calls = client.files(context.machine());
         let call = async { calls.copy_in(request).await.map(drop).map_err(Error::from) };

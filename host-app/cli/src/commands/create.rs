@@ -62,7 +62,11 @@ impl<'a> Prepared<'a> {
         }
         let config = flags.config(foreground)?;
         let name = flags.name.clone().unwrap_or_default();
-        Ok(Self { request: CreateContainerRequest { name, config: Some(config) }, cidfile, flags })
+        Ok(Self {
+            request: CreateContainerRequest { name, config: Some(config), ..Default::default() },
+            cidfile,
+            flags,
+        })
     }
 
     /// Creates it, after its image was pulled where that is asked for, and answers its id.

@@ -28,7 +28,12 @@ impl Rmi {
         let calls = client.images(context.machine());
         for_each(&self.images, |image| {
             let mut calls = calls.clone();
-            let request = RemoveImageRequest { image, force: self.force, no_prune: self.no_prune };
+            let request = RemoveImageRequest {
+                image,
+                force: self.force,
+                no_prune: self.no_prune,
+                ..Default::default()
+            };
             async move {
                 let removed = match calls.remove(request).await.map_err(Error::from) {
                     Ok(removed) => removed.into_inner(),

@@ -138,7 +138,7 @@ async fn visit(
         ..ContainerConfig::default()
     };
     let began = Instant::now();
-    let request = CreateContainerRequest { name: String::new(), config: Some(config) };
+    let request = CreateContainerRequest { config: Some(config), ..Default::default() };
     let id = calls.create(request).await?.into_inner().id;
     let create = began.elapsed();
     let result = run_created(client, context, &id).await;

@@ -366,6 +366,13 @@ impl ContainerService for Fake {
     type AttachStream = Outputs;
     type ExecStream = Outputs;
 
+    async fn resize(
+        &self,
+        _: Request<ResizeContainerRequest>,
+    ) -> Result<Response<ResizeContainerResponse>, Status> {
+        Err(unused("Resize"))
+    }
+
     async fn pause(
         &self,
         _: Request<PauseContainerRequest>,
@@ -443,7 +450,7 @@ impl ContainerService for Fake {
         _: Request<StartContainerRequest>,
     ) -> Result<Response<StartContainerResponse>, Status> {
         self.called("start");
-        Ok(Response::new(StartContainerResponse {}))
+        Ok(Response::new(StartContainerResponse::default()))
     }
     async fn kill(
         &self,
@@ -532,7 +539,7 @@ impl ContainerService for Fake {
             state: ContainerState::Created.into(),
             ..Default::default()
         };
-        Ok(Response::new(ListContainersResponse { containers: vec![one] }))
+        Ok(Response::new(ListContainersResponse { containers: vec![one], ..Default::default() }))
     }
     async fn logs(
         &self,
@@ -555,7 +562,7 @@ impl ContainerService for Fake {
         request: Request<StopContainerRequest>,
     ) -> Result<Response<StopContainerResponse>, Status> {
         match request.into_inner().container.as_str() {
-            "web" => Ok(Response::new(StopContainerResponse {})),
+            "web" => Ok(Response::new(StopContainerResponse::default())),
             other => {
                 Err(Failure::new(ErrorCode::NotFound, format!("no such container: `{other}`"))
                     .into())

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use linkspan_proto::v1::{
     ContainerNetworkConfig, CreateContainerRequest, CreateContainerResponse, EndpointConfig,
-    TerminalSize,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,8 +39,6 @@ pub struct Create {
     pub request: CreateContainerRequest,
     /// For the answer, before the engine's own.
     pub warnings: Vec<String>,
-    /// `HostConfig.ConsoleSize`: for the first attachment.
-    pub console_size: Option<TerminalSize>,
 }
 
 /// The answer, with status 201.
@@ -81,8 +78,6 @@ impl CreateBody {
     pub fn request(self, name: &str) -> Result<Create, Refused> {
         let Self { config, host_config, networking_config } = self;
         check::create(name, &config, &host_config, &networking_config)?;
-        let [rows, columns] = host_config.console_size;
-        let console_size = (rows != 0 && columns != 0).then_some(TerminalSize { rows, columns });
         let warnings = warnings(&host_config);
         let (mut wire, network_disabled) = read::config(config)?;
         let mode = if network_disabled { "none" } else { &host_config.network_mode };
@@ -94,8 +89,12 @@ impl CreateBody {
             extra_hosts: host_config.extra_hosts.clone().unwrap_or_default(),
         });
         read::host_config(host_config, &mut wire)?;
-        let request = CreateContainerRequest { name: name.to_owned(), config: Some(wire) };
-        Ok(Create { request, warnings, console_size })
+        let request = CreateContainerRequest {
+            name: name.to_owned(),
+            config: Some(wire),
+            ..CreateContainerRequest::default()
+        };
+        Ok(Create { request, warnings })
     }
 }
 

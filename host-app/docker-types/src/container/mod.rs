@@ -2,6 +2,7 @@
 
 pub mod answers;
 mod check;
+pub mod commit;
 pub mod config;
 pub mod create;
 pub mod exec;

@@ -115,7 +115,7 @@ pub(crate) fn config(config: Config) -> Result<(ContainerConfig, bool), Refused>
 }
 
 /// Docker's `validateHealthCheck`.
-fn probe(check: Healthcheck) -> Result<wire::Healthcheck, Refused> {
+pub(crate) fn probe(check: Healthcheck) -> Result<wire::Healthcheck, Refused> {
     let Healthcheck { test, interval, timeout, start_period, start_interval, retries } = check;
     let span = |name: &str, nanos: i64| match nanos {
         0 => Ok(0),

@@ -201,6 +201,18 @@ impl Platform {
         let (os, architecture, variant) = (next(), next(), next());
         Self { architecture, os, variant }
     }
+
+    /// What an image is for, with its variant and without, as text.
+    #[must_use]
+    pub fn of(image: &wire::ImageDetail) -> [String; 2] {
+        let whole = Self {
+            architecture: image.architecture.clone(),
+            os: image.os.clone(),
+            variant: image.variant.clone(),
+        };
+        let any_variant = Self { variant: String::new(), ..whole.clone() };
+        [whole.to_string(), any_variant.to_string()]
+    }
 }
 
 /// `os/architecture[/variant]`

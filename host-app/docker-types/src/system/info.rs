@@ -26,13 +26,12 @@ pub struct Facts {
     pub architecture: String,
     pub cpus: u32,
     pub memory_bytes: u64,
-    /// The machine's clock.
+    /// The host's clock.
     pub unix_nanos: i64,
     /// How many listen to events.
     pub listeners: u64,
     /// Where the data is, in the machine.
     pub root_dir: String,
-    pub debug: bool,
     /// As `HTTP_PROXY` and its like, for pulls.
     pub http_proxy: String,
     pub https_proxy: String,
@@ -45,8 +44,6 @@ pub struct Facts {
     pub insecure_networks: Vec<String>,
     /// Ids of containers are mapped (user namespaces).
     pub userns: bool,
-    /// What the user should know.
-    pub warnings: Vec<String>,
 }
 
 /// The answer of a version of the API.
@@ -89,7 +86,7 @@ fn general(facts: &Facts) -> Value {
             "Authorization": null,
             "Log": ["json-file", "local", "none"],
         },
-        "Debug": facts.debug,
+        "Debug": false,
         "NEventsListener": facts.listeners,
         "SystemTime": crate::time::rfc3339(facts.unix_nanos),
         "LoggingDriver": "json-file",
@@ -102,15 +99,25 @@ fn general(facts: &Facts) -> Value {
         "Architecture": facts.architecture,
         "NCPU": facts.cpus,
         "MemTotal": facts.memory_bytes,
-        "HttpProxy": facts.http_proxy,
-        "HttpsProxy": facts.https_proxy,
+        "HttpProxy": masked(&facts.http_proxy),
+        "HttpsProxy": masked(&facts.https_proxy),
         "NoProxy": facts.no_proxy,
         "ServerVersion": facts.version,
         "Runtimes": { RUNTIME: { "path": RUNTIME } },
         "DefaultRuntime": RUNTIME,
         "SecurityOptions": security,
-        "Warnings": crate::some(&facts.warnings),
+        "Warnings": null,
     })
+}
+
+/// A URL without the name and the password in it (`config.MaskURLCredentials` of moby's daemon).
+fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://xxxxx:xxxxx@{host}{}", &rest[authority.len()..]),
+        None => url.to_owned(),
+    }
 }
 
 /// What can be limited: all but what cgroup v2 does not have.
@@ -196,11 +203,15 @@ mod tests {
             containers_stopped: 2,
             insecure_hosts: vec!["r:5000".into()],
             userns: true,
+            http_proxy: "http://me:secret@proxy:3128/".into(),
+            https_proxy: "proxy:3128".into(),
             ..Facts::default()
         };
         let newest = answer(&facts, ApiVersion::MAX);
         assert_eq!((&newest["Containers"], &newest["Warnings"]), (&json!(3), &json!(null)));
         assert_eq!(newest["RegistryConfig"]["IndexConfigs"]["r:5000"]["Secure"], false);
+        assert_eq!(newest["HttpProxy"], "http://xxxxx:xxxxx@proxy:3128/");
+        assert_eq!(newest["HttpsProxy"], "proxy:3128");
         assert_eq!(newest["SecurityOptions"][2], "name=userns");
         assert_eq!(newest["RuncCommit"], json!({"ID": ""}));
         assert_eq!(newest.get("BridgeNfIptables"), None);

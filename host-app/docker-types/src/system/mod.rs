@@ -17,10 +17,6 @@ pub const PRODUCT: &str = "Linkspan";
 pub struct VersionFacts {
     /// Of Linkspan.
     pub version: String,
-    /// The commit that it was made from; empty: not known.
-    pub commit: String,
-    /// RFC 3339; empty: not known.
-    pub build_time: String,
     /// Go's word for the machine's architecture.
     pub architecture: String,
     /// `uname -r` of the machine.
@@ -46,8 +42,6 @@ pub struct Version {
     pub kernel_version: String,
     #[serde(skip_serializing_if = "crate::is_zero")]
     pub experimental: bool,
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub build_time: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,9 +66,9 @@ impl From<&VersionFacts> for Version {
         let details = [
             ("ApiVersion", newest.as_str()),
             ("Arch", &facts.architecture),
-            ("BuildTime", &facts.build_time),
+            ("BuildTime", ""),
             ("Experimental", "false"),
-            ("GitCommit", &facts.commit),
+            ("GitCommit", ""),
             // Clients print it; there is no Go in it.
             ("GoVersion", ""),
             ("KernelVersion", &facts.kernel),
@@ -93,11 +87,10 @@ impl From<&VersionFacts> for Version {
             os: "linux",
             arch: facts.architecture.clone(),
             components: vec![engine],
-            git_commit: facts.commit.clone(),
+            git_commit: String::new(),
             go_version: String::new(),
             kernel_version: facts.kernel.clone(),
             experimental: false,
-            build_time: facts.build_time.clone(),
         }
     }
 }

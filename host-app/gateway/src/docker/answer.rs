@@ -3,17 +3,21 @@
 use std::{convert::Infallible, error::Error};
 
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream as streams};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, Full, StreamBody, combinators::UnsyncBoxBody};
 use linkspan_docker_types::{
     error::{self, ErrorBody, Malformed, Refused},
+    image::progress::Message,
     version::UnsupportedVersion,
 };
 use linkspan_proto::error::{ErrorCode, Failure};
 use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tracing::Instrument as _;
 
 use super::hijack::Takeover;
 
@@ -102,6 +106,11 @@ impl<T> Absent<T> for Result<tonic::Response<T>, Status> {
     }
 }
 
+/// Why a body that has begun breaks off.
+pub(super) fn broken(status: &Status) -> Broken {
+    status.message().to_owned().into()
+}
+
 pub(super) fn never(never: Infallible) -> Broken {
     match never {}
 }
@@ -159,6 +168,39 @@ pub(super) fn lines<T: Serialize>(
 ) -> Response<Body> {
     let chunks = values.map(|value| Ok(line(&value?)?));
     stream("application/json", chunks)
+}
+
+/// Lines that wait for the client.
+const AHEAD: usize = 64;
+
+/// Where a line goes that is told, or why there are no more.
+pub(super) type Lines = mpsc::Sender<Result<Message, Refusal>>;
+
+/// What `work` tells while it goes on. A failure before the first line has a status of its own, a
+/// later one is the last line. A client that hangs up ends the work.
+pub(super) async fn telling<F>(work: impl FnOnce(Lines) -> F) -> Outcome
+where
+    F: Future<Output = Result<(), Refusal>> + Send + 'static,
+{
+    let (sender, mut receiver) = mpsc::channel(AHEAD);
+    let work = work(sender.clone());
+    let work = async move {
+        let ended = tokio::select! {
+            // The client has gone: dropping the work ends it.
+            () = sender.closed() => return,
+            ended = work => ended,
+        };
+        if let Err(refusal) = ended {
+            // If it has gone, nobody asks why.
+            let _ = sender.send(Err(refusal)).await;
+        }
+    };
+    tokio::spawn(work.in_current_span());
+    let first = receiver.recv().await.transpose()?;
+    let all = streams::iter(first.map(Ok)).chain(ReceiverStream::new(receiver)).map(|line| {
+        Ok::<_, Broken>(line.unwrap_or_else(|refusal: Refusal| Message::broken(&refusal.message)))
+    });
+    Ok(lines(all).into())
 }
 
 pub(super) fn ok<T: Serialize>(value: &T) -> Outcome {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::Status;
 use uuid::Uuid;
 
-use super::answer::{Broken, Refusal};
+use super::answer::{Broken, Refusal, broken};
 
 const CHUNK: usize = 128 * 1024;
 /// How long a call may take to say why its byte stream was cut.
@@ -78,7 +78,7 @@ where
                 read = stream.read_buf(&mut next) => return match read {
                     Ok(0) => {
                         let ended = if over { None } else { call.await.err() };
-                        ended.map(|status| (Err(status.message().to_owned().into()), None))
+                        ended.map(|status| (Err(broken(&status)), None))
                     }
                     Ok(_) => Some((Ok(next.freeze()), Some((stream, call, over, first)))),
                     Err(error) => Some((Err(error.into()), None)),
@@ -86,7 +86,7 @@ where
                 ended = &mut call, if !over => {
                     over = true;
                     if let Err(status) = ended {
-                        return Some((Err(status.message().to_owned().into()), None));
+                        return Some((Err(broken(&status)), None));
                     }
                 }
             }

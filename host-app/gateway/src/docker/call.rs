@@ -8,7 +8,7 @@ use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt as _, BodyStream, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use linkspan_agent_client::{AgentChannel, RegistryCalls};
-use linkspan_docker_types::{filters::Filters, json, version::ApiVersion};
+use linkspan_docker_types::{filters::Filters, json, time, version::ApiVersion};
 use serde::de::DeserializeOwned;
 use tokio_util::io::StreamReader;
 
@@ -96,6 +96,19 @@ impl Call {
         }
         let bad = |_| Refusal::bad(format!("invalid parameter {key}: `{text}` is not a number"));
         text.parse().map(Some).map_err(bad)
+    }
+
+    /// A point in time, in nanoseconds since the Unix epoch; absent when it is absent or empty.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub(super) fn moment(&self, key: &str) -> Result<Option<i64>, Refusal> {
+        let text = self.text(key);
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let bad = |_| Refusal::bad(format!("invalid value for \"{key}\": {text}"));
+        time::moment(text, jiff::Timestamp::now()).map(Some).map_err(bad)
     }
 
     /// # Errors

@@ -25,7 +25,7 @@ use super::{
     answer::{Answer, Outcome, Refusal, created, done, ok},
     call::Call,
     containers::{
-        detail,
+        cannot_run, detail,
         streams::{IN_FLIGHT, detach_keys},
     },
     execs::{Exec, ExecState, NotStarted, input},
@@ -38,8 +38,9 @@ fn no_such(id: &str) -> Refusal {
 }
 
 pub(super) async fn create(mut call: Call) -> Outcome {
-    let config: ExecCreateBody = call.json().await?;
+    let mut config: ExecCreateBody = call.json().await?;
     config.check()?;
+    config.console_size = config.console_size.filter(|_| !call.version.before(42));
     let agent = call.agent().await?;
     let found = detail(&agent, &call.name("name"), false).await?.summary.unwrap_or_default();
     let id = &found.id;
@@ -84,7 +85,9 @@ pub(super) async fn resize(call: Call) -> Outcome {
 
 pub(super) async fn start(mut call: Call) -> Outcome {
     let id = call.name("id");
-    let wanted: ExecStartBody = call.json_or_default().await?;
+    let mut wanted: ExecStartBody = call.json_or_default().await?;
+    let sized = wanted.tty && !call.version.before(42);
+    wanted.console_size = wanted.console_size.filter(|_| sized);
     let agent = call.agent().await?;
     let exec = call.api.execs.start(&id).map_err(|why| match why {
         NotStarted::Unknown => no_such(&id),
@@ -95,14 +98,21 @@ pub(super) async fn start(mut call: Call) -> Outcome {
     let running = Running { api: call.api.clone(), exec };
     let config = running.exec.config.clone();
     let detach = config.tty.then(|| detach_keys(&config.detach_keys)).transpose()?;
-    let shape = Shape { tty: config.tty, stdin: config.attach_stdin, detach };
+    let shape = Shape {
+        // As the one who starts it says, who may be another than who made it.
+        raw: wanted.tty,
+        stdin: config.attach_stdin,
+        stdout: config.attach_stdout,
+        stderr: config.attach_stderr,
+        detach,
+    };
     if wanted.detach {
         let session = running.open(&agent, &wanted).await?;
         tokio::spawn(running.watch(session).in_current_span());
         return done(StatusCode::OK);
     }
     let (status, headers) =
-        stdio::head(call.upgrades(), stdio::media_type(shape.tty, call.version));
+        stdio::head(call.upgrades(), stdio::media_type(shape.raw, call.version));
     let takeover: Takeover = Box::new(move |raw: Raw| {
         Box::pin(async move {
             // The head first, as Docker sends it: docker-py loses output that comes with it.
@@ -113,7 +123,7 @@ pub(super) async fn start(mut call: Call) -> Outcome {
                 // The client has been promised a stream: the reason is what it shows.
                 Err(refusal) => {
                     let text = format!("{}\r\n", refusal.message);
-                    for part in stdio::framed(shape.tty, Stream::Stdout, text.into()) {
+                    for part in stdio::framed(shape.raw, Stream::Stdout, text.into()) {
                         halves.to_client.write_all(&part).await?;
                     }
                 }
@@ -205,8 +215,7 @@ fn exit_code(failure: &Failure) -> i32 {
 
 /// In the words that Docker's runtime uses of a program that cannot be run.
 fn not_started(failure: Failure) -> Refusal {
-    let of_command =
-        matches!(failure.code, ErrorCode::CommandNotFound | ErrorCode::CommandNotExecutable);
+    let of_command = cannot_run(&failure);
     let mut refusal = Refusal::from(failure);
     if of_command {
         refusal.message = format!(

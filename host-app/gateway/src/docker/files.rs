@@ -15,7 +15,7 @@ use super::{
     containers::{detail, no_such},
 };
 
-const PATH_STAT: HeaderName = HeaderName::from_static("x-docker-container-path-stat");
+const PATH_STAT: HeaderName = HeaderName::from_static(header::PATH_STAT);
 const TAR: &str = "application/x-tar";
 
 fn path(call: &Call) -> Result<String, Refusal> {
@@ -74,6 +74,7 @@ pub(super) async fn get_archive(call: Call) -> Outcome {
 pub(super) async fn put_archive(call: Call) -> Outcome {
     let (container, path) = (call.name("name"), path(&call)?);
     let keep_owner = call.flag("copyUIDGID");
+    let replace_kinds = !call.flag("noOverwriteDirNonDir");
     let agent = call.agent().await?;
     let found = stat(&agent, &container, &path, true).await?;
     if !is_folder(found.mode) {
@@ -81,7 +82,7 @@ pub(super) async fn put_archive(call: Call) -> Outcome {
     }
     let mut calls = agent.files();
     let copied = bulk::upload(&agent, call.reader(), |stream_id| async move {
-        let request = CopyInRequest { container, path, keep_owner, stream_id };
+        let request = CopyInRequest { container, path, keep_owner, stream_id, replace_kinds };
         calls.copy_in(request).await
     });
     copied.await?;

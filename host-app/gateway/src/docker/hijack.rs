@@ -1,4 +1,4 @@
-//! Connections that stop being HTTP: `attach` and `exec start` of Docker's API speak raw bytes
+//! Connections that stop being HTTP: `attach`, its WebSocket and `exec start` of Docker's API speak raw bytes
 //! both ways after the response's head, whether the client asked for an upgrade (101) or is of the
 //! old kind (200).
 //!
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, StatusCode};
 use linkspan_transport::{BoxStream, local::HangUp};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// How long a client may go on writing after the end of what it gets.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ pub(super) type Takeover = Box<dyn FnOnce(Raw) -> BoxFuture<'static, io::Result<
 /// The two directions of a connection.
 pub(super) struct Halves {
     pub(super) from_client: Box<dyn AsyncRead + Send + Unpin>,
-    pub(super) to_client: tokio::io::WriteHalf<BoxStream>,
+    pub(super) to_client: Box<dyn AsyncWrite + Send + Unpin>,
     pub(super) hang_up: Option<HangUp>,
 }
 
@@ -54,7 +54,7 @@ impl Raw {
         to_client.write_all(head.as_bytes()).await?;
         to_client.flush().await?;
         let from_client = Box::new(io::Cursor::new(self.head).chain(read));
-        Ok(Halves { from_client, to_client, hang_up: self.hang_up })
+        Ok(Halves { from_client, to_client: Box::new(to_client), hang_up: self.hang_up })
     }
 }
 

@@ -1,7 +1,10 @@
 //! `/images`: those that are there. What comes and goes is in [`super::transfer`].
 
 use http::StatusCode;
-use linkspan_docker_types::image::{self, Summary, inspect::Image};
+use linkspan_docker_types::{
+    image::{self, Platform, Summary, inspect::Image},
+    json,
+};
 use linkspan_proto::v1::{
     DiskUsageRequest, ImageDetail, InspectImageRequest, ListImagesRequest, PruneImagesRequest,
     RemoveImageRequest, TagImageRequest,
@@ -42,7 +45,7 @@ pub(super) async fn list(call: Call) -> Outcome {
     // As moby's `daemon/images/images.go`.
     filters.only(&["dangling", "label", "label!", "before", "since", "reference", "until"])?;
     // Before 1.41 there was a parameter for the one that was used most.
-    if !call.text("filter").is_empty() {
+    if call.version.before(41) && !call.text("filter").is_empty() {
         filters.insert("reference", call.text("filter"));
     }
     let request = ListImagesRequest {
@@ -67,8 +70,26 @@ pub(super) async fn list(call: Call) -> Outcome {
 async fn detail(call: &Call) -> Result<ImageDetail, Refusal> {
     let name = call.name("name");
     let request = InspectImageRequest { image: name.clone() };
+    let wanted = platforms(call, "platform")?;
     let found = call.agent().await?.images().inspect(request).await.absent(|| no_such(&name))?;
-    Ok(found.image.unwrap_or_default())
+    let image = found.image.unwrap_or_default();
+    let [is, is_any_variant] = Platform::of(&image);
+    match wanted.iter().find(|wanted| **wanted != is && **wanted != is_any_variant) {
+        None => Ok(image),
+        Some(wanted) => Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            format!(
+                "image with reference {name} was found but its platform ({is}) does not match the specified platform ({wanted})"
+            ),
+        )),
+    }
+}
+
+/// The platforms that a parameter names, each as JSON, in the form `os/architecture[/variant]`.
+pub(super) fn platforms(call: &Call, key: &str) -> Result<Vec<String>, Refusal> {
+    let texts = call.texts(key);
+    let given = texts.iter().filter(|text| !text.is_empty());
+    given.map(|text| Ok(json::read::<Platform>(text.as_bytes())?.to_string())).collect()
 }
 
 pub(super) async fn inspect(call: Call) -> Outcome {
@@ -95,6 +116,7 @@ pub(super) async fn remove(call: Call) -> Outcome {
         image: name.clone(),
         force: call.flag("force"),
         no_prune: call.flag("noprune"),
+        platforms: platforms(&call, "platforms")?,
     };
     let removed = call.agent().await?.images().remove(request).await.absent(|| no_such(&name))?;
     ok(&image::removed(&removed))

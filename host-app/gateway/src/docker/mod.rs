@@ -65,8 +65,7 @@ struct Api {
     machine: String,
     execs: execs::Execs,
     builds: build::Named,
-    /// Lists of containers: what is asked most.
-    lists: together::Together,
+    lists: containers::list::Lists,
     /// As many more as there are listeners to events.
     listeners: Arc<()>,
 }
@@ -120,7 +119,7 @@ impl Api {
             machine,
             execs: execs::Execs::default(),
             builds: build::Named::default(),
-            lists: together::Together::default(),
+            lists: containers::list::Lists::default(),
             listeners: Arc::default(),
         }
     }

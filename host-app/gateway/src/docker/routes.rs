@@ -9,7 +9,7 @@ use super::{
     build,
     call::Call,
     commit,
-    containers::{self, life, logs, stats, streams},
+    containers::{self, life, logs, stats, streams, websocket},
     distribution, exec, files, images, networks,
     router::Route,
     swarm, system, transfer, volumes,
@@ -33,7 +33,7 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     GET "/events" => system::events;
     POST "/auth" => system::auth;
 
-    GET "/containers/json" => containers::list;
+    GET "/containers/json" => containers::list::list;
     POST "/containers/create" => containers::create;
     POST "/containers/prune" => containers::prune;
     GET "/containers/{name}/json" => containers::inspect;
@@ -52,7 +52,7 @@ pub(super) const ROUTES: &[Route<Handler>] = routes! {
     POST "/containers/{name}/pause" => life::pause;
     POST "/containers/{name}/unpause" => life::unpause;
     POST "/containers/{name}/attach" => streams::attach;
-    GET "/containers/{name}/attach/ws" => streams::no_websocket;
+    GET "/containers/{name}/attach/ws" => websocket::attach;
     POST "/containers/{name}/wait" => streams::wait;
     DELETE "/containers/{name}" => containers::remove;
     HEAD "/containers/{name}/archive" => files::head_archive;
@@ -168,7 +168,6 @@ mod tests {
             "swarm::no_plugins" => "501: plugins are not supported",
             "system::no_buildkit" => "501: BuildKit's protocol is not spoken",
             "build::build" => "served: the classic builder's; 501 for BuildKit's (`version=2`)",
-            "streams::no_websocket" => "501: WebSockets are not spoken",
             _ => "served",
         }
     }

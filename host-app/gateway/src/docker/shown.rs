@@ -69,7 +69,7 @@ const SHOWN: &[(&str, &str)] = &[
     ),
     (
         "GET /containers/{name}/attach/ws",
-        "conformance::engine::what_is_not_served_is_refused_as_described",
+        "websocket::output_comes_in_binary_messages_without_headers",
     ),
     ("POST /containers/{name}/wait", "streams::the_head_of_a_wait_comes_before_its_end"),
     (

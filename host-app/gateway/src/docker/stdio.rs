@@ -26,8 +26,8 @@ use super::hijack::{Halves, gone};
 const CHUNK: usize = 32 * 1024;
 
 /// What output is called. Before 1.42 both kinds were.
-pub(super) fn media_type(tty: bool, version: ApiVersion) -> &'static str {
-    if tty || version.before(42) { RAW } else { MULTIPLEXED }
+pub(super) fn media_type(raw: bool, version: ApiVersion) -> &'static str {
+    if raw || version.before(42) { RAW } else { MULTIPLEXED }
 }
 
 /// The head of a response after which the connection is the streams'.
@@ -45,8 +45,8 @@ pub(super) fn head(upgrade: bool, kind: &'static str) -> (StatusCode, HeaderMap)
 }
 
 /// One piece of output as it travels.
-pub(super) fn framed(tty: bool, stream: stdio::Stream, bytes: Bytes) -> [Bytes; 2] {
-    if tty {
+pub(super) fn framed(raw: bool, stream: stdio::Stream, bytes: Bytes) -> [Bytes; 2] {
+    if raw {
         return [Bytes::new(), bytes];
     }
     // No message of the guest is so large.
@@ -63,8 +63,11 @@ pub(super) struct Session<R> {
 
 /// How a client wants the streams.
 pub(super) struct Shape {
-    pub(super) tty: bool,
+    /// Without a header before each piece.
+    pub(super) raw: bool,
     pub(super) stdin: bool,
+    pub(super) stdout: bool,
+    pub(super) stderr: bool,
     /// Only with a terminal.
     pub(super) detach: Option<DetachKeys>,
 }
@@ -81,7 +84,7 @@ pub(super) enum Ended {
 impl<R: Send> Session<R> {
     /// Passes bytes until the process ends, the client detaches or one side is lost.
     pub(super) async fn run(&mut self, halves: &mut Halves, shape: Shape) -> io::Result<Ended> {
-        let Shape { tty, stdin, detach } = shape;
+        let Shape { raw, stdin, stdout, stderr, detach } = shape;
         let Halves { from_client, to_client, hang_up } = halves;
         let typed = async {
             if stdin { feed(&self.input, self.encode, from_client, detach).await } else { false }
@@ -99,7 +102,11 @@ impl<R: Send> Session<R> {
                     Some(stdio_output::Kind::Exited(exited)) => return Ok(Ended::Exited(exited)),
                     Some(stdio_output::Kind::Started(_)) | None => continue,
                 };
-                let [head, bytes] = framed(tty, stream, bytes);
+                let wanted = if matches!(stream, stdio::Stream::Stderr) { stderr } else { stdout };
+                if !wanted {
+                    continue;
+                }
+                let [head, bytes] = framed(raw, stream, bytes);
                 to_client.write_all_buf(&mut head.chain(bytes)).await?;
                 to_client.flush().await?;
             }

@@ -14,7 +14,6 @@ use linkspan_docker_types::{
         df::{self, Kinds},
         info::{self, Facts},
     },
-    time,
 };
 use linkspan_proto::error::Failure;
 use linkspan_proto::v1::{
@@ -23,7 +22,7 @@ use linkspan_proto::v1::{
 };
 
 use super::{
-    answer::{Answer, Broken, Outcome, Refusal, empty, line, ok, stream, whole},
+    answer::{Answer, Outcome, Refusal, broken, empty, line, ok, stream, whole},
     build,
     call::Call,
 };
@@ -59,7 +58,6 @@ pub(super) async fn version(call: Call) -> Outcome {
         version: env!("CARGO_PKG_VERSION").into(),
         architecture: system::architecture(&hello.architecture).into(),
         kernel: release(&hello),
-        ..VersionFacts::default()
     };
     ok(&Version::from(&facts))
 }
@@ -75,6 +73,9 @@ pub(super) async fn info(call: Call) -> Outcome {
         own.usage(UsageRequest {}),
     )?;
     let machine = call.api.engine.inspect_machine(&call.api.machine).await?;
+    let registries = call.api.engine.registry_settings();
+    let (networks, hosts): (Vec<_>, Vec<_>) =
+        registries.insecure.into_iter().partition(|registry| registry.contains('/'));
     let of = |wanted: &[ContainerState]| {
         let all = containers.get_ref().containers.iter();
         all.filter(|one| wanted.contains(&one.state())).count() as u64
@@ -96,7 +97,13 @@ pub(super) async fn info(call: Call) -> Outcome {
         unix_nanos: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(0),
         listeners: (Arc::strong_count(&call.api.listeners) - 1) as u64,
         root_dir: "/var/lib/linkspan".into(),
-        ..Facts::default()
+        http_proxy: registries.http_proxy,
+        https_proxy: registries.https_proxy,
+        no_proxy: registries.no_proxy,
+        mirrors: registries.mirrors.into_iter().map(|mirror| mirror.url).collect(),
+        insecure_hosts: hosts,
+        insecure_networks: networks,
+        userns: machine.settings.is_some_and(|settings| settings.userns == "default"),
     };
     ok(&info::answer(&facts, call.version))
 }
@@ -116,14 +123,6 @@ pub(super) async fn no_buildkit(_: Call) -> Outcome {
     Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why))
 }
 
-/// Nanoseconds since the Unix epoch; 0: no bound, so that the epoch itself is the moment after it.
-fn moment(call: &Call, key: &str) -> Result<i64, Refusal> {
-    match call.text(key) {
-        "" => Ok(0),
-        text => Ok(time::moment(text, jiff::Timestamp::now())?.max(1)),
-    }
-}
-
 /// The forms in which events come for those who ask (since 1.52). All others are told
 /// `application/json`, which it is not, as ever.
 const EVENT_TYPES: [&str; 3] = ["application/jsonl", "application/x-ndjson", JSON_SEQUENCE];
@@ -137,9 +136,11 @@ fn event_type(accept: &str) -> &'static str {
 }
 
 pub(super) async fn events(call: Call) -> Outcome {
+    // 0 is no bound, so the epoch itself is the moment after it.
+    let bound = |key| Ok::<_, Refusal>(call.moment(key)?.map_or(0, |moment| moment.max(1)));
     let request = EventsRequest {
-        since_unix_nanos: moment(&call, "since")?,
-        until_unix_nanos: moment(&call, "until")?,
+        since_unix_nanos: bound("since")?,
+        until_unix_nanos: bound("until")?,
         filters: call.filters()?.list(),
     };
     let version = call.version;
@@ -147,23 +148,21 @@ pub(super) async fn events(call: Call) -> Outcome {
     let before: &[u8] = if kind == JSON_SEQUENCE { b"\x1e" } else { b"" };
     let listener = call.api.listeners.clone();
     let events = call.agent().await?.events().events(request).await?.into_inner();
-    let values = events.map_err(|status| Broken::from(status.message().to_owned())).try_filter_map(
-        move |answer| {
-            // Counts as long as the stream lasts.
-            let _listens = &listener;
-            std::future::ready(Ok(match answer.kind {
-                Some(events_response::Kind::Event(event)) => Some(Event::from(&event).at(version)),
-                Some(events_response::Kind::Missed(count)) => {
-                    tracing::warn!(
-                        count,
-                        "a Docker client reads its events too slowly: some are lost to it"
-                    );
-                    None
-                }
-                None => None,
-            }))
-        },
-    );
+    let values = events.map_err(|status| broken(&status)).try_filter_map(move |answer| {
+        // Counts as long as the stream lasts.
+        let _listens = &listener;
+        std::future::ready(Ok(match answer.kind {
+            Some(events_response::Kind::Event(event)) => Some(Event::from(&event).at(version)),
+            Some(events_response::Kind::Missed(count)) => {
+                tracing::warn!(
+                    count,
+                    "a Docker client reads its events too slowly: some are lost to it"
+                );
+                None
+            }
+            None => None,
+        }))
+    });
     let chunks = values.map(move |event| Ok(Bytes::from([before, &line(&event?)?].concat())));
     Ok(stream(kind, chunks).into())
 }

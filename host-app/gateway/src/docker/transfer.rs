@@ -4,24 +4,27 @@ use futures::{Stream, StreamExt as _, stream};
 use http::StatusCode;
 use linkspan_docker_types::{
     header,
-    image::{Found, Platform, progress::Message},
-    json,
+    image::{
+        Found,
+        progress::{Detail, Message},
+    },
+    system,
 };
 use linkspan_proto::{
     error::Failure,
     v1::{
-        ImportImageRequest, LoadImageRequest, LoadedImage, PullImageRequest, PushImageRequest,
-        RegistryCredentials, SaveImagesRequest, SearchImagesRequest, load_image_response,
-        pull_image_response, push_image_response,
+        ImportImageRequest, LoadImageRequest, LoadProgress, LoadedImage, PullImageRequest,
+        PushImageRequest, RegistryCredentials, SaveImagesRequest, SearchImagesRequest,
+        load_image_response, pull_image_response, push_image_response,
     },
 };
 use tonic::Status;
 
 use super::{
-    answer::{self, Broken, Outcome, Refusal, lines, ok},
+    answer::{self, Broken, Outcome, Refusal, lines, ok, telling},
     bulk,
     call::Call,
-    images::reference,
+    images::{platforms, reference},
 };
 
 /// `X-Registry-Auth`; without it the registry is asked as anybody.
@@ -29,12 +32,15 @@ pub(super) fn credentials(call: &Call) -> Result<Option<RegistryCredentials>, Re
     Ok(header::registry_auth(call.header(header::REGISTRY_AUTH))?)
 }
 
-/// A push and a save name the platform as JSON.
+/// The one platform that may be named; empty: none is. An image here is of one.
 fn given_platform(call: &Call) -> Result<String, Refusal> {
-    match call.text("platform") {
-        "" => Ok(String::new()),
-        text => Ok(json::read::<Platform>(text.as_bytes())?.to_string()),
+    let mut all = platforms(call, "platform")?;
+    all.dedup();
+    if all.len() > 1 {
+        let why = format!("more than one platform is not supported: {}", all.join(", "));
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
     }
+    Ok(all.pop().unwrap_or_default())
 }
 
 /// Progress as Docker's stream. What fails before the first `held` lines are there has a status of
@@ -94,6 +100,7 @@ async fn import(call: Call) -> Outcome {
         reference: reference(call.text("repo"), call.text("tag")),
         message: call.text("message").into(),
         changes: call.texts("changes"),
+        platform: call.text("platform").into(),
         ..ImportImageRequest::default()
     };
     if let Some(url) = url {
@@ -139,22 +146,48 @@ fn lines_of(loaded: LoadedImage) -> Vec<Message> {
     tags.map(|tag| Message::stream(format!("Loaded image: {tag}\n"))).collect()
 }
 
+/// As Docker tells of a layer that is on its way.
+fn loading(progress: &LoadProgress) -> Message {
+    let id = progress.layer.rsplit(':').next().unwrap_or_default();
+    let id = id.get(..12).unwrap_or(id).to_owned();
+    let detail = Some(Detail { current: progress.bytes, total: 0 });
+    Message { status: "Loading layer".into(), detail, id, ..Message::default() }
+}
+
 pub(super) async fn load(call: Call) -> Outcome {
+    let quiet = call.flag("quiet");
+    let wanted = given_platform(&call)?;
     let agent = call.agent().await?;
-    let mut images = agent.images();
-    let shown = bulk::upload(&agent, call.reader(), |stream_id| async move {
-        let mut messages = images.load(LoadImageRequest { stream_id }).await?.into_inner();
-        let mut shown = Vec::new();
-        while let Some(message) = messages.message().await? {
-            match message.kind {
-                Some(load_image_response::Kind::Loaded(loaded)) => shown.extend(lines_of(loaded)),
-                // Docker tells of progress to those who have asked for it, which nobody does.
-                Some(load_image_response::Kind::Progress(_)) | None => {}
-            }
+    if !wanted.is_empty() {
+        let hello = agent.connect().await.map_err(Failure::from)?;
+        let here = format!("linux/{}", system::architecture(&hello.architecture));
+        if wanted != here {
+            let why = format!("platform {wanted} is not supported: this machine loads {here}");
+            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
         }
-        Ok(shown)
-    });
-    Ok(lines(stream::iter(shown.await?.into_iter().map(Ok::<_, Broken>))).into())
+    }
+    let mut images = agent.images();
+    telling(async move |lines| {
+        bulk::upload(&agent, call.reader(), |stream_id| async move {
+            let mut messages = images.load(LoadImageRequest { stream_id }).await?.into_inner();
+            while let Some(message) = messages.message().await? {
+                let told = match message.kind {
+                    Some(load_image_response::Kind::Loaded(loaded)) => lines_of(loaded),
+                    Some(load_image_response::Kind::Progress(progress)) if !quiet => {
+                        vec![loading(&progress)]
+                    }
+                    Some(load_image_response::Kind::Progress(_)) | None => Vec::new(),
+                };
+                for line in told {
+                    // A client that has gone is noticed elsewhere.
+                    let _ = lines.send(Ok(line)).await;
+                }
+            }
+            Ok(())
+        })
+        .await
+    })
+    .await
 }
 
 /// One image by its path, or several by `names`.

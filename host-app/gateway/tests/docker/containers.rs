@@ -1,17 +1,17 @@
 //! `/containers`.
 
+use linkspan_proto::v1::{StartContainerRequest, TopContainerRequest};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
         CommitContainerRequest, CommitContainerResponse, ContainerConfig, ContainerState,
         ContainerSummary, CopyInRequest, CopyInResponse, CopyOutRequest, CopyOutResponse,
         ExportContainerResponse, KillContainerRequest, KillContainerResponse,
-        ListContainersRequest, ListContainersResponse, ListNetworksResponse, PathStat,
-        PauseContainerResponse, RemoveContainerRequest, RemoveContainerResponse,
-        RenameContainerRequest, RenameContainerResponse, RestartContainerRequest,
-        RestartContainerResponse, StartContainerResponse, StatPathResponse, StopContainerRequest,
-        StopContainerResponse, TopContainerResponse, TopRow, UpdateContainerRequest,
-        UpdateContainerResponse,
+        ListContainersRequest, ListContainersResponse, PathStat, PauseContainerResponse,
+        RemoveContainerRequest, RemoveContainerResponse, RenameContainerRequest,
+        RenameContainerResponse, RestartContainerRequest, RestartContainerResponse,
+        StartContainerResponse, StatPathResponse, StopContainerRequest, StopContainerResponse,
+        TopContainerResponse, TopRow, UpdateContainerRequest, UpdateContainerResponse,
     },
 };
 use serde_json::json;
@@ -29,7 +29,17 @@ fn ended() -> Docker {
 fn nowhere() -> Docker {
     let docker = Docker::start();
     let failure = Failure::new(ErrorCode::NotFound, "no such container: `x`");
-    for method in ["Container.Inspect", "Container.Remove", "Container.Rename", "Container.Top"] {
+    for method in [
+        "Container.Inspect",
+        "Container.Start",
+        "Container.Stop",
+        "Container.Restart",
+        "Container.Kill",
+        "Container.Resize",
+        "Container.Remove",
+        "Container.Rename",
+        "Container.Top",
+    ] {
         docker.engine.guest.refuse(method, failure.clone());
     }
     docker
@@ -45,8 +55,8 @@ async fn a_list_asks_for_what_the_query_says() {
         state: ContainerState::Running.into(),
         ..ContainerSummary::default()
     };
-    guest.answer("Container.List", &ListContainersResponse { containers: vec![one] });
-    guest.answer_with("Network.List", &[ListNetworksResponse::default()]);
+    let answer = ListContainersResponse { containers: vec![one], ..Default::default() };
+    guest.answer("Container.List", &answer);
     let filters = "%7B%22label%22%3A%5B%22a%3Db%22%5D%2C%22name%22%3A%5B%22%5E%2Fc%24%22%2C%22d%22%5D%2C%22status%22%3A%7B%22running%22%3Atrue%7D%7D";
     let path = format!("/v1.43/containers/json?all=1&limit=3&size=true&filters={filters}");
     let got = docker.get(&path).await;
@@ -59,13 +69,50 @@ async fn a_list_asks_for_what_the_query_says() {
 }
 
 #[tokio::test]
+async fn a_list_that_did_not_change_is_asked_for_and_not_sent_again() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    let one = |name: &str| ContainerSummary { name: name.into(), ..ContainerSummary::default() };
+    let list = |name: &str, revision| ListContainersResponse {
+        containers: vec![one(name)],
+        revision,
+        ..ListContainersResponse::default()
+    };
+    let unchanged = ListContainersResponse {
+        revision: 7,
+        unchanged: true,
+        ..ListContainersResponse::default()
+    };
+    let shown = async || docker.get("/containers/json").await.is(200).json()[0]["Names"][0].clone();
+    for (answer, name) in
+        [(&list("old", 7), "/old"), (&unchanged, "/old"), (&list("new", 8), "/new")]
+    {
+        guest.answer("Container.List", answer);
+        assert_eq!(shown().await, name);
+    }
+    // Another question has no list yet.
+    guest.answer("Container.List", &list("new", 8));
+    docker.get("/containers/json?all=1").await.is(200);
+    // Where the guest does not count, each list is new.
+    for name in ["one", "two"] {
+        guest.answer("Container.List", &list(name, 0));
+        assert_eq!(shown().await, format!("/{name}"));
+    }
+    let asked: Vec<ListContainersRequest> = guest.asked("Container.List");
+    let known: Vec<u64> = asked.iter().map(|one| one.known_revision).collect();
+    assert_eq!(known, [0, 7, 7, 0, 8, 0]);
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_told_in_dockers_words() {
     let docker = nowhere();
     let message = "No such container: x";
     docker.get("/containers/x/json").await.refuses(404, message);
     docker.get("/containers/x/top").await.refuses(404, message);
     docker.get("/containers/x/logs?stdout=1").await.refuses(404, message);
-    docker.post("/containers/x/start", "").await.refuses(404, message);
+    for verb in ["start", "stop", "restart", "resize?h=1&w=1"] {
+        docker.post(&format!("/containers/x/{verb}"), "").await.refuses(404, message);
+    }
     let kill = format!("cannot kill container: x: {message}");
     docker.post("/containers/x/kill", "").await.refuses(404, &kill);
     docker.post("/containers/x/rename?name=y", "").await.refuses(404, message);
@@ -89,18 +136,27 @@ async fn a_missing_image_has_the_words_on_which_clients_pull() {
 #[tokio::test]
 async fn starting_and_stopping_what_is_so_already_changes_nothing() {
     let docker = running();
-    docker.engine.guest.answer_with("Container.Stop", &[StopContainerResponse {}]);
+    let guest = &docker.engine.guest;
+    guest.answer("Container.Stop", &StopContainerResponse { already: false });
+    guest.answer("Container.Start", &StartContainerResponse { already: true });
     assert_eq!(docker.post("/containers/c/start", "").await.is(304).body, "");
     docker.post("/containers/c/stop?t=7&signal=INT", "").await.is(204);
     let asked: StopContainerRequest = docker.engine.guest.asked("Container.Stop").remove(0);
     assert_eq!((asked.timeout_seconds, asked.signal.as_str()), (Some(7), "INT"));
 
     let docker = ended();
-    docker.engine.guest.answer_with("Container.Start", &[StartContainerResponse {}]);
+    let guest = &docker.engine.guest;
+    guest.answer("Container.Stop", &StopContainerResponse { already: true });
+    guest.answer("Container.Start", &StartContainerResponse { already: false });
     docker.post("/containers/c/stop", "").await.is(304);
     docker.post("/containers/c/start", "").await.is(204);
     docker.post("/containers/c/start", "{}").await.is(204);
     docker.post("/containers/c/start", r#"{"Privileged":true}"#).await.is(400);
+    docker.post("/containers/c/start?checkpoint=x", "").await.is(501);
+    docker.post("/containers/c/start?checkpoint-dir=/x", "").await.is(501);
+    assert_eq!(guest.asked::<StartContainerRequest>("Container.Start").len(), 2);
+    let why = Failure::new(ErrorCode::WrongState, "cannot kill container `c`: it is not running");
+    guest.refuse("Container.Kill", why);
     let conflict = "cannot kill container: c: container c0ffee is not running";
     docker.post("/containers/c/kill", "").await.refuses(409, conflict);
 }
@@ -125,7 +181,7 @@ async fn verbs_reach_the_guest_with_their_parameters() {
     guest.answer_with("Container.Remove", &[RemoveContainerResponse::default()]);
     guest.answer_with("Container.Update", &[UpdateContainerResponse::default()]);
     docker.post("/containers/c/kill?signal=HUP", "").await.is(204);
-    docker.post("/containers/c/restart?t=-1", "").await.is(204);
+    docker.post("/containers/c/restart?t=-1&signal=INT", "").await.is(204);
     docker.post("/containers/c/rename?name=/d", "").await.is(204);
     docker.post("/containers/c/pause", "").await.is(204);
     docker.call("DELETE", "/containers/c?force=1&v=1", "").await.is(204);
@@ -133,7 +189,7 @@ async fn verbs_reach_the_guest_with_their_parameters() {
     assert_eq!(got.is(200).json(), json!({"Warnings": null}));
     assert_eq!(guest.asked::<KillContainerRequest>("Container.Kill")[0].signal, "HUP");
     let restart = &guest.asked::<RestartContainerRequest>("Container.Restart")[0];
-    assert_eq!(restart.timeout_seconds, Some(u32::MAX));
+    assert_eq!((restart.timeout_seconds, restart.signal.as_str()), (Some(u32::MAX), "INT"));
     assert_eq!(guest.asked::<RenameContainerRequest>("Container.Rename")[0].name, "d");
     let remove = &guest.asked::<RemoveContainerRequest>("Container.Remove")[0];
     assert!(remove.force && remove.volumes);
@@ -152,6 +208,8 @@ async fn top_has_titles_and_rows() {
     docker.engine.guest.answer("Container.Top", &top);
     let got = docker.get("/containers/c/top?ps_args=-ef").await;
     assert_eq!(got.is(200).json(), json!({"Titles": ["PID"], "Processes": [["1"]]}));
+    let asked: TopContainerRequest = docker.engine.guest.asked("Container.Top").remove(0);
+    assert_eq!(asked.ps_args, ["-ef"]);
 }
 
 fn folder() -> StatPathResponse {
@@ -188,7 +246,11 @@ async fn archives_go_both_ways_with_what_is_at_the_path() {
         .await
         .is(200);
     assert!(*guest.content() == upload);
-    assert!(guest.asked::<CopyInRequest>("File.CopyIn")[0].keep_owner);
+    let path = "/containers/c/archive?path=/etc&noOverwriteDirNonDir=true";
+    docker.call("PUT", path, upload.clone()).await.is(200);
+    let asked: Vec<CopyInRequest> = guest.asked("File.CopyIn");
+    assert_eq!((asked[0].keep_owner, asked[0].replace_kinds), (true, true));
+    assert_eq!((asked[1].keep_owner, asked[1].replace_kinds), (false, false));
 
     docker.get("/containers/c/archive").await.refuses(400, "bad parameter: path cannot be empty");
     guest.answer_with("File.Stat", &[StatPathResponse::default()]);
@@ -228,5 +290,7 @@ async fn a_commit_says_what_the_image_is() {
     assert_eq!(got.is(201).json(), json!({"Id": "sha256:1"}));
     let asked: CommitContainerRequest = guest.asked("File.Commit").remove(0);
     assert_eq!((asked.reference.as_str(), asked.no_pause), ("a/b:v1", true));
-    assert_eq!(asked.changes, ["WORKDIR /w", "CMD a", "USER b"]);
+    assert_eq!((asked.message.as_str(), asked.author.as_str()), ("m", "me"));
+    assert_eq!(asked.changes, ["CMD a", "USER b"]);
+    assert_eq!(asked.config.unwrap().working_dir, "/w");
 }

@@ -1,6 +1,6 @@
 //! Commands in containers: made, started, looked at.
 
-use linkspan_proto::v1::{ContainerConfig, ContainerState};
+use linkspan_proto::v1::{ContainerConfig, ContainerState, ExecRequest, exec_request};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -44,6 +44,49 @@ async fn a_command_runs_once_and_leaves_its_exit_code() {
     let after = docker.get(&format!("/exec/{id}/json")).await.json();
     assert_eq!((&after["Running"], &after["ExitCode"]), (&json!(false), &json!(0)));
     docker.post(&format!("/exec/{id}/resize?h=10&w=20"), "").await.is(409);
+}
+
+#[tokio::test]
+async fn only_what_was_asked_for_is_shown_framed_as_the_starter_says() {
+    let docker = running();
+    let all = async |body: serde_json::Value, start: &str| {
+        let id = create(&docker, body).await;
+        let (head, mut stream) =
+            docker.hijack(&format!("POST /exec/{id}/start UPGRADE"), start).await;
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        let raw = "content-type: application/vnd.docker.raw-stream";
+        (head.contains(raw), all)
+    };
+    let (raw, shown) = all(json!({"Cmd": ["flood", "10"], "AttachStdout": true}), "{}").await;
+    assert!(!raw && shown.starts_with(b"\x01\0\0\0\0\0\0\x0a"), "{shown:?}");
+    let (_, shown) = all(json!({"Cmd": ["flood", "10"], "AttachStderr": true}), "{}").await;
+    assert!(shown.is_empty(), "{shown:?}");
+    let body = json!({"Cmd": ["flood", "10"], "AttachStdout": true, "Tty": true});
+    let (raw, shown) = all(body.clone(), r#"{"Tty":true}"#).await;
+    assert_eq!((raw, shown.len()), (true, 10));
+    let (raw, shown) = all(body, r#"{"Tty":false}"#).await;
+    assert_eq!((raw, shown.len()), (false, 18));
+}
+
+#[tokio::test]
+async fn a_terminals_size_is_of_those_who_can_say_it() {
+    let docker = running();
+    let sized = async |version: &str, tty: bool| {
+        let body = json!({"Cmd": ["flood", "1"], "Tty": true, "ConsoleSize": [1, 2]}).to_string();
+        let made = docker.post(&format!("/{version}/containers/c/exec"), &body).await;
+        let id = made.is(201).json()["Id"].as_str().unwrap().to_owned();
+        let start = json!({"Detach": true, "Tty": tty, "ConsoleSize": [3, 4]}).to_string();
+        docker.post(&format!("/{version}/exec/{id}/start"), &start).await.is(200);
+        let asked: Vec<ExecRequest> = docker.engine.guest.asked("Container.Exec");
+        let Some(exec_request::Kind::Open(open)) = asked.last().unwrap().kind.clone() else {
+            panic!("{asked:?}")
+        };
+        open.size.map(|size| size.rows)
+    };
+    assert_eq!(sized("v1.41", true).await, None);
+    assert_eq!(sized("v1.42", false).await, Some(1));
+    assert_eq!(sized("v1.42", true).await, Some(3));
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use linkspan_proto::{
         ListImagesResponse, LoginResponse, PruneImagesRequest, PruneImagesResponse,
         PullImageRequest, PullImageResponse, PulledImage, PushImageRequest, PushImageResponse,
         PushedImage, RemoveImageRequest, RemoveImageResponse, SaveImagesRequest,
-        SaveImagesResponse, SearchImagesResponse, TagImageRequest, TagImageResponse,
-        TransferProgress, pull_image_response, push_image_response,
+        SaveImagesResponse, SearchImagesRequest, SearchImagesResponse, TagImageRequest,
+        TagImageResponse, TransferProgress, pull_image_response, push_image_response,
     },
 };
 use serde_json::json;
@@ -37,12 +37,17 @@ async fn images_are_listed_inspected_and_have_a_history() {
     assert_eq!(all.as_array().unwrap().len(), 2);
     assert_eq!((&all[0]["RepoTags"], &all[0]["Created"]), (&json!(["a:latest"]), &json!(5)));
     let dangling = "%7B%22dangling%22%3A%5B%22true%22%5D%7D";
-    docker.get(&format!("/images/json?filters={dangling}&filter=a")).await.is(200);
-    let asked = guest.asked::<ListImagesRequest>("Image.List").pop().unwrap();
-    assert_eq!(
-        (asked.all, asked.filters),
-        (false, vec!["dangling=true".into(), "reference=a".into()])
-    );
+    for (version, filters) in
+        [("v1.40", &["dangling=true", "reference=a"][..]), ("v1.41", &["dangling=true"])]
+    {
+        let path = format!("/{version}/images/json?filters={dangling}&filter=a");
+        docker.get(&path).await.is(200);
+        let asked = guest.asked::<ListImagesRequest>("Image.List").pop().unwrap();
+        assert_eq!(
+            (asked.all, asked.filters),
+            (false, filters.iter().map(|&f| f.into()).collect())
+        );
+    }
 
     let step = ImageHistory { created_by: "CMD".into(), ..ImageHistory::default() };
     let image = ImageDetail {
@@ -73,7 +78,16 @@ async fn tags_and_removals_reach_the_guest() {
     guest.answer("Image.Remove", &removed);
     let got = docker.call("DELETE", "/images/a?force=1", "").await;
     assert_eq!(got.is(200).json(), json!([{"Untagged": "a:latest"}, {"Deleted": "sha256:1"}]));
-    assert!(guest.asked::<RemoveImageRequest>("Image.Remove")[0].force);
+    let one = "%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22arm64%22%7D";
+    let path =
+        format!("/images/a?noprune=1&platforms={one}&platforms={}", one.replace("arm", "amd"));
+    docker.call("DELETE", &path, "").await.is(200);
+    docker.call("DELETE", "/images/a?platforms=linux", "").await.is(400);
+    let asked: Vec<RemoveImageRequest> = guest.asked("Image.Remove");
+    assert_eq!((asked[0].force, asked[0].no_prune), (true, false));
+    assert_eq!((asked[1].force, asked[1].no_prune), (false, true));
+    assert_eq!(asked[1].platforms, ["linux/arm64", "linux/amd64"]);
+    assert_eq!(asked.len(), 2);
     guest.answer_with(
         "Image.Prune",
         &[PruneImagesResponse { reclaimed_bytes: 3, ..Default::default() }],
@@ -157,13 +171,18 @@ async fn archives_are_loaded_and_imported_from_the_body() {
     let guest = &docker.engine.guest;
     let got = docker.call("POST", "/images/load?quiet=1", "mine:latest\nand more").await;
     assert_eq!(got.is(200).lines(), [json!({"stream": "Loaded image: mine:latest\n"})]);
+    let got = docker.call("POST", "/images/load", "mine:latest\nand more").await;
+    let progress =
+        json!({"status": "Loading layer", "progressDetail": {"current": 20}, "id": "one"});
+    assert_eq!(got.is(200).lines(), [progress, json!({"stream": "Loaded image: mine:latest\n"})]);
     guest.answer("Image.Import", &ImportImageResponse { id: "sha256:3".into() });
-    let path = "/images/create?fromSrc=-&repo=r&tag=t&message=m&changes=CMD+x";
+    let path = "/images/create?fromSrc=-&repo=r&tag=t&message=m&changes=CMD+x&platform=linux/arm64";
     let got = docker.call("POST", path, "tar").await;
     assert_eq!(got.is(200).lines(), [json!({"status": "sha256:3"})]);
     assert_eq!(*guest.content(), b"tar");
     let asked: ImportImageRequest = guest.asked("Image.Import").remove(0);
     assert_eq!((asked.reference.as_str(), asked.changes), ("r:t", vec!["CMD x".to_owned()]));
+    assert_eq!((asked.message.as_str(), asked.platform.as_str()), ("m", "linux/arm64"));
 }
 
 #[tokio::test]
@@ -180,6 +199,41 @@ async fn the_guest_fetches_what_is_imported_from_a_url() {
         let asked: ImportImageRequest = guest.asked("Image.Import").pop().unwrap();
         assert_eq!((asked.url.as_str(), asked.stream_id.as_str()), (url, ""));
     }
+}
+
+/// `{"os":"linux","architecture":"ARCHITECTURE"}`, as a query has it.
+fn linux(architecture: &str) -> String {
+    format!("%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22{architecture}%22%7D")
+}
+
+#[tokio::test]
+async fn an_image_of_another_platform_than_the_named_one_is_not_shown_saved_or_loaded() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    let image = ImageDetail {
+        summary: Some(summary(&["a:latest"])),
+        os: "linux".into(),
+        architecture: "arm64".into(),
+        variant: "v8".into(),
+        ..ImageDetail::default()
+    };
+    guest.answer("Image.Inspect", &InspectImageResponse { image: Some(image) });
+    guest.answer_with("Image.Save", &[SaveImagesResponse::default()]);
+    for what in ["json", "history"] {
+        let path = format!("/images/a/{what}?platform=");
+        docker.get(&format!("{path}{}", linux("arm64"))).await.is(200);
+        docker.get(&format!("{path}{}", linux("amd64"))).await.refuses(
+            404,
+            "image with reference a was found but its platform (linux/arm64/v8) does not match the specified platform (linux/amd64)",
+        );
+        docker.get(&format!("{path}arm64")).await.is(400);
+    }
+    let two = format!("platform={}&platform={}", linux("arm64"), linux("amd64"));
+    let refused = "more than one platform is not supported: linux/arm64, linux/amd64";
+    docker.get(&format!("/images/a/get?{two}")).await.refuses(501, refused);
+    docker.post(&format!("/images/a/push?tag=b&{two}"), "").await.refuses(501, refused);
+    let path = format!("/images/load?platform={}", linux("sparc"));
+    docker.call("POST", &path, "mine:latest").await.is(501);
 }
 
 #[tokio::test]
@@ -218,6 +272,8 @@ async fn registries_are_asked_through_the_guest() {
     guest.answer("Registry.Search", &SearchImagesResponse { images: vec![found] });
     let got = docker.get("/images/search?term=b&limit=5").await;
     assert_eq!(got.is(200).json()[0]["star_count"], 3);
+    let asked: SearchImagesRequest = guest.asked("Registry.Search").remove(0);
+    assert_eq!((asked.term.as_str(), asked.limit), ("b", 5));
     let answer = DistributionResponse {
         digest: "sha256:4".into(),
         platforms: vec!["linux/amd64".into()],

@@ -11,3 +11,4 @@ mod others;
 mod protocol;
 mod robust;
 mod streams;
+mod websocket;

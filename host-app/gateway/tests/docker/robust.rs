@@ -172,14 +172,19 @@ async fn a_client_that_vanishes_leaves_nothing() {
 
 #[tokio::test]
 async fn a_client_that_only_listens_may_close_its_own_half() {
-    let docker = running(true);
-    let request = "POST /containers/c/attach?stream=1&stdout=1 UPGRADE";
-    let (_, mut stream) = docker.hijack(request, "").await;
+    // More than is on its way at any moment.
+    const BYTES: usize = 30_000_000;
+    let docker = running(false);
+    let body = format!(r#"{{"Cmd":["flood","{BYTES}"],"AttachStdout":true,"Tty":true}}"#);
+    let made = docker.post("/containers/c/exec", &body).await.is(201).json();
+    let request = format!("POST /exec/{}/start UPGRADE", made["Id"].as_str().unwrap());
+    let (_, mut stream) = docker.hijack(&request, r#"{"Tty":true}"#).await;
     // As the docker CLI does without `-i`.
     stream.shutdown().await.unwrap();
-    let read = stream.read_u8();
-    let ended = tokio::time::timeout(Duration::from_secs(3), read).await;
-    assert!(ended.is_err(), "the output ended with the input: {ended:?}");
+    let mut all = Vec::new();
+    let read = tokio::time::timeout(SOON, stream.read_to_end(&mut all)).await;
+    read.expect("the output ends").unwrap();
+    assert_eq!(all.len(), BYTES, "the output ended with the input");
 }
 
 #[tokio::test]
@@ -258,8 +263,8 @@ async fn requests_in_one_piece_are_answered_in_order() {
 #[tokio::test]
 async fn bytes_behind_an_upgrade_are_input_and_no_request() {
     let docker = running(true);
-    let made =
-        docker.post("/containers/c/exec", r#"{"Cmd":["cat"],"AttachStdin":true,"Tty":true}"#);
+    let made = docker
+        .post("/containers/c/exec", r#"{"Cmd":["cat"],"AttachStdin":true,"AttachStdout":true}"#);
     let id = made.await.json()["Id"].as_str().unwrap().to_owned();
     let hidden = "GET /swarm HTTP/1.1\r\nHost: d\r\n\r\n";
     let sent = format!(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
+use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{
     ContainerConfig, ContainerLogsRequest, ContainerLogsResponse, ContainerState, ContainerStats,
     ContainerStatsResponse, LogRecord, LogStream, WaitContainerRequest, WaitContainerResponse,
@@ -102,6 +103,8 @@ async fn what_a_client_sends_ahead_is_not_lost() {
 #[tokio::test]
 async fn a_paused_container_is_not_attached_to() {
     let docker = Docker::start().with_container(ContainerState::Paused, ContainerConfig::default());
+    let why = Failure::new(ErrorCode::WrongState, "cannot attach to container `c`: it is paused");
+    docker.engine.guest.refuse("Container.Attach", why);
     let got = docker.post("/containers/c/attach?stream=1&stdout=1", "").await;
     got.refuses(409, "container c0ffee is paused, unpause the container before attach");
 }
@@ -179,6 +182,17 @@ async fn a_terminals_log_is_raw() {
 }
 
 #[tokio::test]
+async fn who_reads_a_log_too_slowly_is_told_what_was_lost() {
+    let docker = running(false);
+    let lost = ContainerLogsResponse { lost_files: 2, ..ContainerLogsResponse::default() };
+    docker.engine.guest.answer_with("Container.Logs", &[lost, logs()]);
+    let got = docker.get("/containers/c/logs?stdout=1").await.body;
+    let told = b"linkspan: 2 files of the log were rotated away before they were read\n";
+    assert_eq!((&got[..8], &got[8..8 + told.len()]), (&b"\x02\0\0\0\0\0\0\x45"[..], &told[..]));
+    assert!(got.ends_with(b"two\n"));
+}
+
+#[tokio::test]
 async fn statistics_stream_or_come_once() {
     let docker = running(false);
     let sample = |nanos| ContainerStatsResponse {
@@ -201,6 +215,12 @@ async fn statistics_stream_or_come_once() {
     assert_eq!(once.is(200).json()["read"], lines[1]["read"]);
     let first = docker.get("/containers/c/stats?stream=false&one-shot=true").await;
     assert_eq!(first.is(200).json()["preread"], "0001-01-01T00:00:00Z");
+    // Removed before the first sample, or between the two.
+    for samples in [&[][..], &[ContainerStatsResponse::default()], &[sample(1_000_000_000)]] {
+        docker.engine.guest.answer_with("Container.Stats", samples);
+        let gone = docker.get("/containers/c/stats?stream=0").await;
+        gone.refuses(404, "No such container: c");
+    }
 }
 
 #[tokio::test]

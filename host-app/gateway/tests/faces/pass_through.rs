@@ -29,7 +29,7 @@ fn input(kind: stdio_input::Kind) -> ExecRequest {
 
 fn create(name: &str, image: &str) -> CreateContainerRequest {
     let config = ContainerConfig { image: image.into(), ..ContainerConfig::default() };
-    CreateContainerRequest { name: name.into(), config: Some(config) }
+    CreateContainerRequest { name: name.into(), config: Some(config), ..Default::default() }
 }
 
 /// The requests as a stream that ends (half-closes) when the sender is dropped.

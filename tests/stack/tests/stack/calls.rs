@@ -37,7 +37,8 @@ pub(crate) async fn create(
     name: &str,
     config: ContainerConfig,
 ) -> Result<String, Failure> {
-    let request = CreateContainerRequest { name: name.into(), config: Some(config) };
+    let request =
+        CreateContainerRequest { name: name.into(), config: Some(config), ..Default::default() };
     let created = client.containers(None).create(request).await.map_err(failure)?;
     Ok(created.into_inner().id)
 }
@@ -188,7 +189,7 @@ pub(crate) async fn import(
         reference: reference.into(),
         message: "by a test".into(),
         changes: vec!["CMD [\"sh\"]".into()],
-        ..ImportImageRequest::default()
+        ..Default::default()
     };
     let mut images = client.images(None);
     let (imported, _) =

@@ -27,6 +27,7 @@ async fn copy_in(client: &Client, path: &str, archive: Vec<u8>) -> Result<(), Fa
         // The archive's files are this user's, who may not be root.
         keep_owner: true,
         stream_id: id.to_string(),
+        ..Default::default()
     };
     let mut files = client.files(None);
     let (copied, _) =
@@ -125,6 +126,7 @@ async fn changes_are_told_exported_and_committed() {
             message: "with a file".into(),
             changes: vec!["ENV MADE=1".into()],
             no_pause: false,
+            ..Default::default()
         };
         let made = client.files(None).commit(request).await.expect("an image").into_inner().id;
         let request = InspectImageRequest { image: "made:1".into() };

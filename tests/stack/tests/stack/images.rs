@@ -21,7 +21,8 @@ async fn list(client: &Client) -> Vec<ImageSummary> {
 }
 
 async fn remove(client: &Client, image: &str, force: bool) -> Result<RemoveImageResponse, Failure> {
-    let request = RemoveImageRequest { image: image.into(), force, no_prune: false };
+    let request =
+        RemoveImageRequest { image: image.into(), force, no_prune: false, ..Default::default() };
     let answer = client.images(None).remove(request).await;
     answer.map(tonic::Response::into_inner).map_err(failure)
 }

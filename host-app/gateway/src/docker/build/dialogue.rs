@@ -18,12 +18,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{options::Asked, words::Words};
-use crate::docker::{answer::Refusal, bulk};
+use crate::docker::{
+    answer::{Lines, Refusal},
+    bulk,
+};
 
 /// Requests that wait for the machine.
 const REQUESTS: usize = 4;
-
-pub(super) type Lines = mpsc::Sender<Result<Message, Refusal>>;
 
 /// What a build works with.
 pub(super) struct Build {

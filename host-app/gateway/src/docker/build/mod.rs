@@ -12,11 +12,9 @@ mod words;
 
 use std::{collections::HashMap, sync::Arc};
 
-use futures::{StreamExt as _, stream};
 use http::StatusCode;
 use linkspan_docker_types::{
     header,
-    image::progress::Message,
     system::build_cache::{self, Pruned},
 };
 use linkspan_proto::{
@@ -24,18 +22,12 @@ use linkspan_proto::{
     v1::{BuildUsageRequest, PruneBuildsRequest, PruneBuildsResponse},
 };
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
 
 use super::{
-    answer::{Broken, Outcome, Refusal, done, lines, ok},
+    answer::{Outcome, Refusal, done, ok, telling},
     call::Call,
 };
-
-/// Lines that wait for the client.
-const AHEAD: usize = 64;
 
 /// The builds that a client has given an id (`buildid`), to be cancelled by it.
 #[derive(Clone, Default)]
@@ -70,34 +62,18 @@ pub(super) async fn build(call: Call) -> Outcome {
     let credentials = header::registry_config(call.header(header::REGISTRY_CONFIG))?;
     let agent = call.api.engine.registry_agent(&call.api.machine).await?;
     let (cancelled, naming) = call.api.builds.begin(call.text("buildid"));
-    let (sender, mut receiver) = mpsc::channel(AHEAD);
-    let build = dialogue::Build {
-        engine: call.api.engine.clone(),
-        machine: call.api.machine.clone(),
-        agent,
-        credentials,
-        lines: sender.clone(),
-    };
-    let work = async move {
+    let (engine, machine) = (call.api.engine.clone(), call.api.machine.clone());
+    telling(async move |lines| {
         let _naming = naming;
-        let ended = tokio::select! {
-            // The client has gone: dropping the build ends it.
-            () = sender.closed() => return,
-            () = cancelled.cancelled() => Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "build cancelled")),
+        let build = dialogue::Build { engine, machine, agent, credentials, lines };
+        tokio::select! {
+            () = cancelled.cancelled() => {
+                Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "build cancelled"))
+            }
             ended = build.run(asked, call.reader()) => ended,
-        };
-        if let Err(refusal) = ended {
-            // If it has gone, nobody asks why.
-            let _ = sender.send(Err(refusal)).await;
         }
-    };
-    tokio::spawn(work.in_current_span());
-    let first = receiver.recv().await.transpose()?;
-    let rest = ReceiverStream::new(receiver);
-    let all = stream::iter(first.map(Ok)).chain(rest).map(|line| {
-        Ok::<_, Broken>(line.unwrap_or_else(|refusal: Refusal| Message::broken(&refusal.message)))
-    });
-    Ok(lines(all).into())
+    })
+    .await
 }
 
 /// `POST /build/prune`

@@ -8,13 +8,13 @@ use linkspan_docker_types::container::{
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
-        ContainerState, KillContainerRequest, PauseContainerRequest, RenameContainerRequest,
+        KillContainerRequest, PauseContainerRequest, RenameContainerRequest,
         RestartContainerRequest, StartContainerRequest, StopContainerRequest, TopContainerRequest,
         UnpauseContainerRequest,
     },
 };
 
-use super::{detail, name_taken, no_such};
+use super::{cannot_run, detail, is_missing, name_taken, no_such, not_running};
 use crate::docker::{
     answer::{Absent as _, Outcome, Refusal, done, ok},
     call::Call,
@@ -28,26 +28,28 @@ pub(crate) async fn start(mut call: Call) -> Outcome {
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));
     }
-    let name = call.name("name");
-    let agent = call.agent().await?;
-    if runs(detail(&agent, &name, false).await?.summary.unwrap_or_default().state()) {
-        return done(StatusCode::NOT_MODIFIED);
+    if ["checkpoint", "checkpoint-dir"].iter().any(|key| !call.text(key).is_empty()) {
+        let why = "checkpoints are not supported: containers are not stored as they run";
+        return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
     }
-    let request = StartContainerRequest { container: name };
-    agent.containers().start(request).await.map_err(not_started)?;
-    done(StatusCode::NO_CONTENT)
+    let name = call.name("name");
+    let request = StartContainerRequest { container: name.clone() };
+    let answer = call.agent().await?.containers().start(request).await;
+    let begun = answer.map_err(|status| not_started(status, &name))?;
+    done(changed(!begun.into_inner().already))
 }
 
-/// A paused container is refused by the agent, with the reason.
-fn runs(state: ContainerState) -> bool {
-    matches!(state, ContainerState::Running | ContainerState::Restarting)
+fn changed(has_changed: bool) -> StatusCode {
+    if has_changed { StatusCode::NO_CONTENT } else { StatusCode::NOT_MODIFIED }
 }
 
 /// In the words that Docker's runtime uses of a program that cannot be run.
-fn not_started(status: tonic::Status) -> Refusal {
+fn not_started(status: tonic::Status, name: &str) -> Refusal {
     let failure = Failure::from(status);
-    let of_command =
-        matches!(failure.code, ErrorCode::CommandNotFound | ErrorCode::CommandNotExecutable);
+    if is_missing(&failure) {
+        return Refusal::new(StatusCode::NOT_FOUND, no_such(name));
+    }
+    let of_command = cannot_run(&failure);
     let taken = (failure.code == ErrorCode::InUse).then(|| port::taken(&failure.message)).flatten();
     let mut refusal = Refusal::from(failure);
     if of_command {
@@ -72,24 +74,19 @@ pub(crate) async fn stop(call: Call) -> Outcome {
         timeout_seconds: timeout(&call)?,
         signal: call.text("signal").into(),
     };
-    let agent = call.agent().await?;
-    let state = detail(&agent, &name, false).await?.summary.unwrap_or_default().state();
-    if !runs(state) && state != ContainerState::Paused {
-        return done(StatusCode::NOT_MODIFIED);
-    }
-    agent.containers().stop(request).await.absent(|| no_such(&name))?;
-    done(StatusCode::NO_CONTENT)
+    let stopped = call.agent().await?.containers().stop(request).await.absent(|| no_such(&name))?;
+    done(changed(!stopped.already))
 }
 
 pub(crate) async fn restart(call: Call) -> Outcome {
+    let name = call.name("name");
     let request = RestartContainerRequest {
-        container: call.name("name"),
+        container: name.clone(),
         timeout_seconds: timeout(&call)?,
         signal: call.text("signal").into(),
     };
-    let agent = call.agent().await?;
-    detail(&agent, &request.container, false).await?;
-    agent.containers().restart(request).await.map_err(not_started)?;
+    let restarted = call.agent().await?.containers().restart(request).await;
+    restarted.map_err(|status| not_started(status, &name))?;
     done(StatusCode::NO_CONTENT)
 }
 
@@ -97,27 +94,17 @@ pub(crate) async fn kill(call: Call) -> Outcome {
     let name = call.name("name");
     let request =
         KillContainerRequest { container: name.clone(), signal: call.text("signal").into() };
-    let agent = call.agent().await?;
-    let prefixed = |mut refusal: Refusal| {
-        refusal.message = format!("cannot kill container: {name}: {}", refusal.message);
-        refusal
-    };
-    let found = detail(&agent, &name, false).await.map_err(prefixed)?.summary.unwrap_or_default();
-    if !runs(found.state()) && found.state() != ContainerState::Paused {
-        return Err(Refusal::new(
-            StatusCode::CONFLICT,
-            format!("cannot kill container: {name}: container {} is not running", found.id),
-        ));
-    }
     let wanted = request.signal.clone();
-    agent.containers().kill(request).await.map_err(|status| {
-        let failure = Failure::from(status);
-        match failure.code {
-            ErrorCode::InvalidArgument => Refusal::bad(format!("invalid signal: {wanted}")),
-            _ => prefixed(failure.into()),
-        }
-    })?;
-    done(StatusCode::NO_CONTENT)
+    let agent = call.agent().await?;
+    let Err(status) = agent.containers().kill(request).await else {
+        return done(StatusCode::NO_CONTENT);
+    };
+    if Failure::from(status.clone()).code == ErrorCode::InvalidArgument {
+        return Err(Refusal::bad(format!("invalid signal: {wanted}")));
+    }
+    let mut refusal = not_running(&agent, status, &name).await;
+    refusal.message = format!("cannot kill container: {name}: {}", refusal.message);
+    Err(refusal)
 }
 
 pub(crate) async fn pause(call: Call) -> Outcome {

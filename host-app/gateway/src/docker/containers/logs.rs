@@ -1,14 +1,13 @@
 //! `GET /containers/{name}/logs`.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures::{StreamExt as _, stream};
-use http::StatusCode;
+use futures::StreamExt as _;
 use linkspan_docker_types::{stdio::Stream, time};
 use linkspan_proto::v1::{ContainerLogsRequest, LogRecord, LogStream};
 
 use super::{detail, no_such};
 use crate::docker::{
-    answer::{self, Absent as _, Broken, Outcome, Refusal},
+    answer::{self, Absent as _, Outcome, Refusal, broken},
     call::Call,
     stdio::{framed, media_type},
 };
@@ -34,23 +33,25 @@ pub(crate) async fn logs(call: Call) -> Outcome {
         follow: call.flag("follow"),
         stdout,
         stderr,
-        since_unix_nanos: moment(&call, "since")?,
-        until_unix_nanos: moment(&call, "until")?,
+        // The epoch itself is no bound.
+        since_unix_nanos: call.moment("since")?.unwrap_or(0),
+        until_unix_nanos: call.moment("until")?.unwrap_or(0),
         // Anything but a number is all of it, as in Docker.
         tail: call.text("tail").parse().ok(),
         details: before.details,
     };
     let batches = agent.containers().logs(request).await.absent(|| no_such(&name))?;
-    let chunks = batches.flat_map(move |batch| {
-        let records = match batch {
-            Ok(batch) => batch.records,
-            Err(status) => {
-                let broken = Broken::from(status.message().to_owned());
-                return stream::iter(vec![Err(broken)]);
-            }
-        };
+    let chunks = batches.map(move |batch| {
+        let batch = batch.map_err(|status| broken(&status))?;
         let mut out = BytesMut::new();
-        for record in records {
+        if batch.lost_files > 0 {
+            let told = format!(
+                "linkspan: {} files of the log were rotated away before they were read\n",
+                batch.lost_files
+            );
+            framed(tty, Stream::Stderr, told.into()).into_iter().for_each(|part| out.put(part));
+        }
+        for record in batch.records {
             let stream = match record.stream() {
                 LogStream::Stderr => Stream::Stderr,
                 _ => Stream::Stdout,
@@ -59,19 +60,9 @@ pub(crate) async fn logs(call: Call) -> Outcome {
                 out.put(part);
             }
         }
-        stream::iter(vec![Ok(out.freeze())])
+        Ok(out.freeze())
     });
     Ok(answer::stream(media_type(tty, call.version), chunks).into())
-}
-
-/// Nanoseconds since the Unix epoch; 0: no bound.
-fn moment(call: &Call, key: &'static str) -> Result<i64, Refusal> {
-    match call.text(key) {
-        "" | "0" => Ok(0),
-        text => time::moment(text, jiff::Timestamp::now()).map_err(|_| {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("invalid value for \"{key}\": {text}"))
-        }),
-    }
 }
 
 fn text(record: LogRecord, before: Before) -> Bytes {

@@ -2,39 +2,44 @@
 //! below.
 
 pub(super) mod life;
+pub(super) mod list;
 pub(super) mod logs;
 pub(super) mod stats;
 pub(super) mod streams;
+pub(super) mod websocket;
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use futures::FutureExt as _;
 use http::StatusCode;
-use jiff::Timestamp;
 use linkspan_agent_client::AgentChannel;
 use linkspan_docker_types::{
     compat,
-    container::{Container, CreateAnswer, CreateBody, Summary, answers::Pruned, state},
-    version::ApiVersion,
+    container::{Container, CreateAnswer, CreateBody, answers::Pruned, state},
 };
 use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::{
-        ContainerDetail, ContainerState, InspectContainerRequest, ListContainersRequest,
-        ListNetworksRequest, PruneContainersRequest, RemoveContainerRequest,
+        ContainerDetail, ContainerState, InspectContainerRequest, PruneContainersRequest,
+        RemoveContainerRequest,
     },
 };
 
 use super::{
-    Api,
-    answer::{Absent as _, Outcome, Refusal, created, done, line, ok, whole},
+    answer::{Absent as _, Outcome, Refusal, created, done, ok},
     call::Call,
 };
 
 /// Docker's words.
 pub(super) fn no_such(name: &str) -> String {
     format!("No such container: {name}")
+}
+
+/// It is the program, not the container.
+pub(super) fn cannot_run(failure: &Failure) -> bool {
+    matches!(failure.code, ErrorCode::CommandNotFound | ErrorCode::CommandNotExecutable)
+}
+
+/// The container itself is not there, and not something that it needs.
+pub(super) fn is_missing(failure: &Failure) -> bool {
+    failure.code == ErrorCode::NotFound && failure.message.starts_with("no such container")
 }
 
 /// A container as it is now.
@@ -54,7 +59,8 @@ pub(super) async fn create(mut call: Call) -> Outcome {
     let mut warnings = compat::create(&mut body, call.version)?;
     // Docker's clients write `/name` for `name`.
     let name = call.text("name");
-    let wanted = body.request(name.strip_prefix('/').unwrap_or(name))?;
+    let mut wanted = body.request(name.strip_prefix('/').unwrap_or(name))?;
+    wanted.request.platform = call.text("platform").into();
     let image = wanted.request.config.as_ref().map(|config| config.image.clone());
     let machine = &call.api.machine;
     let made = call.api.engine.create_container(machine, tonic::Request::new(wanted.request)).await;
@@ -98,85 +104,6 @@ pub(super) async fn name_taken(agent: &AgentChannel, name: &str) -> Option<Strin
     ))
 }
 
-/// Docker's names have a slash before them, which a pattern may have or not.
-fn bare(pattern: &str) -> String {
-    match pattern.strip_prefix("^/") {
-        Some(rest) => format!("^{rest}"),
-        None => pattern.strip_prefix('/').unwrap_or(pattern).to_owned(),
-    }
-}
-
-/// What Docker filters containers by (moby's `daemon/list.go`). `isolation` is of Windows.
-const FILTERS: [&str; 15] = [
-    "ancestor",
-    "before",
-    "exited",
-    "expose",
-    "health",
-    "id",
-    "is-task",
-    "isolation",
-    "label",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-];
-const STATES: [&str; 7] =
-    ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
-
-pub(super) async fn list(call: Call) -> Outcome {
-    let limit: Option<i64> = call.number("limit")?;
-    let mut filters = call.filters()?;
-    filters.only(&FILTERS)?;
-    filters.only_values("status", &STATES)?;
-    // Tasks are a swarm's.
-    if filters.take_bool("is-task")? == Some(true) {
-        return ok(&[(); 0]);
-    }
-    for name in filters.take("name") {
-        filters.insert("name", &bare(&name));
-    }
-    let request = ListContainersRequest {
-        all: call.flag("all"),
-        last: limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(0),
-        filters: filters.list(),
-        size: call.flag("size"),
-    };
-    let (api, version) = (call.api.clone(), call.version);
-    let question = format!("{version} {request:?}");
-    let look = move || shown(api, request, version).boxed();
-    let body = call.api.lists.ask(question, look).await?;
-    Ok(whole(StatusCode::OK, "application/json", body).into())
-}
-
-/// The containers as they are now, as JSON.
-async fn shown(
-    api: Arc<Api>,
-    request: ListContainersRequest,
-    version: ApiVersion,
-) -> Result<Bytes, Refusal> {
-    let agent = api.engine.agent(&api.machine).await?;
-    let (mut containers, mut networks) = (agent.containers(), agent.networks());
-    let (containers, networks) =
-        tokio::try_join!(containers.list(request), networks.list(ListNetworksRequest::default()))?;
-    let endpoints: Vec<_> =
-        networks.into_inner().networks.into_iter().flat_map(|network| network.endpoints).collect();
-    let now = Timestamp::now();
-    let shown: Vec<_> = containers
-        .get_ref()
-        .containers
-        .iter()
-        .map(|container| Summary::new(container, &endpoints, now))
-        .map(|summary| compat::container_summary(&summary, version))
-        .collect();
-    line(&shown).map_err(|error| {
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, format!("cannot write the list: {error}"))
-    })
-}
-
 pub(super) async fn inspect(call: Call) -> Outcome {
     let agent = call.agent().await?;
     let detail = detail(&agent, &call.name("name"), call.flag("size")).await?;
@@ -198,6 +125,26 @@ pub(super) async fn remove(call: Call) -> Outcome {
         Ok(_) => done(StatusCode::NO_CONTENT),
         Err(status) => Err(not_removed(&agent, status, &name).await),
     }
+}
+
+/// In Docker's words of what can be done to a container that runs, and to no other.
+pub(super) async fn not_running(
+    agent: &AgentChannel,
+    status: tonic::Status,
+    name: &str,
+) -> Refusal {
+    let failure = Failure::from(status);
+    if is_missing(&failure) {
+        return Refusal::new(StatusCode::NOT_FOUND, no_such(name));
+    }
+    let mut refusal = Refusal::from(failure.clone());
+    if failure.code == ErrorCode::WrongState
+        && let Ok(found) = detail(agent, name, false).await
+    {
+        let id = found.summary.unwrap_or_default().id;
+        refusal.message = format!("container {id} is not running");
+    }
+    refusal
 }
 
 /// In Docker's words (`cleanupContainer` of moby's `daemon/delete.go`).

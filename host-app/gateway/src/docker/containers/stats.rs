@@ -1,12 +1,14 @@
 //! `GET /containers/{name}/stats`.
 
 use futures::stream;
+use http::StatusCode;
 use linkspan_docker_types::container::stats::Stats;
-use linkspan_proto::v1::ContainerStatsRequest;
+use linkspan_proto::v1::{ContainerStats, ContainerStatsRequest, ContainerStatsResponse};
+use tonic::Streaming;
 
 use super::no_such;
 use crate::docker::{
-    answer::{Absent as _, Broken, Outcome, lines, ok},
+    answer::{Absent as _, Outcome, Refusal, broken, lines, ok},
     call::Call,
 };
 
@@ -16,16 +18,12 @@ pub(crate) async fn stats(call: Call) -> Outcome {
     let agent = call.agent().await?;
     let mut samples = agent.containers().stats(request).await.absent(|| no_such(&name))?;
     if !call.flag_or("stream", true) {
-        let first =
-            samples.message().await?.and_then(|moment| moment.containers.into_iter().next());
-        let first = first.unwrap_or_default();
+        let first = sample(&mut samples, &name).await?;
         if call.flag("one-shot") {
             return ok(&Stats::new(&first, None));
         }
         // Two, so that what a processor has done in between can be told.
-        let second =
-            samples.message().await?.and_then(|moment| moment.containers.into_iter().next());
-        let second = second.unwrap_or_default();
+        let second = sample(&mut samples, &name).await?;
         return ok(&Stats::new(&second, Some(&first)));
     }
     let values = stream::unfold(Some((samples, None)), |state| async move {
@@ -37,8 +35,18 @@ pub(crate) async fn stats(call: Call) -> Outcome {
                 let shown = Stats::new(&now, before.as_ref());
                 Some((Ok(shown), Some((samples, Some(now)))))
             }
-            Err(status) => Some((Err(Broken::from(status.message().to_owned())), None)),
+            Err(status) => Some((Err(broken(&status)), None)),
         }
     });
     Ok(lines(values).into())
+}
+
+/// The next one. A container that was removed is in no sample any more.
+async fn sample(
+    samples: &mut Streaming<ContainerStatsResponse>,
+    name: &str,
+) -> Result<ContainerStats, Refusal> {
+    let moment = samples.message().await?;
+    let found = moment.and_then(|moment| moment.containers.into_iter().next());
+    found.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, no_such(name)))
 }

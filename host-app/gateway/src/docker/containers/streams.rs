@@ -3,20 +3,25 @@
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::StatusCode;
+use linkspan_agent_client::AgentChannel;
 use linkspan_docker_types::{
     container::answers::{WaitAnswer, condition, terminal_size},
     detach::DetachKeys,
 };
-use linkspan_proto::v1::{
-    AttachOpen, AttachRequest, ContainerState, StdioInput, WaitContainerRequest, attach_request,
-    stdio_input,
+use linkspan_proto::{
+    error::Failure,
+    v1::{
+        AttachOpen, AttachRequest, ContainerState, ResizeContainerRequest, StdioInput,
+        WaitContainerRequest, attach_request,
+    },
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
-use super::{detail, no_such};
+use super::{detail, is_missing, no_such, not_running};
 use crate::docker::{
-    answer::{Absent as _, Answer, Broken, Outcome, Refusal, done, line, stream},
+    answer::{Absent as _, Answer, Broken, Outcome, Refusal, broken, done, line, stream},
     call::Call,
     hijack::{Raw, Takeover},
     stdio::{self, Session, Shape},
@@ -43,23 +48,20 @@ pub(crate) async fn open(call: &Call) -> Result<(Session<AttachRequest>, Shape),
     let agent = call.agent().await?;
     let detail = detail(&agent, &name, false).await?;
     let (summary, config) = (detail.summary.unwrap_or_default(), detail.config.unwrap_or_default());
-    let id = &summary.id;
-    let refused = match summary.state() {
-        ContainerState::Paused => "is paused, unpause the container before attach",
-        ContainerState::Restarting => "is restarting, wait until the container is running",
-        _ => "",
-    };
-    if !refused.is_empty() {
-        return Err(Refusal::new(StatusCode::CONFLICT, format!("container {id} {refused}")));
-    }
-    let stdin = call.flag("stdin") && config.open_stdin;
     let streams = call.flag("stream");
-    let ended = matches!(summary.state(), ContainerState::Exited | ContainerState::Dead);
-    let open = AttachOpen {
-        container: id.clone(),
-        stdin: stdin && streams,
+    let shape = Shape {
+        raw: config.tty,
+        stdin: call.flag("stdin") && config.open_stdin,
         stdout: call.flag("stdout"),
         stderr: call.flag("stderr"),
+        detach: config.tty.then(|| detach_keys(call.text("detachKeys"))).transpose()?,
+    };
+    let ended = matches!(summary.state(), ContainerState::Exited | ContainerState::Dead);
+    let open = AttachOpen {
+        container: summary.id.clone(),
+        stdin: shape.stdin && streams,
+        stdout: shape.stdout,
+        stderr: shape.stderr,
         logs: call.flag("logs"),
         next_run: streams,
         ..AttachOpen::default()
@@ -75,16 +77,37 @@ pub(crate) async fn open(call: &Call) -> Result<(Session<AttachRequest>, Shape),
     // The receiver is in this function, so this cannot fail.
     let _ = send.send(first).await;
     let output = agent.containers().attach(ReceiverStream::new(receive)).await;
-    let output = output.absent(|| no_such(&name))?;
-    let detach = config.tty.then(|| detach_keys(call.text("detachKeys"))).transpose()?;
-    let session = Session { input: send, encode: input, output };
-    Ok((session, Shape { tty: config.tty, stdin, detach }))
+    let output = match output {
+        Ok(output) => output.into_inner(),
+        Err(status) => return Err(not_attached(&agent, status, &name, &summary.id).await),
+    };
+    Ok((Session { input: send, encode: input, output }, shape))
+}
+
+/// In Docker's words.
+async fn not_attached(agent: &AgentChannel, status: Status, name: &str, id: &str) -> Refusal {
+    let failure = Failure::from(status);
+    if is_missing(&failure) {
+        return Refusal::new(StatusCode::NOT_FOUND, no_such(name));
+    }
+    let refusal = Refusal::from(failure);
+    if refusal.status != StatusCode::CONFLICT {
+        return refusal;
+    }
+    // The state that it was refused for; when it is another by now, the guest's words are right.
+    let state = detail(agent, id, false).await.map(|one| one.summary.unwrap_or_default().state());
+    let why = match state {
+        Ok(ContainerState::Paused) => "is paused, unpause the container before attach",
+        Ok(ContainerState::Restarting) => "is restarting, wait until the container is running",
+        _ => return refusal,
+    };
+    Refusal::new(StatusCode::CONFLICT, format!("container {id} {why}"))
 }
 
 pub(crate) async fn attach(call: Call) -> Outcome {
     let (mut session, shape) = open(&call).await?;
     let (status, headers) =
-        stdio::head(call.upgrades(), stdio::media_type(shape.tty, call.version));
+        stdio::head(call.upgrades(), stdio::media_type(shape.raw, call.version));
     let takeover: Takeover = Box::new(move |raw: Raw| {
         Box::pin(async move {
             let mut halves = raw.begin(status, &headers).await?;
@@ -95,12 +118,6 @@ pub(crate) async fn attach(call: Call) -> Outcome {
     Ok(Answer::Takeover(takeover))
 }
 
-/// Attach over a WebSocket is not spoken.
-pub(crate) async fn no_websocket(_: Call) -> Outcome {
-    let why = "attach over a WebSocket is not supported: use POST /containers/{name}/attach";
-    Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why))
-}
-
 /// The head goes out as soon as the waiting has begun: clients start the container after it.
 pub(crate) async fn wait(call: Call) -> Outcome {
     let condition = condition(call.text("condition"), call.version)?;
@@ -109,7 +126,7 @@ pub(crate) async fn wait(call: Call) -> Outcome {
     let agent = call.agent().await?;
     let ended = agent.containers().await_exit(request).await.absent(|| no_such(&name))?;
     let body = ended.map(|ended| -> Result<Bytes, Broken> {
-        let ended = ended.map_err(|status| Broken::from(status.message().to_owned()))?;
+        let ended = ended.map_err(|status| broken(&status))?;
         Ok(line(&WaitAnswer::from(ended))?)
     });
     Ok(stream("application/json", body).into())
@@ -118,22 +135,10 @@ pub(crate) async fn wait(call: Call) -> Outcome {
 pub(crate) async fn resize(call: Call) -> Outcome {
     let size = terminal_size(call.text("h"), call.text("w"))?;
     let name = call.name("name");
+    let request = ResizeContainerRequest { container: name.clone(), size: Some(size) };
     let agent = call.agent().await?;
-    let summary = detail(&agent, &name, false).await?.summary.unwrap_or_default();
-    if !matches!(summary.state(), ContainerState::Running | ContainerState::Paused) {
-        return Err(Refusal::new(
-            StatusCode::CONFLICT,
-            format!("container {} is not running", summary.id),
-        ));
+    match agent.containers().resize(request).await {
+        Ok(_) => done(StatusCode::OK),
+        Err(status) => Err(not_running(&agent, status, &name).await),
     }
-    let open = AttachOpen { container: summary.id, ..AttachOpen::default() };
-    let resize = StdioInput { kind: Some(stdio_input::Kind::Resize(size)) };
-    let requests = [AttachRequest { kind: Some(attach_request::Kind::Open(open)) }, input(resize)];
-    let (send, receive) = mpsc::channel(requests.len());
-    for request in requests {
-        let _ = send.send(request).await;
-    }
-    drop(send);
-    agent.containers().attach(ReceiverStream::new(receive)).await.absent(|| no_such(&name))?;
-    done(StatusCode::OK)
 }

@@ -180,7 +180,9 @@ async fn what_is_done_with_containers_is_answered_as_described() {
         &wire::PruneContainersResponse { ids: vec![ID.into()], reclaimed_bytes: 7 },
     );
     guest.answer("File.Commit", &wire::CommitContainerResponse { id: "sha256:1".into() });
-    guest.answer_with("Container.Stop", &[wire::StopContainerResponse {}]);
+    guest.answer("Container.Stop", &wire::StopContainerResponse { already: false });
+    guest.answer_with("Container.Start", &[wire::StartContainerResponse { already: true }]);
+    guest.answer_with("Container.Resize", &[wire::ResizeContainerResponse {}]);
     guest.answer_with("Container.Restart", &[wire::RestartContainerResponse {}]);
     guest.answer_with("Container.Kill", &[wire::KillContainerResponse {}]);
     guest.answer_with("Container.Rename", &[wire::RenameContainerResponse {}]);

@@ -151,7 +151,12 @@ pub(super) fn docker() -> Docker {
         hello.kernel_release = "Linux 6.12.0 x86_64".into();
         hello.architecture = "x86_64".into();
     });
-    guest.answer("Container.List", &wire::ListContainersResponse { containers: vec![summary()] });
+    let list = wire::ListContainersResponse {
+        containers: vec![summary()],
+        endpoints: vec![endpoint()],
+        ..wire::ListContainersResponse::default()
+    };
+    guest.answer("Container.List", &list);
     let container = Some(container());
     guest.answer("Container.Inspect", &wire::InspectContainerResponse { container });
     let bridge = wire::Network {
