@@ -48,6 +48,8 @@ pub struct Config {
     pub domainname: String,
     /// A pseudo-terminal instead of pipes.
     pub tty: bool,
+    /// Rows and columns of the terminal, where the client that starts it says none.
+    pub terminal_size: Option<(u16, u16)>,
     /// Keep standard input open for attach.
     pub open_stdin: bool,
     /// Close standard input when the first attached client leaves.

@@ -105,7 +105,7 @@ pub fn build(config: &Config, resolved: &Resolved, around: Surroundings) -> Resu
             env: resolved.env.clone(),
             cwd: resolved.working_dir.clone(),
             user: user(&resolved.user, &config.group_add),
-            terminal: config.tty.then(|| terminal(around.size)),
+            terminal: config.tty.then(|| terminal(around.size.or(config.terminal_size))),
             capabilities: permissions.capabilities,
             no_new_privileges: permissions.no_new_privileges,
             rlimits: rlimits(config),
@@ -370,6 +370,17 @@ mod tests {
         assert_eq!(shm(&joined), Some(MountKind::JoinedSharedMemory));
         assert_eq!(shm(&modes("", "none", "")), None);
         assert!(matches!(shm(&modes("", "shareable", "")), Some(MountKind::Fs { .. })));
+    }
+
+    #[test]
+    fn a_terminal_has_the_size_that_was_asked_for() {
+        let size = |terminal_size, tty| {
+            let plan = plan(&Config { terminal_size, tty, ..Config::default() });
+            plan.process.terminal.map(|size| (size.rows, size.columns))
+        };
+        assert_eq!(size(Some((30, 100)), true), Some((30, 100)));
+        assert_eq!(size(None, true), Some((24, 80)));
+        assert_eq!(size(Some((30, 100)), false), None);
     }
 
     #[test]

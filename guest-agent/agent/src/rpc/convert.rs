@@ -14,7 +14,7 @@ use linkspan_containers::{
 };
 use linkspan_proto::{error::Failure, v1 as wire};
 
-use super::{Guest, logs, mounts, networks, ports};
+use super::{Guest, logs, mounts, networks, ports, stdio};
 use crate::failure;
 
 pub(super) fn nanos(time: Timestamp) -> i64 {
@@ -187,6 +187,7 @@ pub(super) fn config(config: wire::ContainerConfig) -> Result<Config, Failure> {
         hostname: config.hostname,
         domainname: config.domainname,
         tty: config.tty,
+        terminal_size: stdio::size(config.terminal_size),
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
         attach: AttachConfig {
@@ -269,6 +270,10 @@ fn config_to_wire(config: &Config) -> wire::ContainerConfig {
         hostname: config.hostname.clone(),
         domainname: config.domainname.clone(),
         tty: config.tty,
+        terminal_size: config.terminal_size.map(|(rows, columns)| wire::TerminalSize {
+            rows: rows.into(),
+            columns: columns.into(),
+        }),
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
         attach_stdin: config.attach.stdin,

@@ -346,6 +346,8 @@ impl ContainerFlags {
             user: self.user.clone().unwrap_or_default(),
             hostname: self.hostname.clone().unwrap_or_default(),
             tty: self.tty,
+            // The client that attaches tells its own.
+            terminal_size: None,
             open_stdin: self.interactive,
             stdin_once: self.interactive && foreground && streams.stdin,
             attach_stdin: foreground && streams.stdin,

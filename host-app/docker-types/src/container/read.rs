@@ -149,8 +149,7 @@ pub(crate) fn host_config(host: HostConfig, wire: &mut ContainerConfig) -> Resul
         auto_remove,
         volume_driver,
         volumes_from,
-        // See `create`.
-        console_size: _,
+        console_size: [rows, columns],
         annotations,
         cap_add,
         cap_drop,
@@ -261,6 +260,8 @@ pub(crate) fn host_config(host: HostConfig, wire: &mut ContainerConfig) -> Resul
     wire.pid_mode = pid_mode;
     wire.uts_mode = uts_mode;
     wire.userns_mode = userns_mode;
+    wire.terminal_size =
+        (rows != 0 && columns != 0).then_some(wire::TerminalSize { rows, columns });
     wire.privileged = privileged;
     wire.read_only_rootfs = readonly_rootfs;
     wire.security_opts = list(security_opt);

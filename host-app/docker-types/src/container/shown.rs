@@ -105,6 +105,7 @@ impl From<&ContainerDetail> for HostConfig {
             auto_remove: asked.auto_remove,
             volume_driver: asked.volume_driver.clone(),
             volumes_from: some(&asked.volumes_from),
+            console_size: asked.terminal_size.map_or([0, 0], |size| [size.rows, size.columns]),
             annotations: pairs(&asked.annotations),
             cap_add: some(&asked.cap_add),
             cap_drop: some(&asked.cap_drop),
