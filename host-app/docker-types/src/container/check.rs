@@ -44,11 +44,14 @@ pub(crate) fn create(
 }
 
 fn name(name: &str) -> Result<(), Refused> {
-    let mut rest = name.chars();
-    let first = rest.next().is_none_or(|first| first.is_ascii_alphanumeric());
-    let others = rest.all(|other| other.is_ascii_alphanumeric() || "_.-".contains(other));
-    // Docker takes no name of one letter; ours are not so short of room.
-    if first && others {
+    // A made-up one.
+    if name.is_empty() {
+        return Ok(());
+    }
+    let first = name.starts_with(|first: char| first.is_ascii_alphanumeric());
+    let others = name.chars().all(|one| one.is_ascii_alphanumeric() || "_.-".contains(one));
+    // Two at least, by Docker's pattern.
+    if first && others && name.len() > 1 {
         return Ok(());
     }
     invalid(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"))

@@ -125,12 +125,12 @@ async fn a_missing_image_has_the_words_on_which_clients_pull() {
     let docker = Docker::start();
     let body = json!({"Image": "busybox", "Cmd": ["true"]}).to_string();
     docker
-        .post("/containers/create?name=c", &body)
+        .post("/containers/create?name=cc", &body)
         .await
         .refuses(404, "No such image: busybox:latest");
     docker.engine.guest.add_image("busybox");
-    let made = docker.post("/containers/create?name=/c", &body).await;
-    assert_eq!(made.is(201).json(), json!({"Id": "id-of-c", "Warnings": []}));
+    let made = docker.post("/containers/create?name=/cc", &body).await;
+    assert_eq!(made.is(201).json(), json!({"Id": "id-of-cc", "Warnings": []}));
 }
 
 #[tokio::test]

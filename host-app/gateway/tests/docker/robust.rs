@@ -85,7 +85,7 @@ async fn what_a_body_has_beside_dockers_fields_is_ignored() {
     let docker = running(false);
     docker.engine.guest.add_image("busybox");
     let body = r#"{"Image":"busybox","New":{"a":[1]},"HostConfig":{"Newer":true},"image":"other"}"#;
-    docker.post("/containers/create?name=a&new=1&all[]=2", body).await.is(201);
+    docker.post("/containers/create?name=aa&new=1&all[]=2", body).await.is(201);
     docker.post("/containers/c/exec", r#"{"Cmd":["ls"],"New":null}"#).await.is(201);
 }
 
