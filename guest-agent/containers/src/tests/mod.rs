@@ -185,3 +185,16 @@ async fn log_text(containers: &Containers, name: &str, select: Select) -> String
 fn kind(containers: &Containers, name: &str) -> Kind {
     containers.inspect(name).unwrap().status.state.kind()
 }
+
+/// Polls once; None: it is not ready.
+async fn poll_once<T>(future: std::pin::Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+    let mut future = Some(future);
+    std::future::poll_fn(|context| {
+        let once = future.take().map(|future| future.poll(context));
+        std::task::Poll::Ready(match once {
+            Some(std::task::Poll::Ready(value)) => Some(value),
+            _ => None,
+        })
+    })
+    .await
+}
