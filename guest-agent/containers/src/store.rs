@@ -265,8 +265,11 @@ fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, Saved)>, Err
     }
     let before: Saved = read(&path.join("state.json"))?;
     let saved = Saved { state: after_restart(before.state.clone()), ..before };
-    if saved.state != before.state {
-        folder.save(&saved)?;
+    if saved.state != before.state
+        && let Err(error) = folder.save(&saved)
+    {
+        // A full disk must not hide a container: the next boot comes to the same.
+        tracing::warn!(%error, "what has become of a container is not written");
     }
     Ok(Some((record, saved)))
 }

@@ -190,3 +190,17 @@ async fn the_plan_says_what_the_request_said() {
     assert_eq!(plan.rootfs.lower, [Path::new("/fake/busybox")]);
     assert!(plan.rootfs.upper.starts_with(bench.root()));
 }
+
+#[tokio::test]
+async fn a_state_that_cannot_be_written_at_boot_loses_no_container() {
+    let bench = Bench::new();
+    let before = bench.open();
+    started(&before, "cut-off", config(&["sleep", "3600"])).await;
+    let container = before.find("cut-off").unwrap();
+    within(container.settled()).await;
+    // In the way of what is written beside the file first, as a full disk is.
+    std::fs::create_dir(container.folder.path().join("state.tmp")).unwrap();
+    let after = bench.open();
+    let found = after.inspect("cut-off").expect("it is there").status.state;
+    assert_eq!(found.exit().map(|exit| exit.code), Some(255));
+}
