@@ -377,17 +377,20 @@ impl Containers {
         volumes: bool,
     ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
+        let exits = container.status.borrow().exits;
         container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
+        let ended = |status: &Status| status.exits > exits || !status.state.kind().is_live();
+        let ended = timeout(KILL_BUDGET, container.wait_until(ended)).await;
+        ended.map_err(|_| Error::TimedOut {
+            name: container.name(),
+            what: "end",
+            seconds: KILL_BUDGET.as_secs(),
+        })?;
+        // Deleting takes as long as there are files.
         let gone = container.wait_until(|status| {
             matches!(status.state, State::Removed { .. } | State::Dead { .. })
         });
-        let timed_out = || Error::TimedOut {
-            name: container.name(),
-            what: "go away",
-            seconds: KILL_BUDGET.as_secs(),
-        };
-        let status = timeout(KILL_BUDGET, gone).await.map_err(|_| timed_out())?;
-        match status.state {
+        match gone.await.state {
             State::Dead { error, .. } => {
                 Err(Error::WrongState { action: "remove", name: container.name(), why: error })
             }

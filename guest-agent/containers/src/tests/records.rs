@@ -204,3 +204,30 @@ async fn a_state_that_cannot_be_written_at_boot_loses_no_container() {
     let found = after.inspect("cut-off").expect("it is there").status.state;
     assert_eq!(found.exit().map(|exit| exit.code), Some(255));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_takes_as_long_as_its_files_do() {
+    let containers = Bench::new().open();
+    containers.create("big", config(&["true"])).await.unwrap();
+    let container = containers.find("big").unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holds, held) = std::sync::mpsc::channel();
+    let its = Arc::clone(&container);
+    let busy = std::thread::spawn(move || {
+        let _files = its.files.lock();
+        holds.send(()).unwrap();
+        let _ = released.recv();
+    });
+    held.recv().unwrap();
+    let handle = containers.clone();
+    let removal = tokio::spawn(async move { handle.remove("big", false, false).await });
+    container.wait_until(|status| status.state.kind() == Kind::Removing).await;
+    tokio::time::advance(Duration::from_secs(120)).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!removal.is_finished(), "its files are there yet");
+    drop(release);
+    removal.await.unwrap().unwrap();
+    busy.join().unwrap();
+}
