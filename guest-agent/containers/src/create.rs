@@ -20,9 +20,6 @@ use crate::{
     userns, validate,
 };
 
-/// How often a made-up name may be taken before numbers are appended.
-const NAME_ATTEMPTS: u32 = 20;
-
 /// A container that has just been made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Created {
@@ -82,11 +79,11 @@ impl Containers {
         let id = ContainerId::generate();
         let mut resolved = Resolved::new(&id, &config, &image)?;
         let warnings = warnings(&config);
-        let name = self.reserve(name, &id)?;
+        let name = self.shared.reserve(name, &id)?;
         match self.mounts(&id, &config, &image) {
             Ok(mounts) => resolved.mounts = mounts,
             Err(error) => {
-                self.shared.table.lock().names.remove(&name);
+                self.shared.give_up(&name);
                 return Err(error);
             }
         }
@@ -96,7 +93,7 @@ impl Containers {
         let state = State::Created { failed: None };
         let folder = Folder::of(&self.shared.root, &record);
         if let Err(error) = folder.create(&record, &state) {
-            self.shared.table.lock().names.remove(&name);
+            self.shared.give_up(&name);
             if let Err(leftover) = folder.remove() {
                 tracing::warn!(%leftover, "a half-made container's files are left");
             }
@@ -129,29 +126,6 @@ impl Containers {
     fn give_volumes_back(&self, id: &ContainerId, made: &[String]) {
         if let Err(error) = self.shared.volumes.release(id, made) {
             tracing::warn!(%error, "volumes of a container that was not made are left");
-        }
-    }
-
-    /// Takes a name before the container exists, so that two cannot get the same one.
-    pub(crate) fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
-        let mut table = self.shared.table.lock();
-        if !wanted.is_empty() {
-            let name = names::validate(wanted)?;
-            if let Some(owner) = table.names.get(name) {
-                let owner = owner.short().to_owned();
-                return Err(Error::NameConflict { name: name.into(), owner });
-            }
-            table.names.insert(name.into(), id.clone());
-            return Ok(name.into());
-        }
-        let mut attempt = 0;
-        loop {
-            let name = names::generate(attempt / NAME_ATTEMPTS);
-            if !table.names.contains_key(&name) {
-                table.names.insert(name.clone(), id.clone());
-                return Ok(name);
-            }
-            attempt += 1;
         }
     }
 

@@ -91,7 +91,7 @@ impl Task {
             }
             Command::Restart { signal, grace, reply } => self.restart(signal, grace, reply).await,
             Command::Rename { name, reply } => {
-                let _ = reply.send(self.rename(name).await);
+                let _ = reply.send(self.rename(&name).await);
             }
             Command::Update { changes, reply } => {
                 let _ = reply.send(self.update(&changes).await);
