@@ -19,13 +19,14 @@ impl Task {
         let Some(mut run) = self.run.take() else { return };
         run.ended.send_replace(true);
         self.container.target.lock().take();
-        while run.pumps.join_next().await.is_some() {}
-        self.container.hub.close();
+        // First: one that is left and goes on writing would hold the output open.
         if namespaces::shares_pids(&self.container.record().config)
             && let Err(error) = self.kill_all().await
         {
             tracing::warn!(%error, "processes are left of a container that has ended");
         }
+        while run.pumps.join_next().await.is_some() {}
+        self.container.hub.close();
         let held = run.held;
         blocking(move || drop(held)).await;
         let config = &self.container.record().config;
