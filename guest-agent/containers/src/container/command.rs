@@ -144,6 +144,10 @@ impl Task {
         }
         self.removes_volumes |= volumes;
         let Some(run) = &mut self.run else { return self.remove().await };
+        if go && self.run.is_none() {
+            // Before the answer: its caller must not take an earlier failure for this one's.
+            self.begin_removal();
+        }
         run.last = true;
         refuse_restart(run.restart.take(), &self.container, "it is being removed");
         self.remove_when_ended = true;

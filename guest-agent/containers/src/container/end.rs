@@ -88,11 +88,17 @@ impl Task {
         }
     }
 
-    /// Deletes everything and ends the task; [`State::Dead`] when that fails.
-    pub(super) async fn remove(&mut self) {
+    /// From now on nothing else is done with it; how its last run ended.
+    pub(super) fn begin_removal(&mut self) -> Option<Exit> {
         let exit = self.status.borrow().state.exit().cloned();
         let begun = State::Removing { exit: exit.clone() };
         self.status.send_modify(|status| status.state = begun);
+        exit
+    }
+
+    /// Deletes everything and ends the task; [`State::Dead`] when that fails.
+    pub(super) async fn remove(&mut self) {
+        let exit = self.begin_removal();
         self.restart_at = None;
         self.container.hub.close();
         self.remove_cgroup().await;

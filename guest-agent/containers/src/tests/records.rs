@@ -231,3 +231,20 @@ async fn a_removal_takes_as_long_as_its_files_do() {
     removal.await.unwrap().unwrap();
     busy.join().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_removed_is_removed_when_it_is_asked_for_again() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    for _ in 0..100 {
+        let made = containers.create("box", config(&["true"])).await.unwrap();
+        let record = bench.root().join(made.id.as_str()).join("config.json");
+        std::fs::remove_file(&record).unwrap();
+        std::fs::create_dir(&record).unwrap();
+        assert!(within(containers.remove("box", false, false)).await.is_err());
+        assert_eq!(kind(&containers, made.id.as_str()), Kind::Dead);
+        std::fs::remove_dir(&record).unwrap();
+        within(containers.remove(made.id.as_str(), false, false)).await.expect("nothing is amiss");
+    }
+    assert_eq!(bench.folders(), 0);
+}
