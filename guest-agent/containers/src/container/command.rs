@@ -114,14 +114,7 @@ impl Task {
             }
             other => other.map(drop),
         };
-        let removes =
-            result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
-        if removes {
-            // Before the caller hears of it, as at the end of a run: its name, volumes and networks
-            // are free for what comes next.
-            self.shared.forget(&self.container.id);
-            self.remove().await;
-        }
+        let removes = self.remove_unstarted(&result).await;
         let policy = self.container.record().config.restart;
         if policy != RestartPolicy::No && !removes {
             // What was answered outlives a crash: the next boot starts it again.
@@ -135,19 +128,32 @@ impl Task {
         }
     }
 
+    /// What is removed when it ends has ended when it cannot be started.
+    pub(super) async fn remove_unstarted(&mut self, result: &Result<(), Error>) -> bool {
+        let removes =
+            result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
+        if removes {
+            // Before the caller hears of it, as at the end of a run: its name, volumes and networks
+            // are free for what comes next.
+            self.shared.forget(&self.container.id);
+            self.remove().await;
+        }
+        removes
+    }
+
     async fn obey_remove(&mut self, force: bool, volumes: bool, reply: Reply) {
         let result = self.container.permit(Action::Remove { force });
         let go = result.is_ok();
+        if go && self.run.is_none() {
+            // Before the answer: its caller must not take an earlier failure for this one's.
+            self.begin_removal();
+        }
         let _ = reply.send(result.map(drop));
         if !go {
             return;
         }
         self.removes_volumes |= volumes;
         let Some(run) = &mut self.run else { return self.remove().await };
-        if go && self.run.is_none() {
-            // Before the answer: its caller must not take an earlier failure for this one's.
-            self.begin_removal();
-        }
         run.last = true;
         refuse_restart(run.restart.take(), &self.container, "it is being removed");
         self.remove_when_ended = true;

@@ -177,3 +177,18 @@ async fn a_boot_brings_back_what_its_policy_says() {
     }
     after.stop_all(Some(Duration::ZERO)).await;
 }
+
+#[tokio::test]
+async fn a_restart_that_fails_removes_what_is_removed_at_its_end() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let config = Config { auto_remove: true, ..config(&["sigwait"]) };
+    containers.create("box", config).await.unwrap();
+    let mut attachment = containers.attach("box", ALL).await.unwrap();
+    logged(&containers, "box", "ready").await;
+    bench.networks.refuse("it is a test");
+    let error = within(containers.restart("box", None, None)).await.unwrap_err();
+    assert!(error.to_string().contains("it is a test"), "{error}");
+    assert!(matches!(containers.inspect("box"), Err(Error::NotFound(_))));
+    assert_eq!(hear(&mut attachment).await.code, Some(15), "whoever waits is told");
+}
