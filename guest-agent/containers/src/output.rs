@@ -60,6 +60,8 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// A run's output is not complete.
+    open: bool,
     log: Option<log::Writer>,
     clients: Vec<Arc<Client>>,
 }
@@ -127,6 +129,7 @@ impl Hub {
 
     /// A run begins: opens the log. `attributes` are put beside each record.
     pub(crate) fn open(&self, attributes: log::Attributes) -> io::Result<()> {
+        self.shared.lock().open = true;
         let Some(files) = &self.log else { return Ok(()) };
         let writer = log::Writer::open(Arc::clone(files), attributes)?;
         self.log_end.send_replace(LogEnd { at: writer.end(), open: true });
@@ -152,8 +155,14 @@ impl Hub {
         for client in shared.clients.drain(..) {
             client.queue.end(End::Complete);
         }
+        shared.open = false;
         shared.log = None;
         self.log_end.send_modify(|end| end.open = false);
+    }
+
+    /// Whether output may come without another start.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.lock().open
     }
 
     /// Connects a client; `holds`: it runs the container in the foreground.
