@@ -170,6 +170,8 @@ impl Hub {
         let queue = Queue::new(&self.folder);
         let client = Client { stdout, stderr, holds, queue: Arc::clone(&queue) };
         let mut shared = self.shared.lock();
+        // Those that have left are noticed by the next output, which may never come.
+        shared.clients.retain(|client| !client.queue.is_left());
         shared.clients.push(Arc::new(client));
         let partial = |channel| {
             let bytes = shared.log.as_ref().map_or(&[][..], |log| log.partial(channel));
@@ -180,6 +182,12 @@ impl Hub {
             partial: [Channel::Stdout, Channel::Stderr].map(partial).into(),
         };
         (Attached(queue), backlog)
+    }
+
+    /// How many clients output goes to.
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> usize {
+        self.shared.lock().clients.len()
     }
 
     pub(crate) fn log_end(&self) -> watch::Receiver<LogEnd> {

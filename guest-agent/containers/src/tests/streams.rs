@@ -189,3 +189,18 @@ async fn a_client_that_comes_while_the_run_is_being_closed_hears_of_its_end() {
     drop(released);
     assert_eq!(hear(&mut late).await.code, Some(10));
 }
+
+#[tokio::test]
+async fn clients_that_have_left_a_silent_container_are_forgotten() {
+    let containers = Bench::new().open();
+    started(&containers, "box", config(&["sleep", "3600"])).await;
+    let only = AttachOptions { start: false, ..ALL };
+    let stays = containers.attach("box", only).await.unwrap();
+    for _ in 0..50 {
+        drop(containers.attach("box", only).await.unwrap());
+    }
+    let known = containers.find("box").unwrap().hub.clients();
+    assert!(known <= 2, "{known} clients");
+    drop(stays);
+    containers.remove("box", true, false).await.unwrap();
+}
