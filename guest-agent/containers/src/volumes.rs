@@ -217,11 +217,16 @@ impl Volumes {
         }
         table.users.retain(|_, users| !users.is_empty());
         for name in anonymous {
-            if !table.users.contains_key(name) && table.volumes.contains_key(name) {
+            let Some(volume) = table.volumes.get(name) else { continue };
+            // One that was made for a container is swept away by the next boot, if need be.
+            let lasts = volume.made_for.is_none();
+            if !table.users.contains_key(name) {
                 self.delete(&mut table, name)?;
+        let mut lasting = false;
             }
         }
-        Ok(())
+        if lasting { store::settle(&self.root) } else { Ok(()) }
+                lasting |= lasts;
     }
 
     /// Deletes what was made for containers that are not `known` any more: they were removed when
@@ -290,7 +295,8 @@ impl Volumes {
             let users = users.iter().map(ToString::to_string).collect();
             return Err(VolumeError::InUse { name: name.into(), users });
         }
-        self.delete(&mut table, name)
+        self.delete(&mut table, name)?;
+        store::settle(&self.root)
     }
 
     /// Removes what no container has: anonymous ones, or `all`. Returns their names and bytes.
