@@ -299,10 +299,11 @@ impl Volumes {
         store::settle(&self.root)
     }
 
-    /// Removes what no container has: anonymous ones, or `all`. Returns their names and bytes.
+    /// Removes what no container has: anonymous ones, or `all`. Returns their names and bytes. One
+    /// that cannot be removed is left; the log says why.
     ///
     /// # Errors
-    /// When files cannot be deleted.
+    /// When it cannot be made to last.
     pub fn prune(&self, all: bool, filters: &Filters) -> Result<(Vec<String>, u64)> {
         let mut table = self.table.lock();
         let unused: Vec<String> = table
@@ -312,13 +313,22 @@ impl Volumes {
             .filter(|volume| (all || volume.is_anonymous()) && filters.matches(volume, true))
             .map(|volume| volume.name.clone())
             .collect();
-        let mut bytes = 0;
-        for name in &unused {
-            bytes += size::of_files(&store::content(&self.root, name));
-            self.delete(&mut table, name)?;
+        let (mut removed, mut bytes) = (Vec::new(), 0);
+        for name in unused {
+            let size = size::of_files(&store::content(&self.root, &name));
+            match self.delete(&mut table, &name) {
+                Ok(()) => {
+                    bytes += size;
+                    removed.push(name);
+                }
+                Err(error) => tracing::warn!(%error, "a volume was not pruned"),
+            }
+        }
+        if !removed.is_empty() {
+            store::settle(&self.root)?;
         }
         self.tell("prune", "", [("reclaimed", bytes.to_string())]);
-        Ok((unused, bytes))
+        Ok((removed, bytes))
     }
 
     fn delete(&self, table: &mut Table, name: &str) -> Result<()> {

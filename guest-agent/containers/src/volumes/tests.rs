@@ -145,3 +145,27 @@ fn an_empty_volume_takes_what_the_image_has_and_a_full_one_keeps_its_own() {
     volumes.populate("data", &image, Path::new("/srv/data")).unwrap();
     assert_eq!(std::fs::read_to_string(content.join("file")).unwrap(), "own");
 }
+
+#[test]
+fn one_that_cannot_be_pruned_does_not_keep_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let volumes = open(&folder);
+    for name in ["first", "second", "third"] {
+        volumes.create(named(name)).unwrap();
+    }
+    let record = folder.path().join("volumes/second/volume.json");
+    std::fs::remove_file(&record).unwrap();
+    std::fs::create_dir(&record).unwrap();
+    assert_eq!(volumes.prune(true, &Filters::default()).unwrap().0, ["first", "third"]);
+    assert_eq!(list(&volumes, &[]), ["second"]);
+}
+
+/// An image with many files at /srv.
+fn image_with_files(folder: &tempfile::TempDir, count: usize) -> PathBuf {
+    let layer = folder.path().join("layer");
+    std::fs::create_dir_all(layer.join("srv/below")).unwrap();
+    for number in 0..count {
+        std::fs::write(layer.join(format!("srv/below/{number}")), vec![7; 5000]).unwrap();
+    }
+    layer
+}
