@@ -92,6 +92,9 @@ pub struct NewVolume {
 pub struct Volumes {
     root: PathBuf,
     table: Mutex<Table>,
+    /// Held while a volume is given what an image has: two containers that come at once find it
+    /// empty or full, and nothing in between.
+    filling: Mutex<()>,
     /// Where what happens is told, once that is known.
     events: OnceLock<Events>,
 }
@@ -130,7 +133,7 @@ impl Volumes {
     pub fn open(root: PathBuf) -> Result<Self> {
         let volumes = store::load(&root)?;
         let table = Mutex::new(Table { volumes, ..Table::default() });
-        Ok(Self { root, table, events: OnceLock::new() })
+        Ok(Self { root, table, filling: Mutex::default(), events: OnceLock::new() })
     }
 
     /// From now on, what happens to volumes is told there.
@@ -216,17 +219,17 @@ impl Volumes {
             users.remove(container);
         }
         table.users.retain(|_, users| !users.is_empty());
+        let mut lasting = false;
         for name in anonymous {
             let Some(volume) = table.volumes.get(name) else { continue };
             // One that was made for a container is swept away by the next boot, if need be.
             let lasts = volume.made_for.is_none();
             if !table.users.contains_key(name) {
                 self.delete(&mut table, name)?;
-        let mut lasting = false;
+                lasting |= lasts;
             }
         }
         if lasting { store::settle(&self.root) } else { Ok(()) }
-                lasting |= lasts;
     }
 
     /// Deletes what was made for containers that are not `known` any more: they were removed when
@@ -430,10 +433,24 @@ impl Volumes {
         let folder = nix::fcntl::openat(&folder, ".", flags, Mode::empty())
             .map_err(|errno| failed("open")(errno.into()))?;
         let plain = Folder::plain(folder);
+        let _turn = self.filling.lock();
         if plain.names()?.is_empty() {
-            copy::tree(&source, plain.top()?)?;
+            copy::tree(&source, plain.top()?).inspect_err(|_| empty_again(&plain, &source))?;
         }
         Ok(())
+    }
+}
+
+/// Takes what was copied out of a folder that was empty: half of it would count as all of it.
+fn empty_again(folder: &Folder, source: &Folder) {
+    let work = || -> std::result::Result<(), linkspan_files::Error> {
+        for name in source.names()? {
+            copy::remove(folder, &name)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = work() {
+        tracing::warn!(%error, "a volume is left with a part of what its image has");
     }
 }
 

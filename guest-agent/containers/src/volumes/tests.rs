@@ -169,3 +169,54 @@ fn image_with_files(folder: &tempfile::TempDir, count: usize) -> PathBuf {
     }
     layer
 }
+
+#[test]
+fn a_volume_that_cannot_be_filled_is_empty_again() {
+    use nix::mount::{MsFlags, mount};
+    let folder = tempfile::tempdir().unwrap();
+    let (volumes, layer) = (open(&folder), image_with_files(&folder, 100));
+    volumes.create(named("data")).unwrap();
+    std::fs::create_dir(layer.join("srv/last")).unwrap();
+    // A mount namespace belongs to a thread.
+    std::thread::scope(|scope| {
+        let work = || {
+            let content = volumes.mountpoint("data");
+            let private = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).and_then(|()| {
+                let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+                mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+                let (flags, small) = (MsFlags::empty(), Some("size=64k"));
+                mount(Some("tmpfs"), &content, Some("tmpfs"), flags, small)
+            });
+            if let Err(errno) = private {
+                println!("skipped: a small file system cannot be mounted: {errno}");
+                return;
+            }
+            let image = Folder::of_layers(&[&layer]).unwrap();
+            let full = volumes.populate("data", &image, Path::new("/srv")).unwrap_err();
+            assert!(matches!(full, VolumeError::Copy(_)), "{full}");
+            assert_eq!(std::fs::read_dir(&content).unwrap().count(), 0);
+        };
+        scope.spawn(work).join().unwrap();
+    });
+}
+
+#[test]
+fn containers_that_come_at_once_find_a_volume_full() {
+    const FILES: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let (volumes, layer) = (open(&folder), image_with_files(&folder, FILES));
+    for name in ["one", "two", "three"] {
+        volumes.create(named(name)).unwrap();
+        std::thread::scope(|scope| {
+            let fill = || {
+                let image = Folder::of_layers(&[&layer]).unwrap();
+                volumes.populate(name, &image, Path::new("/srv")).unwrap();
+                let below = volumes.mountpoint(name).join("below");
+                assert_eq!(std::fs::read_dir(below).unwrap().count(), FILES);
+            };
+            for _ in 0..3 {
+                scope.spawn(fill);
+            }
+        });
+    }
+}
