@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use linkspan_net::Endpoint;
 
 use crate::{
-    Containers, Error, Status,
+    Containers, Error, Shared, Status,
     config::{Config, Resolved},
     container::{Container, blocking, spawn},
+    error::ImageError,
     filter::Filters,
     id::ContainerId,
     launch::ImageView,
@@ -56,6 +57,18 @@ pub struct Snapshot {
     pub mount_sources: Vec<PathBuf>,
 }
 
+/// While it lives, the layers of a container that is being made are in use.
+struct Coming<'a> {
+    shared: &'a Shared,
+    id: ContainerId,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.shared.table.lock().coming.remove(&self.id);
+    }
+}
+
 impl Containers {
     /// Makes a container: checks everything, stores it, starts nothing. `name` empty: made up.
     ///
@@ -75,8 +88,8 @@ impl Containers {
     }
 
     fn create_blocking(&self, name: &str, config: Config) -> Result<Created, Error> {
-        let image = self.shared.images.resolve(&config.image)?;
         let id = ContainerId::generate();
+        let (image, _coming) = self.image(&id, &config.image)?;
         let mut resolved = Resolved::new(&id, &config, &image)?;
         let warnings = warnings(&config);
         let name = self.shared.reserve(name, &id)?;
@@ -105,6 +118,21 @@ impl Containers {
         self.shared.table.lock().by_id.insert(id.clone(), Arc::clone(&container));
         self.shared.tell(&container, "create", []);
         Ok(Created { id, name, warnings })
+    }
+
+    /// The image of a container that is being made. Nobody removes its layers from then on; the
+    /// answer's guard is to live until the container does.
+    fn image(&self, id: &ContainerId, reference: &str) -> Result<(ImageView, Coming<'_>), Error> {
+        let images = &self.shared.images;
+        let image = images.resolve(reference)?;
+        let coming = Coming { shared: &self.shared, id: id.clone() };
+        self.shared.table.lock().coming.insert(id.clone(), image.diff_ids.clone());
+        // Again: it may have been removed before anybody knew that it is wanted.
+        images.resolve(&image.id).map_err(|error| match error {
+            ImageError::NotFound(_) => ImageError::NotFound(reference.into()),
+            other => other,
+        })?;
+        Ok((image, coming))
     }
 
     /// Works out what is mounted. Nothing is left of it when that fails.

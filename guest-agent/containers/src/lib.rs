@@ -118,6 +118,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Table {
     by_id: BTreeMap<ContainerId, Arc<Container>>,
+    /// The layers of those that are being made.
+    coming: HashMap<ContainerId, Vec<String>>,
     names: HashMap<String, ContainerId>,
 }
 
@@ -467,11 +469,13 @@ impl Containers {
         self.all().into_iter().map(used).collect()
     }
 
-    /// Whether a container stands on the layer with this diff id.
+    /// Whether a container stands on the layer with this diff id, or will.
     #[must_use]
     pub fn uses_layer(&self, diff_id: &str) -> bool {
         let uses = |c: &Arc<Container>| c.record().resolved.diff_ids.iter().any(|d| d == diff_id);
-        self.shared.table.lock().by_id.values().any(uses)
+        let table = self.shared.table.lock();
+        let comes = |layers: &Vec<String>| layers.iter().any(|layer| layer == diff_id);
+        table.by_id.values().any(uses) || table.coming.values().any(comes)
     }
 }
 

@@ -61,7 +61,11 @@ impl Bench {
 
     /// What a boot does; a second call is the next boot.
     fn open(&self) -> Containers {
-        Containers::open(Setup {
+        Containers::open(self.setup()).unwrap()
+    }
+
+    fn setup(&self) -> Setup {
+        Setup {
             root: self.root().into(),
             volumes: Arc::new(Volumes::open(self.volumes.path().into()).unwrap()),
             launcher: Arc::new(self.launcher.clone()),
@@ -71,8 +75,7 @@ impl Bench {
             capacity: Capacity { cpus: 2, memory_nodes: 1 },
             user_namespace: None,
             on_removed: None,
-        })
-        .unwrap()
+        }
     }
 
     fn root(&self) -> &Path {
