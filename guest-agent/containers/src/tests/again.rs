@@ -77,6 +77,18 @@ async fn a_message_is_no_stop_and_sigkill_is_one() {
 }
 
 #[tokio::test]
+async fn a_message_to_one_that_waits_for_its_next_run_does_not_end_the_wait() {
+    let containers = Bench::new().open();
+    started(&containers, "box", with_policy(RestartPolicy::Always, &["false"])).await;
+    // The third pause is long enough to be met.
+    until(&containers, "box", |s| s.exits == 3 && s.state.kind() == Kind::Restarting).await;
+    containers.kill("box", Signal::parse("USR1").unwrap()).await.unwrap();
+    until(&containers, "box", |s| s.exits > 3).await;
+    within(containers.kill("box", Signal::KILL)).await.unwrap();
+    assert_eq!(kind(&containers, "box"), Kind::Exited);
+}
+
+#[tokio::test]
 async fn restart_stops_and_starts_whatever_the_policy_and_rm_say() {
     let bench = Bench::new();
     let containers = bench.open();
