@@ -8,6 +8,7 @@ use linkspan_net::Endpoint;
 use super::{Container, Task, around, blocking};
 use crate::{
     Error, Shared,
+    health::HealthStatus,
     mounts::MountPoint,
     namespaces,
     state::{Exit, State},
@@ -56,6 +57,10 @@ impl Task {
             status.last_exit = Some(exit);
             status.restarts += u32::from(matches!(state, State::Restarting { .. }));
             status.state = state;
+            if let Some(health) = &mut status.health {
+                // Nobody probes it any more. Docker's word for that.
+                Arc::make_mut(health).status = HealthStatus::Unhealthy;
+            }
             status.exits += 1;
             status.ports = Arc::from([]);
         });

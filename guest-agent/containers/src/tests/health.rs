@@ -125,3 +125,14 @@ async fn a_probe_that_is_given_up_while_it_is_started_is_killed() {
     .await;
     containers.remove("box", true, false).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_has_ended_is_not_healthy() {
+    let containers = Bench::new().open();
+    started(&containers, "box", checked(&["CMD", "echo", "fine"])).await;
+    until(&containers, |h| h.status == HealthStatus::Healthy).await;
+    within(containers.stop("box", None, None)).await.unwrap();
+    let health = containers.inspect("box").unwrap().status.health.unwrap();
+    assert_eq!(health.status, HealthStatus::Unhealthy);
+    assert_eq!(health.log[0].output, "fine\n", "the results are kept");
+}
