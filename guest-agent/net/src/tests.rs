@@ -304,6 +304,24 @@ fn networks_come_and_go_while_a_container_runs() {
     assert!(matches!(gone, Err(Error::NotConnected { .. })));
 }
 
+#[test]
+fn a_network_is_left_though_nothing_else_leads_out() {
+    let Some(vm) = Vm::new() else { return };
+    vm.named("late");
+    let container = vm.run("c", &["bridge", "late"]);
+    let down = inside(&container, || ip("link set eth1 down"));
+    if !down {
+        eprintln!("skipped: `ip` is needed to take an interface down");
+        return;
+    }
+    vm.networks.disconnect(&container.id, "bridge", container.namespace.as_fd()).unwrap();
+    assert_eq!(vm.networks.endpoints(&container.id).len(), 1);
+}
+
+fn ip(arguments: &str) -> bool {
+    let ip = Command::new("ip").args(arguments.split_whitespace()).status();
+    ip.is_ok_and(|status| status.success())
+}
 struct Names<'a>(&'a Networks, &'a str);
 
 impl Directory for Names<'_> {
