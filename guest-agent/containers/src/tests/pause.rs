@@ -76,6 +76,21 @@ async fn only_what_runs_is_paused_and_only_what_is_paused_unpaused() {
     containers.remove("box", true, false).await.unwrap();
 }
 
+/// Takes a layer only when it may.
+struct Gate(std::sync::mpsc::Receiver<()>);
+
+impl std::io::Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // An error is the end of its sender: it may.
+        while self.0.recv().is_ok() {}
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn a_container_that_is_committed_is_paused_and_hears_a_stop() {
     let bench = Bench::new();
@@ -103,19 +118,4 @@ async fn a_container_that_is_committed_is_paused_and_hears_a_stop() {
         assert_eq!((bench.launcher.frozen(), kind(&containers, name)), (0, state), "{name}");
     }
     containers.remove("goes-on", true, false).await.unwrap();
-}
-
-/// Takes a layer only when it may.
-struct Gate(std::sync::mpsc::Receiver<()>);
-
-impl std::io::Write for Gate {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        // An error is the end of its sender: it may.
-        while self.0.recv().is_ok() {}
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

@@ -249,23 +249,6 @@ async fn what_could_not_be_removed_is_removed_when_it_is_asked_for_again() {
     assert_eq!(bench.folders(), 0);
 }
 
-#[tokio::test]
-async fn a_container_is_not_made_of_an_image_that_is_removed_meanwhile() {
-    let bench = Bench::new();
-    let images = Arc::new(Vanishing {
-        image: bench.images.clone(),
-        containers: std::sync::OnceLock::new(),
-        layer: format!("sha256:{}", "d".repeat(64)),
-        kept: Default::default(),
-    });
-    let containers = Containers::open(Setup { images: images.clone(), ..bench.setup() }).unwrap();
-    assert!(images.containers.set(containers.clone()).is_ok());
-    let made = containers.create("box", config(&["true"])).await;
-    assert_eq!(made.is_ok(), images.kept.load(std::sync::atomic::Ordering::Relaxed));
-    assert!(matches!(made, Err(Error::Image(_))), "its layers have gone: {made:?}");
-    assert!(!containers.uses_layer(&images.layer), "it does not come any more");
-}
-
 /// An image that somebody removes as soon as it has been found.
 struct Vanishing {
     image: FakeImages,
@@ -286,4 +269,21 @@ impl crate::launch::Images for Vanishing {
         self.kept.store(kept, std::sync::atomic::Ordering::Relaxed);
         Ok(found)
     }
+}
+
+#[tokio::test]
+async fn a_container_is_not_made_of_an_image_that_is_removed_meanwhile() {
+    let bench = Bench::new();
+    let images = Arc::new(Vanishing {
+        image: bench.images.clone(),
+        containers: std::sync::OnceLock::new(),
+        layer: format!("sha256:{}", "d".repeat(64)),
+        kept: Default::default(),
+    });
+    let containers = Containers::open(Setup { images: images.clone(), ..bench.setup() }).unwrap();
+    assert!(images.containers.set(containers.clone()).is_ok());
+    let made = containers.create("box", config(&["true"])).await;
+    assert_eq!(made.is_ok(), images.kept.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(matches!(made, Err(Error::Image(_))), "its layers have gone: {made:?}");
+    assert!(!containers.uses_layer(&images.layer), "it does not come any more");
 }

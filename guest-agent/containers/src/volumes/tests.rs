@@ -171,6 +171,27 @@ fn image_with_files(folder: &tempfile::TempDir, count: usize) -> PathBuf {
 }
 
 #[test]
+fn containers_that_come_at_once_find_a_volume_full() {
+    const FILES: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let (volumes, layer) = (open(&folder), image_with_files(&folder, FILES));
+    for name in ["one", "two", "three"] {
+        volumes.create(named(name)).unwrap();
+        std::thread::scope(|scope| {
+            let fill = || {
+                let image = Folder::of_layers(&[&layer]).unwrap();
+                volumes.populate(name, &image, Path::new("/srv")).unwrap();
+                let below = volumes.mountpoint(name).join("below");
+                assert_eq!(std::fs::read_dir(below).unwrap().count(), FILES);
+            };
+            for _ in 0..3 {
+                scope.spawn(fill);
+            }
+        });
+    }
+}
+
+#[test]
 fn a_volume_that_cannot_be_filled_is_empty_again() {
     use nix::mount::{MsFlags, mount};
     let folder = tempfile::tempdir().unwrap();
@@ -198,25 +219,4 @@ fn a_volume_that_cannot_be_filled_is_empty_again() {
         };
         scope.spawn(work).join().unwrap();
     });
-}
-
-#[test]
-fn containers_that_come_at_once_find_a_volume_full() {
-    const FILES: usize = 500;
-    let folder = tempfile::tempdir().unwrap();
-    let (volumes, layer) = (open(&folder), image_with_files(&folder, FILES));
-    for name in ["one", "two", "three"] {
-        volumes.create(named(name)).unwrap();
-        std::thread::scope(|scope| {
-            let fill = || {
-                let image = Folder::of_layers(&[&layer]).unwrap();
-                volumes.populate(name, &image, Path::new("/srv")).unwrap();
-                let below = volumes.mountpoint(name).join("below");
-                assert_eq!(std::fs::read_dir(below).unwrap().count(), FILES);
-            };
-            for _ in 0..3 {
-                scope.spawn(fill);
-            }
-        });
-    }
 }
