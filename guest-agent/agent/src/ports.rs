@@ -91,7 +91,9 @@ impl Ports {
             container_name: container_name.to_owned(),
             mappings,
         };
-        let answer = self.order(port_order::Kind::Publish(order.clone())).await?;
+        let answer = self.order(port_order::Kind::Publish(order.clone())).await;
+        // A host that was slow may have opened them all the same.
+        let answer = answer.inspect_err(|_| self.forget(container_id))?;
         if let Some(error) = answer.error {
             return Err(error.into());
         }
@@ -111,6 +113,19 @@ impl Ports {
             if let Err(error) = self.order(port_order::Kind::Withdraw(order)).await {
                 tracing::debug!(error = %error.message, "the host did not confirm that ports are closed");
             }
+        }
+    }
+
+    /// Has the host close a container's ports, whenever it comes to it.
+    fn forget(&self, container_id: &str) {
+        let mut state = self.0.state.lock();
+        state.last += 1;
+        let id = state.last;
+        if let Some(link) = &state.link {
+            let order = WithdrawPorts { container_id: container_id.to_owned() };
+            // A host that has gone is told what is to be open when it comes back.
+            let _ =
+                link.orders.send(PortOrder { id, kind: Some(port_order::Kind::Withdraw(order)) });
         }
     }
 
@@ -144,6 +159,8 @@ impl Ports {
                     let (sender, answer) = oneshot::channel();
                     let order = PortOrder { id, kind: Some(kind.clone()) };
                     if link.orders.send(order).is_ok() {
+                        // Of orders that were given up.
+                        link.waiting.retain(|_, waiting| !waiting.is_closed());
                         link.waiting.insert(id, sender);
                         return answer;
                     }
@@ -423,6 +440,23 @@ mod tests {
     async fn without_a_host_a_publication_fails_in_time() {
         let failure = Ports::default().publish("id", "web", http()).await.expect_err("no host");
         assert_eq!(failure.code, ErrorCode::Unavailable);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ports_of_an_order_that_was_not_answered_in_time_are_closed() {
+        let ports = Ports::default();
+        let (_answers, receiver) = mpsc::unbounded_channel::<Result<_, Infallible>>();
+        let mut orders = ports.serve(UnboundedReceiverStream::new(receiver));
+        let failure = ports.publish("id", "web", http()).await.expect_err("nobody answers");
+        assert_eq!(failure.code, ErrorCode::TimedOut);
+        let mut told = Vec::new();
+        while let Ok(order) = orders.try_recv() {
+            told.extend(order.kind);
+        }
+        let last = told.pop().expect("an order");
+        assert!(matches!(told.pop(), Some(port_order::Kind::Publish(_))), "{told:?}");
+        let is_it = |order: &WithdrawPorts| order.container_id == "id";
+        assert!(matches!(&last, port_order::Kind::Withdraw(order) if is_it(order)), "{last:?}");
     }
 
     #[tokio::test]

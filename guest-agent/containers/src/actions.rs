@@ -59,26 +59,8 @@ impl Containers {
     pub async fn rename(&self, who: &str, name: &str) -> Result<(), Error> {
         let container = self.find(who)?;
         container.permit(Action::Rename)?;
-        let name = names::validate(name)?;
-        let old = container.name();
-        if name == old {
-            let why = "renaming a container with the same name as its current name";
-            return Err(Error::invalid("NEW_NAME", why));
-        }
-        // Both names are its own until it is done, so that nobody can take either.
-        let name = self.reserve(name, &container.id)?;
-        let wanted = name.clone();
-        let result = container.ask(|reply| Command::Rename { name: wanted, reply }).await;
-        let gone = if result.is_ok() { &old } else { &name };
-        let mut table = self.shared.table.lock();
-        // Its removal may have come in between, and another may have taken the name since.
-        if table.names.get(gone) == Some(&container.id) && container.name() != *gone {
-            table.names.remove(gone);
-        }
-        if !table.by_id.contains_key(&container.id) {
-            table.names.retain(|_, id| *id != container.id);
-        }
-        result
+        let name = names::validate(name)?.to_owned();
+        container.ask(|reply| Command::Rename { name, reply }).await
     }
 
     /// Changes limits and the restart policy, at once where it runs, and for good.

@@ -268,15 +268,14 @@ impl Attachment {
     }
 
     async fn started(&mut self) -> Event {
-        let before = self.exits_before;
         let status = self.input.leave.begun().await;
         self.progress = Progress::Streaming;
-        let pid = status.state.process().map_or(0, |(pid, _)| pid);
-        if pid == 0 && status.exits == before {
-            // It does not run and will not: nothing but the replay comes.
+        if !self.container.hub.is_open() {
+            // It does not run, or its output was complete before this client came: nothing but the
+            // replay comes.
             self.output.finish();
         }
-        Event::Started { pid }
+        Event::Started { pid: status.state.process().map_or(0, |(pid, _)| pid) }
     }
 
     async fn replayed(&mut self) -> Result<Option<Event>, Error> {

@@ -6,9 +6,10 @@ use jiff::Timestamp;
 use linkspan_net::Endpoint;
 
 use crate::{
-    Containers, Error, Status,
+    Containers, Error, Shared, Status,
     config::{Config, Resolved},
     container::{Container, blocking, spawn},
+    error::ImageError,
     filter::Filters,
     id::ContainerId,
     launch::ImageView,
@@ -19,9 +20,6 @@ use crate::{
     store::{Folder, Record},
     userns, validate,
 };
-
-/// How often a made-up name may be taken before numbers are appended.
-const NAME_ATTEMPTS: u32 = 20;
 
 /// A container that has just been made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +57,18 @@ pub struct Snapshot {
     pub mount_sources: Vec<PathBuf>,
 }
 
+/// While it lives, the layers of a container that is being made are in use.
+struct Coming<'a> {
+    shared: &'a Shared,
+    id: ContainerId,
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        self.shared.table.lock().coming.remove(&self.id);
+    }
+}
+
 impl Containers {
     /// Makes a container: checks everything, stores it, starts nothing. `name` empty: made up.
     ///
@@ -78,15 +88,15 @@ impl Containers {
     }
 
     fn create_blocking(&self, name: &str, config: Config) -> Result<Created, Error> {
-        let image = self.shared.images.resolve(&config.image)?;
         let id = ContainerId::generate();
+        let (image, _coming) = self.image(&id, &config.image)?;
         let mut resolved = Resolved::new(&id, &config, &image)?;
         let warnings = warnings(&config);
-        let name = self.reserve(name, &id)?;
+        let name = self.shared.reserve(name, &id)?;
         match self.mounts(&id, &config, &image) {
             Ok(mounts) => resolved.mounts = mounts,
             Err(error) => {
-                self.shared.table.lock().names.remove(&name);
+                self.shared.give_up(&name);
                 return Err(error);
             }
         }
@@ -96,7 +106,7 @@ impl Containers {
         let state = State::Created { failed: None };
         let folder = Folder::of(&self.shared.root, &record);
         if let Err(error) = folder.create(&record, &state) {
-            self.shared.table.lock().names.remove(&name);
+            self.shared.give_up(&name);
             if let Err(leftover) = folder.remove() {
                 tracing::warn!(%leftover, "a half-made container's files are left");
             }
@@ -109,6 +119,21 @@ impl Containers {
         self.shared.revision.next();
         self.shared.tell(&container, "create", []);
         Ok(Created { id, name, warnings })
+    }
+
+    /// The image of a container that is being made. Nobody removes its layers from then on; the
+    /// answer's guard is to live until the container does.
+    fn image(&self, id: &ContainerId, reference: &str) -> Result<(ImageView, Coming<'_>), Error> {
+        let images = &self.shared.images;
+        let image = images.resolve(reference)?;
+        let coming = Coming { shared: &self.shared, id: id.clone() };
+        self.shared.table.lock().coming.insert(id.clone(), image.diff_ids.clone());
+        // Again: it may have been removed before anybody knew that it is wanted.
+        images.resolve(&image.id).map_err(|error| match error {
+            ImageError::NotFound(_) => ImageError::NotFound(reference.into()),
+            other => other,
+        })?;
+        Ok((image, coming))
     }
 
     /// Works out what is mounted. Nothing is left of it when that fails.
@@ -130,29 +155,6 @@ impl Containers {
     fn give_volumes_back(&self, id: &ContainerId, made: &[String]) {
         if let Err(error) = self.shared.volumes.release(id, made) {
             tracing::warn!(%error, "volumes of a container that was not made are left");
-        }
-    }
-
-    /// Takes a name before the container exists, so that two cannot get the same one.
-    pub(crate) fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
-        let mut table = self.shared.table.lock();
-        if !wanted.is_empty() {
-            let name = names::validate(wanted)?;
-            if let Some(owner) = table.names.get(name) {
-                let owner = owner.short().to_owned();
-                return Err(Error::NameConflict { name: name.into(), owner });
-            }
-            table.names.insert(name.into(), id.clone());
-            return Ok(name.into());
-        }
-        let mut attempt = 0;
-        loop {
-            let name = names::generate(attempt / NAME_ATTEMPTS);
-            if !table.names.contains_key(&name) {
-                table.names.insert(name.clone(), id.clone());
-                return Ok(name);
-            }
-            attempt += 1;
         }
     }
 

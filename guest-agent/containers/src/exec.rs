@@ -4,6 +4,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+use tracing::Instrument as _;
+
 use crate::{
     Containers, Error, Shared,
     config::ExecConfig,
@@ -25,9 +28,8 @@ impl Containers {
     pub async fn exec(&self, who: &str, config: ExecConfig) -> Result<Session, Error> {
         validate::exec(&config)?;
         let container = self.find(who)?;
-        let detach = config.detach;
-        let session = open_session(&container, &self.shared, config).await?;
-        Ok(if detach { session.detached() } else { session })
+        // A caller that goes while it is started has left, as any client may.
+        open_session(&container, &self.shared, config, drop).await
     }
 }
 
@@ -62,8 +64,26 @@ impl Drop for Listed {
     }
 }
 
-/// One more process in a container, valid as it is, with its events.
+/// One more process in a container, valid as it is, with its events. `abandoned` gets it when the
+/// caller has gone before it was started: by a task of its own, so that it is not lost.
 pub(crate) async fn open_session(
+    container: &Arc<Container>,
+    shared: &Arc<Shared>,
+    config: ExecConfig,
+    abandoned: fn(Session),
+) -> Result<Session, Error> {
+    let (sender, opened) = oneshot::channel();
+    let (its, ours) = (Arc::clone(container), Arc::clone(shared));
+    let opening = async move {
+        if let Err(Ok(session)) = sender.send(open(&its, &ours, config).await) {
+            abandoned(session);
+        }
+    };
+    tokio::spawn(opening.in_current_span());
+    opened.await.unwrap_or_else(|_| Err(Error::Gone(container.name())))
+}
+
+async fn open(
     container: &Arc<Container>,
     shared: &Arc<Shared>,
     config: ExecConfig,
@@ -78,6 +98,7 @@ pub(crate) async fn open_session(
     };
     tell("exec_create");
     let (its, ours) = (Arc::clone(container), Arc::clone(shared));
+    let detach = config.detach;
     let (launched, base) = blocking(move || launch(&its, &ours, &config)).await?;
     tell("exec_start");
     let (its, ours) = (Arc::clone(container), Arc::clone(shared));
@@ -86,8 +107,11 @@ pub(crate) async fn open_session(
         drop(listed);
         ours.tell(&its, "exec_die", [("execID", exec_id), ("exitCode", code.to_string())]);
     };
-    Session::watched(launched, Arc::clone(&shared.launcher), Some(base), ended)
-        .map_err(|source| Error::Process { action: "connect to", name: container.name(), source })
+    let session =
+        Session::watched(launched, Arc::clone(&shared.launcher), Some(base), ended).map_err(
+            |source| Error::Process { action: "connect to", name: container.name(), source },
+        )?;
+    Ok(if detach { session.detached() } else { session })
 }
 
 fn launch(

@@ -24,10 +24,11 @@ use linkspan_images::{CommitOptions, Healthcheck as ImageHealth, Limits, copy_in
 use linkspan_runtime::plan::{HostIds, Look, UserNamespace};
 use linkspan_sys::process::as_file_owner;
 use nix::{fcntl::OFlag, sys::stat::Mode};
+use tokio::runtime::Handle;
 
 use crate::{
     Containers, Error, Shared,
-    container::{Container, blocking},
+    container::{Command, Container, blocking},
     health::Healthcheck,
     mounts::{self, MountPoint, Source},
     plan, state,
@@ -211,8 +212,8 @@ impl Containers {
         Ok((record.resolved.image_id.clone(), options))
     }
 
-    /// Writes a container's own layer as that of an image. With `pause`, its processes stand
-    /// still meanwhile.
+    /// Writes a container's own layer as that of an image. With `pause`, it is paused meanwhile,
+    /// unless somebody lets it run on or ends it.
     ///
     /// # Errors
     /// When there is no such container, it cannot be paused, or nobody takes the layer any more.
@@ -222,11 +223,11 @@ impl Containers {
         pause: bool,
         out: impl Write + Send + 'static,
     ) -> Result<(), Error> {
-        let (container, shared) = (self.find(who)?, Arc::clone(&self.shared));
+        let container = self.find(who)?;
         blocking(move || {
             // One that is paused stays so.
             let runs = container.status.borrow().state.kind() == state::Kind::Running;
-            let paused = (pause && runs).then(|| Paused::new(&container, &shared)).transpose()?;
+            let paused = (pause && runs).then(|| Paused::new(&container)).transpose()?;
             let mut archive = Archive::new(out);
             let own = |path: &Path| OWN.iter().any(|own| Path::new(own) == path);
             archive.add_layer(&container.folder.path().join("upper"), &own)?;
@@ -297,28 +298,25 @@ fn anonymous_path(mount: &MountPoint) -> Option<String> {
     mount.anonymous_volume().map(|_| mount.destination.display().to_string())
 }
 
-/// The processes of a container stand still while it lives.
-struct Paused<'a> {
-    container: &'a Container,
-    shared: &'a Shared,
-}
+/// The container is paused while it lives: by its own task, so that a stop meanwhile is heard. For
+/// threads that may block.
+struct Paused<'a>(&'a Container);
 
 impl<'a> Paused<'a> {
-    fn new(container: &'a Container, shared: &'a Shared) -> Result<Self, Error> {
-        let frozen = shared.launcher.freeze(&container.cgroup());
-        frozen.map_err(|source| Error::Process {
-            action: "pause",
-            name: container.name(),
-            source,
-        })?;
-        Ok(Self { container, shared })
+    fn new(container: &'a Container) -> Result<Self, Error> {
+        Handle::current().block_on(container.ask(|reply| Command::Pause { reply }))?;
+        Ok(Self(container))
     }
 }
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.shared.launcher.thaw(&self.container.cgroup()) {
-            tracing::error!(%error, "a container that was paused for a commit stands still");
+        match Handle::current().block_on(self.0.ask(|reply| Command::Unpause { reply })) {
+            // Somebody else has let it run on, or has ended it.
+            Ok(()) | Err(Error::WrongState { .. } | Error::Gone(_)) => {}
+            Err(error) => {
+                tracing::error!(%error, "a container that was paused for a commit stands still");
+            }
         }
     }
 }

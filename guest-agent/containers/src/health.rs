@@ -259,14 +259,15 @@ impl Drop for KillOnDrop {
     }
 }
 
-async fn probe(
+pub(crate) async fn probe(
     container: &Arc<Container>,
     shared: &Arc<Shared>,
     check: &Healthcheck,
 ) -> ProbeResult {
     let started_at = Timestamp::now();
     let config = ExecConfig { args: check.command(), ..ExecConfig::default() };
-    let (exit_code, output) = match open_session(container, shared, config).await {
+    let kill = |session| drop(KillOnDrop(session));
+    let (exit_code, output) = match open_session(container, shared, config, kill).await {
         Ok(session) => listen(KillOnDrop(session), check.timeout).await,
         Err(error) => (-1, error.to_string()),
     };

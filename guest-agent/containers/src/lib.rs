@@ -121,6 +121,8 @@ pub(crate) struct Shared {
 #[derive(Default)]
 struct Table {
     by_id: BTreeMap<ContainerId, Arc<Container>>,
+    /// The layers of those that are being made.
+    coming: HashMap<ContainerId, Vec<String>>,
     names: HashMap<String, ContainerId>,
 }
 
@@ -387,17 +389,20 @@ impl Containers {
         volumes: bool,
     ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
+        let exits = container.status.borrow().exits;
         container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
+        let ended = |status: &Status| status.exits > exits || !status.state.kind().is_live();
+        let ended = timeout(KILL_BUDGET, container.wait_until(ended)).await;
+        ended.map_err(|_| Error::TimedOut {
+            name: container.name(),
+            what: "end",
+            seconds: KILL_BUDGET.as_secs(),
+        })?;
+        // Deleting takes as long as there are files.
         let gone = container.wait_until(|status| {
             matches!(status.state, State::Removed { .. } | State::Dead { .. })
         });
-        let timed_out = || Error::TimedOut {
-            name: container.name(),
-            what: "go away",
-            seconds: KILL_BUDGET.as_secs(),
-        };
-        let status = timeout(KILL_BUDGET, gone).await.map_err(|_| timed_out())?;
-        match status.state {
+        match gone.await.state {
             State::Dead { error, .. } => {
                 Err(Error::WrongState { action: "remove", name: container.name(), why: error })
             }
@@ -474,11 +479,13 @@ impl Containers {
         self.all().into_iter().map(used).collect()
     }
 
-    /// Whether a container stands on the layer with this diff id.
+    /// Whether a container stands on the layer with this diff id, or will.
     #[must_use]
     pub fn uses_layer(&self, diff_id: &str) -> bool {
         let uses = |c: &Arc<Container>| c.record().resolved.diff_ids.iter().any(|d| d == diff_id);
-        self.shared.table.lock().by_id.values().any(uses)
+        let table = self.shared.table.lock();
+        let comes = |layers: &Vec<String>| layers.iter().any(|layer| layer == diff_id);
+        table.by_id.values().any(uses) || table.coming.values().any(comes)
     }
 }
 

@@ -1,8 +1,11 @@
-//! Container names: which are valid, and how one is made up.
+//! Container names: which are valid, how one is made up, and who has one.
 
 use rand::seq::IteratorRandom as _;
 
-use crate::Error;
+use crate::{Error, Shared, id::ContainerId};
+
+/// How often a made-up name may be taken before numbers are appended.
+const NAME_ATTEMPTS: u32 = 20;
 
 /// Manners of bridges, ships and weather; people who built bridges and harbours.
 const FIRST: &str = "\
@@ -57,6 +60,36 @@ pub fn validate(name: &str) -> Result<&str, Error> {
             why(&format!("contains {wrong:?}: only letters, digits, `_`, `.` and `-` are allowed"))
         }
         None => Ok(name),
+    }
+}
+
+impl Shared {
+    /// Takes a name before the container exists, so that two cannot get the same one.
+    pub(crate) fn reserve(&self, wanted: &str, id: &ContainerId) -> Result<String, Error> {
+        let mut table = self.table.lock();
+        if !wanted.is_empty() {
+            let name = validate(wanted)?;
+            if let Some(owner) = table.names.get(name) {
+                let owner = owner.short().to_owned();
+                return Err(Error::NameConflict { name: name.into(), owner });
+            }
+            table.names.insert(name.into(), id.clone());
+            return Ok(name.into());
+        }
+        let mut attempt = 0;
+        loop {
+            let name = generate(attempt / NAME_ATTEMPTS);
+            if !table.names.contains_key(&name) {
+                table.names.insert(name.clone(), id.clone());
+                return Ok(name);
+            }
+            attempt += 1;
+        }
+    }
+
+    /// A name that was taken is free again.
+    pub(crate) fn give_up(&self, name: &str) {
+        self.table.lock().names.remove(name);
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct Hub {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// A run's output is not complete.
+    open: bool,
     log: Option<log::Writer>,
     clients: Vec<Arc<Client>>,
 }
@@ -127,6 +129,7 @@ impl Hub {
 
     /// A run begins: opens the log. `attributes` are put beside each record.
     pub(crate) fn open(&self, attributes: log::Attributes) -> io::Result<()> {
+        self.shared.lock().open = true;
         let Some(files) = &self.log else { return Ok(()) };
         let writer = log::Writer::open(Arc::clone(files), attributes)?;
         self.log_end.send_replace(LogEnd { at: writer.end(), open: true });
@@ -152,8 +155,14 @@ impl Hub {
         for client in shared.clients.drain(..) {
             client.queue.end(End::Complete);
         }
+        shared.open = false;
         shared.log = None;
         self.log_end.send_modify(|end| end.open = false);
+    }
+
+    /// Whether output may come without another start.
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.lock().open
     }
 
     /// Connects a client; `holds`: it runs the container in the foreground.
@@ -161,6 +170,8 @@ impl Hub {
         let queue = Queue::new(&self.folder);
         let client = Client { stdout, stderr, holds, queue: Arc::clone(&queue) };
         let mut shared = self.shared.lock();
+        // Those that have left are noticed by the next output, which may never come.
+        shared.clients.retain(|client| !client.queue.is_left());
         shared.clients.push(Arc::new(client));
         let partial = |channel| {
             let bytes = shared.log.as_ref().map_or(&[][..], |log| log.partial(channel));
@@ -171,6 +182,12 @@ impl Hub {
             partial: [Channel::Stdout, Channel::Stderr].map(partial).into(),
         };
         (Attached(queue), backlog)
+    }
+
+    /// How many clients output goes to.
+    #[cfg(test)]
+    pub(crate) fn clients(&self) -> usize {
+        self.shared.lock().clients.len()
     }
 
     pub(crate) fn log_end(&self) -> watch::Receiver<LogEnd> {

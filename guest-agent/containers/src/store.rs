@@ -10,8 +10,9 @@
 //!                 hosts hostname resolv.conf   bind-mounted into the container
 //! ```
 //!
-//! Files are replaced by writing another, fsync, rename. A container that is removed when it ends
-//! skips the fsync: whatever a crash leaves of it is deleted at the next start anyway.
+//! Files are replaced by writing another, fsync, rename; what is deleted is synced too. A container
+//! that is removed when it ends skips that: whatever a crash leaves of it is deleted at the next start
+//! anyway.
 
 use std::{
     fs::{self, File},
@@ -153,7 +154,8 @@ impl Folder {
         self.write("config.json", record)
     }
 
-    /// Deletes everything. What is left when it fails is a leftover, see [`load`].
+    /// Deletes everything, for good: a container that has gone is not there again when the power
+    /// goes. What is left when it fails is a leftover, see [`load`].
     ///
     /// # Errors
     /// When something cannot be deleted.
@@ -164,7 +166,11 @@ impl Folder {
             _ => Err(error),
         };
         fs::remove_file(&config).or_else(gone).map_err(Error::file("delete", &config))?;
-        fs::remove_dir_all(&self.path).or_else(gone).map_err(Error::file("delete", &self.path))
+        fs::remove_dir_all(&self.path).or_else(gone).map_err(Error::file("delete", &self.path))?;
+        match self.path.parent().filter(|_| self.durable) {
+            Some(root) => sync(root).map_err(Error::file("write", root)),
+            None => Ok(()),
+        }
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
@@ -203,9 +209,15 @@ pub(crate) fn replace(path: &Path, value: &impl Serialize, durable: bool) -> io:
     fs::rename(&temporary, path)?;
     if durable && let Some(folder) = path.parent() {
         // Makes the rename itself durable (rename(2) only orders it).
-        File::open(folder)?.sync_all()?;
+        sync(folder)?;
     }
     Ok(())
+}
+
+/// Makes what was made, renamed and deleted in a folder durable: with ext4, all that was changed
+/// before it, too.
+pub(crate) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
@@ -265,8 +277,11 @@ fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, Saved)>, Err
     }
     let before: Saved = read(&path.join("state.json"))?;
     let saved = Saved { state: after_restart(before.state.clone()), ..before };
-    if saved.state != before.state {
-        folder.save(&saved)?;
+    if saved.state != before.state
+        && let Err(error) = folder.save(&saved)
+    {
+        // A full disk must not hide a container: the next boot comes to the same.
+        tracing::warn!(%error, "what has become of a container is not written");
     }
     Ok(Some((record, saved)))
 }

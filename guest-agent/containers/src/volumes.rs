@@ -92,6 +92,9 @@ pub struct NewVolume {
 pub struct Volumes {
     root: PathBuf,
     table: Mutex<Table>,
+    /// Held while a volume is given what an image has: two containers that come at once find it
+    /// empty or full, and nothing in between.
+    filling: Mutex<()>,
     /// Where what happens is told, once that is known.
     events: OnceLock<Events>,
 }
@@ -130,7 +133,7 @@ impl Volumes {
     pub fn open(root: PathBuf) -> Result<Self> {
         let volumes = store::load(&root)?;
         let table = Mutex::new(Table { volumes, ..Table::default() });
-        Ok(Self { root, table, events: OnceLock::new() })
+        Ok(Self { root, table, filling: Mutex::default(), events: OnceLock::new() })
     }
 
     /// From now on, what happens to volumes is told there.
@@ -216,12 +219,17 @@ impl Volumes {
             users.remove(container);
         }
         table.users.retain(|_, users| !users.is_empty());
+        let mut lasting = false;
         for name in anonymous {
-            if !table.users.contains_key(name) && table.volumes.contains_key(name) {
+            let Some(volume) = table.volumes.get(name) else { continue };
+            // One that was made for a container is swept away by the next boot, if need be.
+            let lasts = volume.made_for.is_none();
+            if !table.users.contains_key(name) {
                 self.delete(&mut table, name)?;
+                lasting |= lasts;
             }
         }
-        Ok(())
+        if lasting { store::settle(&self.root) } else { Ok(()) }
     }
 
     /// Deletes what was made for containers that are not `known` any more: they were removed when
@@ -290,13 +298,15 @@ impl Volumes {
             let users = users.iter().map(ToString::to_string).collect();
             return Err(VolumeError::InUse { name: name.into(), users });
         }
-        self.delete(&mut table, name)
+        self.delete(&mut table, name)?;
+        store::settle(&self.root)
     }
 
-    /// Removes what no container has: anonymous ones, or `all`. Returns their names and bytes.
+    /// Removes what no container has: anonymous ones, or `all`. Returns their names and bytes. One
+    /// that cannot be removed is left; the log says why.
     ///
     /// # Errors
-    /// When files cannot be deleted.
+    /// When it cannot be made to last.
     pub fn prune(&self, all: bool, filters: &Filters) -> Result<(Vec<String>, u64)> {
         let mut table = self.table.lock();
         let unused: Vec<String> = table
@@ -306,13 +316,22 @@ impl Volumes {
             .filter(|volume| (all || volume.is_anonymous()) && filters.matches(volume, true))
             .map(|volume| volume.name.clone())
             .collect();
-        let mut bytes = 0;
-        for name in &unused {
-            bytes += size::of_files(&store::content(&self.root, name));
-            self.delete(&mut table, name)?;
+        let (mut removed, mut bytes) = (Vec::new(), 0);
+        for name in unused {
+            let size = size::of_files(&store::content(&self.root, &name));
+            match self.delete(&mut table, &name) {
+                Ok(()) => {
+                    bytes += size;
+                    removed.push(name);
+                }
+                Err(error) => tracing::warn!(%error, "a volume was not pruned"),
+            }
+        }
+        if !removed.is_empty() {
+            store::settle(&self.root)?;
         }
         self.tell("prune", "", [("reclaimed", bytes.to_string())]);
-        Ok((unused, bytes))
+        Ok((removed, bytes))
     }
 
     fn delete(&self, table: &mut Table, name: &str) -> Result<()> {
@@ -414,10 +433,24 @@ impl Volumes {
         let folder = nix::fcntl::openat(&folder, ".", flags, Mode::empty())
             .map_err(|errno| failed("open")(errno.into()))?;
         let plain = Folder::plain(folder);
+        let _turn = self.filling.lock();
         if plain.names()?.is_empty() {
-            copy::tree(&source, plain.top()?)?;
+            copy::tree(&source, plain.top()?).inspect_err(|_| empty_again(&plain, &source))?;
         }
         Ok(())
+    }
+}
+
+/// Takes what was copied out of a folder that was empty: half of it would count as all of it.
+fn empty_again(folder: &Folder, source: &Folder) {
+    let work = || -> std::result::Result<(), linkspan_files::Error> {
+        for name in source.names()? {
+            copy::remove(folder, &name)?;
+        }
+        Ok(())
+    };
+    if let Err(error) = work() {
+        tracing::warn!(%error, "a volume is left with a part of what its image has");
     }
 }
 

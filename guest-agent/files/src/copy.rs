@@ -12,6 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::changes::raw_names;
 use crate::error::{Error, Result};
 use crate::merged::{Folder, Leaf, Node, READ};
 
@@ -24,6 +25,27 @@ const OVERLAY: &[u8] = b"trusted.overlay.";
 /// Names what could not be copied. What was copied before stays.
 pub fn tree(from: &Folder, to: impl AsFd) -> Result<()> {
     Copier::default().folder(from, &to)
+}
+
+/// Removes a name from the top layer of a folder, with all that is below it. Nothing there: nothing to do.
+///
+/// # Errors
+/// Names what could not be removed.
+pub fn remove(from: &Folder, name: &OsStr) -> Result<()> {
+    let path = from.path().join(name);
+    let top = from.top()?;
+    match rustix::fs::unlinkat(top, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => {}
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(Error::io("remove", &path)(errno)),
+    }
+    let flags = READ | OFlags::DIRECTORY;
+    let folder = rustix::fs::openat(top, name, flags, Mode::empty());
+    let folder = Folder::plain(folder.map_err(Error::io("remove", &path))?);
+    for below in raw_names(&folder)? {
+        remove(&folder, &below)?;
+    }
+    rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR).map_err(Error::io("remove", &path))
 }
 
 #[derive(Default)]
@@ -192,5 +214,21 @@ mod tests {
         assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("/etc/passwd"));
         assert_eq!(fs::metadata(&to).unwrap().mode() & 0o7777, 0o1777);
         assert!(to.join("sub/deep").is_dir());
+    }
+
+    #[test]
+    fn what_is_removed_goes_with_all_below_it_and_without_what_it_points_to() {
+        let work = tempfile::tempdir().unwrap();
+        let path = |name: &str| work.path().join(name);
+        fs::create_dir_all(path("top/below/deep")).unwrap();
+        fs::write(path("top/below/file"), "x").unwrap();
+        fs::create_dir(path("kept")).unwrap();
+        fs::write(path("kept/file"), "x").unwrap();
+        symlink(path("kept"), path("top/link")).unwrap();
+        let folder = Folder::of_layers(&[work.path()]).unwrap();
+        for name in ["top", "nothing"] {
+            remove(&folder, OsStr::new(name)).unwrap();
+        }
+        assert!(!path("top").exists() && path("kept/file").exists());
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error,
     ipam::{Pool, PoolSpec},
-    netlink::nft::Part,
+    netlink::{nft::Part, route::Route},
 };
 
 /// Ethernet's.
@@ -122,6 +122,11 @@ impl Network {
         }
     }
 
+    /// Whether that was asked for by name.
+    pub(crate) fn names_bridge(&self) -> bool {
+        self.options.contains_key(BRIDGE_NAME)
+    }
+
     /// Bytes of the largest packet.
     #[must_use]
     pub fn mtu(&self) -> u32 {
@@ -230,6 +235,17 @@ pub(crate) fn check_options(options: &BTreeMap<String, String>) -> Result<(), Er
                 ));
             }
         }
+    }
+    Ok(())
+}
+
+/// Refuses a bridge whose name another interface of the machine has: it would get the network's
+/// addresses and rules, and go with it.
+pub(crate) fn check_bridge(route: &mut Route, name: &str) -> Result<(), Error> {
+    let there = route.link(name).map_err(Error::kernel("find", format!("bridge {name}")))?;
+    if there.is_some_and(|link| !link.is_bridge) {
+        let why = format!("{BRIDGE_NAME}={name}: an interface of the machine that is no bridge");
+        return Err(Error::invalid("--opt", why));
     }
     Ok(())
 }

@@ -14,7 +14,10 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use self::state::{Entry, State, is_v4};
+use self::{
+    kernel::delete_bridge,
+    state::{Entry, State, is_v4},
+};
 use crate::{
     Error,
     endpoint::Endpoint,
@@ -95,6 +98,10 @@ impl Networks {
         {
             let why = format!("bridge {bridge} is network {}'s", other.network.name);
             return Err(Error::invalid("--opt com.docker.network.bridge.name", why));
+        }
+        if network.names_bridge() {
+            let route = Route::open().map_err(Error::kernel("open", format!("bridge {bridge}")));
+            network::check_bridge(&mut route?, &bridge)?;
         }
         let id = network.id.clone();
         state.entries.insert(id.clone(), Entry::new(network));
@@ -194,13 +201,14 @@ impl Networks {
     /// Removes a network that no container runs in. Returns its id.
     ///
     /// # Errors
-    /// When containers run in it, or it is one that is always there.
+    /// When containers run in it, or it is one that is always there; when it cannot be removed: it is
+    /// there as before then.
     pub fn remove(&self, who: &str) -> Result<String, Error> {
         let _kernel = self.kernel.lock();
-        let entry = {
+        let (network, up) = {
             let mut state = self.state.lock();
             let id = state.find(who)?;
-            let known = state.entries.get(&id).ok_or_else(|| Error::NotFound(who.into()))?;
+            let known = state.entries.get_mut(&id).ok_or_else(|| Error::NotFound(who.into()))?;
             if known.network.is_predefined() {
                 return Err(Error::Predefined(known.network.name.clone()));
             }
@@ -211,31 +219,29 @@ impl Networks {
                     endpoints: endpoints.map(|e| e.container_name.clone()).collect(),
                 });
             }
-            let Some(entry) = state.entries.remove(&id) else {
-                return Err(Error::NotFound(who.into()));
-            };
-            if let Err(error) = self.save(&state) {
-                state.entries.insert(id, entry);
-                return Err(error);
-            }
-            entry
+            known.going = true;
+            (known.network.clone(), known.up)
         };
-        if entry.up {
-            self.apply_rules()?;
+        // Rules that stayed keep their bridge; what is not there any more comes again with the next
+        // container.
+        let (down, up) = match if up { self.apply_rules() } else { Ok(()) } {
+            Ok(()) => (delete_bridge(&network), false),
+            Err(error) => (Err(error), up),
+        };
+        let mut state = self.state.lock();
+        let Some(entry) = state.entries.remove(&network.id) else {
+            return Err(Error::NotFound(who.into()));
+        };
+        if let Err(error) = down.and_then(|()| self.save(&state)) {
+            state.entries.insert(network.id, Entry { up, going: false, ..entry });
+            return Err(error);
         }
-        if entry.network.driver == Driver::Bridge {
-            let bridge = entry.network.bridge_name();
-            let deleted = Route::open().and_then(|mut route| route.delete(&bridge));
-            deleted.map_err(Error::kernel("delete", format!("bridge {bridge}")))?;
-        }
-        Ok(entry.network.id)
+        Ok(network.id)
     }
 
-    /// Removes every network that no container runs in and that is `meant`; returns their names.
-    ///
-    /// # Errors
-    /// The first removal that fails.
-    pub fn prune(&self, meant: impl Fn(&View) -> bool) -> Result<Vec<String>, Error> {
+    /// Removes every network that no container runs in and that is `meant`; returns their names. One
+    /// that cannot be removed is left; the log says why.
+    pub fn prune(&self, meant: impl Fn(&View) -> bool) -> Vec<String> {
         let mut removed = Vec::new();
         for view in self.list() {
             if view.network.is_predefined() || !view.endpoints.is_empty() || !meant(&view) {
@@ -246,10 +252,10 @@ impl Networks {
                 Ok(_) => removed.push(network.name),
                 // A container was started in it, or somebody else removed it.
                 Err(Error::InUse { .. } | Error::NotFound(_)) => {}
-                Err(error) => return Err(error),
+                Err(error) => tracing::warn!(%error, "a network was not pruned"),
             }
         }
-        Ok(removed)
+        removed
     }
 
     fn save(&self, state: &State) -> Result<(), Error> {

@@ -304,6 +304,88 @@ fn networks_come_and_go_while_a_container_runs() {
     assert!(matches!(gone, Err(Error::NotConnected { .. })));
 }
 
+#[test]
+fn a_network_is_left_though_nothing_else_leads_out() {
+    let Some(vm) = Vm::new() else { return };
+    vm.named("late");
+    let container = vm.run("c", &["bridge", "late"]);
+    let down = inside(&container, || ip("link set eth1 down"));
+    if !down {
+        eprintln!("skipped: `ip` is needed to take an interface down");
+        return;
+    }
+    vm.networks.disconnect(&container.id, "bridge", container.namespace.as_fd()).unwrap();
+    assert_eq!(vm.networks.endpoints(&container.id).len(), 1);
+}
+
+fn ip(arguments: &str) -> bool {
+    let ip = Command::new("ip").args(arguments.split_whitespace()).status();
+    ip.is_ok_and(|status| status.success())
+}
+
+#[test]
+fn an_interface_of_the_machine_does_not_become_a_bridge_nor_goes_with_a_network() {
+    let Some(vm) = Vm::new() else { return };
+    let on = |bridge: &str| NetworkSpec {
+        name: format!("on-{bridge}"),
+        options: [("com.docker.network.bridge.name".to_owned(), bridge.to_owned())].into(),
+        ..NetworkSpec::default()
+    };
+    let refused = vm.networks.create(&on("lo")).unwrap_err().to_string();
+    assert!(refused.contains("bridge.name=lo"), "{refused}");
+    vm.create(on("late0"));
+    if !ip("link add late0 type veth peer name late1") {
+        eprintln!("skipped: `ip` is needed to make an interface");
+        return;
+    }
+    let member = Member { id: "a".repeat(64), ..Member::default() };
+    let spec = EndpointSpec { network: "on-late0".into(), ..EndpointSpec::default() };
+    vm.networks.reserve(&member, &[spec]).unwrap();
+    let namespace = new_namespace();
+    let refused = vm.networks.plug(&member.id, namespace.as_fd(), false).unwrap_err().to_string();
+    assert!(refused.contains("bridge.name=late0"), "{refused}");
+    vm.networks.clean(vm.networks.leave(&member.id));
+    vm.networks.remove("on-late0").unwrap();
+    assert!(Route::open().unwrap().index("late0").unwrap().is_some(), "it is not ours");
+}
+
+/// Somebody else owns our table of rules for as long as the answer lives (NFT_TABLE_F_OWNER).
+fn own_the_rules() -> Option<Socket> {
+    crate::netlink::nft::delete("linkspan").unwrap();
+    let mut socket = Socket::open(SockProtocol::NetlinkNetFilter).unwrap();
+    let bracket = |kind| Message::silent(kind, &[0, 0, 0, 10]);
+    let family = [nix::libc::NFPROTO_INET as u8, 0, 0, 0];
+    // NFT_MSG_NEWTABLE with NLM_F_CREATE; NFTA_TABLE_NAME, NFTA_TABLE_FLAGS.
+    let table = Message::new(10 << 8, 0x400, &family).text(1, "linkspan").be32(2, 2);
+    let begin = nix::libc::NLMSG_MIN_TYPE as u16;
+    match socket.transact(vec![bracket(begin), table, bracket(begin + 1)]) {
+        Ok(()) => Some(socket),
+        Err(failed) => {
+            eprintln!("skipped: this kernel's tables have no owners: {}", failed.errno.desc());
+            None
+        }
+    }
+}
+
+#[test]
+fn a_network_that_the_kernel_does_not_let_go_is_there_as_before() {
+    let Some(vm) = Vm::new() else { return };
+    let before = census();
+    vm.named("mine");
+    vm.named("other");
+    let first = vm.run("first", &["mine"]);
+    vm.end(first);
+    let Some(owner) = own_the_rules() else { return };
+    let refused = vm.networks.remove("mine").unwrap_err();
+    assert!(matches!(refused, Error::Kernel { .. }), "{refused}");
+    assert_eq!(vm.networks.prune(|view| view.network.name != "bridge"), ["other"]);
+    drop(owner);
+    let second = vm.run("second", &["mine"]);
+    vm.end(second);
+    vm.networks.remove("mine").unwrap();
+    assert_eq!(census(), before);
+}
+
 struct Names<'a>(&'a Networks, &'a str);
 
 impl Directory for Names<'_> {

@@ -4,7 +4,10 @@
 //! a zstd frame of `"LSX1"`, the size (u64 little endian), then records of offset (u64), length
 //! (u32) and bytes. The end of the frame ends the list.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+};
 
 use super::BootError;
 
@@ -12,16 +15,28 @@ const MAGIC: &[u8; 4] = b"LSX1";
 /// No record is larger; the builder writes 1 MiB at most.
 const MAX_RECORD: u32 = 16 << 20;
 
+/// What a template is written to.
+pub trait Disk: Write + Seek {
+    /// Returns when what was written is there after a power cut, too.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn settle(&mut self) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn settle(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+}
+
 /// Writes a template to a disk of `capacity` bytes. Returns the file system's size in bytes.
 ///
 /// # Errors
 /// When the template is damaged, the disk too small, or writing fails. The superblock (in the
-/// first record) is written last: a disk on which this was cut off still counts as blank.
-pub fn write(
-    template: impl Read,
-    disk: &mut (impl Write + Seek),
-    capacity: u64,
-) -> Result<u64, BootError> {
+/// first record) is written last, when all else is there for good: a disk on which this was cut off
+/// still counts as blank.
+pub fn write(template: impl Read, disk: &mut impl Disk, capacity: u64) -> Result<u64, BootError> {
     let damaged = |error: io::Error| BootError::Template(error.to_string());
     let mut input = zstd::Decoder::new(template).map_err(damaged)?;
     let mut head = [0; 12];
@@ -49,13 +64,13 @@ pub fn write(
         put(disk, offset, &bytes)?;
     }
     let first = first.ok_or_else(|| BootError::Template("it has no first block".into()))?;
-    disk.flush().map_err(BootError::file("write to", "/dev/vda"))?;
+    disk.settle().map_err(BootError::file("write to", "/dev/vda"))?;
     put(disk, 0, &first)?;
-    disk.flush().map_err(BootError::file("write to", "/dev/vda"))?;
+    disk.settle().map_err(BootError::file("write to", "/dev/vda"))?;
     Ok(size)
 }
 
-fn put(disk: &mut (impl Write + Seek), offset: u64, bytes: &[u8]) -> Result<(), BootError> {
+fn put(disk: &mut impl Disk, offset: u64, bytes: &[u8]) -> Result<(), BootError> {
     disk.seek(SeekFrom::Start(offset))
         .and_then(|_| disk.write_all(bytes))
         .map_err(BootError::file("write to", "/dev/vda"))
@@ -85,6 +100,51 @@ fn record_head(input: &mut impl Read) -> Result<Option<(u64, u32)>, BootError> {
 mod tests {
     use super::*;
     use std::io::Cursor;
+
+    impl Disk for Cursor<Vec<u8>> {
+        fn settle(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A disk that remembers what was on it for good, each time.
+    #[derive(Default)]
+    struct Settling {
+        now: Cursor<Vec<u8>>,
+        settled: Vec<Vec<u8>>,
+    }
+
+    impl Write for Settling {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.now.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Settling {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.now.seek(to)
+        }
+    }
+
+    impl Disk for Settling {
+        fn settle(&mut self) -> io::Result<()> {
+            self.settled.push(self.now.get_ref().clone());
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_beginning_is_written_when_all_else_is_on_the_disk() {
+        let mut disk = Settling::default();
+        write(template(40, &[(0, b"super"), (20, b"block")]).as_slice(), &mut disk, 64).unwrap();
+        let [before, after] = &disk.settled[..] else { panic!("{:?}", disk.settled) };
+        assert_eq!((&before[..5], &before[20..25]), (&[0; 5][..], &b"block"[..]));
+        assert_eq!((&after[..5], &after[20..25]), (&b"super"[..], &b"block"[..]));
+    }
 
     fn template(size: u64, records: &[(u64, &[u8])]) -> Vec<u8> {
         let mut plain = MAGIC.to_vec();

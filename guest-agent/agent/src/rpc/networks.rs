@@ -96,7 +96,7 @@ impl NetworkService for Face {
                 let network = &view.network;
                 filters.matches(view) && until.matches(network.created_at, &network.labels)
             };
-            networks.prune(meant).map_err(|error| of_network(&error))
+            Ok(networks.prune(meant))
         });
         let names = names.await?;
         for view in before.iter().filter(|view| names.contains(&view.network.name)) {

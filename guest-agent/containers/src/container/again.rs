@@ -77,6 +77,7 @@ impl Task {
         if result.is_ok() {
             self.shared.tell(&self.container, "restart", []);
         }
+        self.remove_unstarted(&result).await;
         // The caller may have gone; the container runs all the same.
         let _ = reply.send(result);
     }

@@ -34,14 +34,10 @@ impl Task {
             Ok(_) => blocking(move || launch(&container, &shared, size)).await,
             Err(error) => Err(Error::Ports(error.clone())),
         };
-        let launched = launched.and_then(|(launched, held)| {
-            self.connect(launched, held).map_err(|error| {
-                Error::Launch(LaunchError {
-                    kind: LaunchKind::Engine,
-                    message: format!("the process's streams cannot be used: {error}"),
-                })
-            })
-        });
+        let launched = match launched {
+            Ok((launched, held)) => self.connect(launched, held).await,
+            Err(error) => Err(error),
+        };
         tracing::debug!(took = ?begun.elapsed(), ok = launched.is_ok(), "start");
         let Err(error) = launched else {
             let ports = ports.unwrap_or_default().into();
@@ -78,16 +74,17 @@ impl Task {
     }
 
     /// The process runs: connects its streams and says so.
-    fn connect(&mut self, launched: Launched, held: Held) -> std::io::Result<()> {
+    async fn connect(&mut self, launched: Launched, held: Held) -> Result<(), Error> {
         let container = &self.container;
         let streams = match Streams::new(launched.stdio) {
             Ok(streams) => streams,
             Err(error) => {
-                // Nobody would ever hear of it again; its exit is the reaper's alone.
-                let killed = self.shared.launcher.kill_all(&container.cgroup());
-                container.target.lock().take();
-                tracing::warn!(?killed, "a container without usable streams was killed");
-                return Err(error);
+                let (container, shared) = (Arc::clone(container), Arc::clone(&self.shared));
+                blocking(move || end_unheard(&container, &shared, held)).await;
+                return Err(Error::Launch(LaunchError {
+                    kind: LaunchKind::Engine,
+                    message: format!("the process's streams cannot be used: {error}"),
+                }));
             }
         };
         let stdin = streams.input.map(|input| {
@@ -133,6 +130,18 @@ impl Task {
         });
         Ok(())
     }
+}
+
+/// Ends a process that nobody would ever hear of; its exit is the reaper's alone. Blocks.
+fn end_unheard(container: &Container, shared: &Shared, held: Held) {
+    container.target.lock().take();
+    let (launcher, cgroup) = (&shared.launcher, container.cgroup());
+    let ended = launcher.kill_all(&cgroup).and_then(|()| launcher.remove_cgroup(&cgroup));
+    if let Err(error) = ended {
+        tracing::warn!(%error, "a container without usable streams is left");
+    }
+    network::give_up(container, shared);
+    drop(held);
 }
 
 /// Everything from the configuration to the process. Blocks.

@@ -59,12 +59,20 @@ impl Changes {
 }
 
 impl Task {
-    pub(super) async fn rename(&mut self, name: String) -> Result<(), Error> {
+    /// `name`: valid.
+    pub(super) async fn rename(&mut self, name: &str) -> Result<(), Error> {
         self.container.permit(Action::Rename)?;
         let mut record = Record::clone(&self.container.record());
-        let old = std::mem::replace(&mut record.name, name);
-        let name = record.name.clone();
-        self.replace_record(record).await?;
+        if name == record.name {
+            let why = "renaming a container with the same name as its current name";
+            return Err(Error::invalid("NEW_NAME", why));
+        }
+        // Both names are its own until it is done, so that nobody can take either.
+        let name = self.shared.reserve(name, &self.container.id)?;
+        let old = std::mem::replace(&mut record.name, name.clone());
+        let written = self.replace_record(record).await;
+        self.shared.give_up(if written.is_ok() { &old } else { &name });
+        written?;
         self.shared.networks.rename(self.container.id.as_str(), &name);
         self.shared.tell(&self.container, "rename", [("oldName", format!("/{old}"))]);
         Ok(())

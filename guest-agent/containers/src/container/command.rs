@@ -91,7 +91,7 @@ impl Task {
             }
             Command::Restart { signal, grace, reply } => self.restart(signal, grace, reply).await,
             Command::Rename { name, reply } => {
-                let _ = reply.send(self.rename(name).await);
+                let _ = reply.send(self.rename(&name).await);
             }
             Command::Update { changes, reply } => {
                 let _ = reply.send(self.update(&changes).await);
@@ -118,14 +118,7 @@ impl Task {
             }
             other => other,
         };
-        let removes =
-            result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
-        if removes {
-            // Before the caller hears of it, as at the end of a run: its name, volumes and networks
-            // are free for what comes next.
-            self.shared.forget(&self.container.id);
-            self.remove().await;
-        }
+        let removes = self.remove_unstarted(&result).await;
         let policy = self.container.record().config.restart;
         if policy != RestartPolicy::No && !removes {
             // What was answered outlives a crash: the next boot starts it again.
@@ -139,9 +132,26 @@ impl Task {
         }
     }
 
+    /// What is removed when it ends has ended when it cannot be started.
+    pub(super) async fn remove_unstarted<T>(&mut self, result: &Result<T, Error>) -> bool {
+        let removes =
+            result.is_err() && self.run.is_none() && self.container.record().config.auto_remove;
+        if removes {
+            // Before the caller hears of it, as at the end of a run: its name, volumes and networks
+            // are free for what comes next.
+            self.shared.forget(&self.container.id);
+            self.remove().await;
+        }
+        removes
+    }
+
     async fn obey_remove(&mut self, force: bool, volumes: bool, reply: Reply) {
         let result = self.container.permit(Action::Remove { force });
         let go = result.is_ok();
+        if go && self.run.is_none() {
+            // Before the answer: its caller must not take an earlier failure for this one's.
+            self.begin_removal();
+        }
         let _ = reply.send(result.map(drop));
         if !go {
             return;

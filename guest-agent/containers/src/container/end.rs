@@ -8,6 +8,7 @@ use linkspan_net::Endpoint;
 use super::{Container, Task, around, blocking};
 use crate::{
     Error, Shared,
+    health::HealthStatus,
     mounts::MountPoint,
     namespaces,
     state::{Exit, State},
@@ -19,13 +20,14 @@ impl Task {
         let Some(mut run) = self.run.take() else { return };
         run.ended.send_replace(true);
         self.container.target.lock().take();
-        while run.pumps.join_next().await.is_some() {}
-        self.container.hub.close();
+        // First: one that is left and goes on writing would hold the output open.
         if namespaces::shares_pids(&self.container.record().config)
             && let Err(error) = self.kill_all().await
         {
             tracing::warn!(%error, "processes are left of a container that has ended");
         }
+        while run.pumps.join_next().await.is_some() {}
+        self.container.hub.close();
         let held = run.held;
         blocking(move || drop(held)).await;
         let config = &self.container.record().config;
@@ -55,6 +57,10 @@ impl Task {
             status.last_exit = Some(exit);
             status.restarts += u32::from(matches!(state, State::Restarting { .. }));
             status.state = state;
+            if let Some(health) = &mut status.health {
+                // Nobody probes it any more. Docker's word for that.
+                Arc::make_mut(health).status = HealthStatus::Unhealthy;
+            }
             status.exits += 1;
             status.ports = Arc::from([]);
         });
@@ -87,11 +93,17 @@ impl Task {
         }
     }
 
-    /// Deletes everything and ends the task; [`State::Dead`] when that fails.
-    pub(super) async fn remove(&mut self) {
+    /// From now on nothing else is done with it; how its last run ended.
+    pub(super) fn begin_removal(&mut self) -> Option<Exit> {
         let exit = self.status.borrow().state.exit().cloned();
         let begun = State::Removing { exit: exit.clone() };
         self.status.change(|status| status.state = begun);
+        exit
+    }
+
+    /// Deletes everything and ends the task; [`State::Dead`] when that fails.
+    pub(super) async fn remove(&mut self) {
+        let exit = self.begin_removal();
         self.restart_at = None;
         self.container.hub.close();
         self.remove_cgroup().await;

@@ -65,7 +65,10 @@ impl Task {
         let ends = signal == Signal::KILL || signal == stop_signal;
         self.stopped_by_hand |= ends;
         let Some(run) = &mut self.run else {
-            self.give_up_restarting().await;
+            // A message has nobody to hear it, and its policy goes on.
+            if ends {
+                self.give_up_restarting().await;
+            }
             return Ok(());
         };
         run.last |= ends;

@@ -66,6 +66,7 @@ struct Inner {
     oom: HashMap<PathBuf, watch::Sender<()>>,
     limits: Vec<Resources>,
     refuses_limits: bool,
+    breaks_streams: bool,
 }
 
 struct Running {
@@ -85,6 +86,17 @@ impl FakeLauncher {
     #[must_use]
     pub fn processes(&self) -> usize {
         self.table.inner.lock().processes.len()
+    }
+
+    /// How many processes were started.
+    #[must_use]
+    pub fn started(&self) -> u32 {
+        self.table.inner.lock().last_pid
+    }
+
+    /// From now on first processes have standard streams that nobody can use, or proper ones again.
+    pub fn break_streams(&self, breaks: bool) {
+        self.table.inner.lock().breaks_streams = breaks;
     }
 
     /// Every plan that was carried out, oldest first.
@@ -142,6 +154,7 @@ impl FakeLauncher {
             stdio: theirs,
             signals,
             out_of_memory: Box::new(self.counter(cgroup)),
+            leave_behind: Box::new(self.nursery(cgroup)),
         };
         let (table, cgroup_path) = (Arc::clone(&self.table), cgroup.to_owned());
         let spawned = thread::Builder::new().name("fake process".into()).spawn(move || {
@@ -154,6 +167,29 @@ impl FakeLauncher {
         let target = Target { pid, pidfd: None, cgroup: cgroup.into() };
         let trace = vec![TraceStep { name: "play".into(), started_us: 0, duration_us: 1 }];
         Ok(Launched { target, stdio: ours, exit, trace })
+    }
+
+    /// Makes one more process of a cgroup, which nobody waits for: writes until it is killed.
+    fn nursery(&self, cgroup: &Path) -> impl Fn(File) + Send + 'static {
+        let (table, cgroup) = (Arc::clone(&self.table), cgroup.to_owned());
+        move |output: File| {
+            let Ok((signals, sender)) = pipe() else { return };
+            let pid = {
+                let mut inner = table.inner.lock();
+                inner.last_pid += 1;
+                let pid = inner.last_pid;
+                let process =
+                    Running { signals: sender, cgroup: cgroup.clone(), command: "left".into() };
+                inner.processes.insert(pid, process);
+                pid
+            };
+            let table = Arc::clone(&table);
+            thread::spawn(move || {
+                programs::chat(&output, &signals);
+                drop(output);
+                table.end(pid, None);
+            });
+        }
     }
 
     fn counter(&self, cgroup: &Path) -> impl Fn() + Send + 'static {
@@ -258,8 +294,17 @@ impl Launcher for FakeLauncher {
         if inner.cgroups.insert(plan.cgroup.clone(), 0).is_some() {
             return Err(engine(format!("cgroup `{}` exists already", plan.cgroup.display())));
         }
+        let breaks = inner.breaks_streams;
         drop(inner);
-        self.launch(&plan.process, &plan.hostname, &plan.cgroup, stdio, true)
+        let first = plan.namespaces.pid;
+        let launched = self.launch(&plan.process, &plan.hostname, &plan.cgroup, stdio, first)?;
+        if !breaks {
+            return Ok(launched);
+        }
+        // Neither a pipe nor a terminal.
+        let no_pipe = File::open("/proc/self/exe").map_err(engine)?;
+        let stdio = Stdio::Pipes { stdin: None, stdout: Some(no_pipe.into()), stderr: None };
+        Ok(Launched { stdio, ..launched })
     }
 
     fn docker_api(&self) -> io::Result<PathBuf> {

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use crate::ports::{Broker, PortError, PortErrorKind, PortMapping, PublishedPort};
 
@@ -19,12 +20,22 @@ pub struct FakePorts(Arc<Mutex<Inner>>);
 struct Inner {
     open: BTreeMap<String, Vec<PublishedPort>>,
     taken: Vec<u16>,
+    /// Its sender is there: ports are not closed yet.
+    held: Option<watch::Receiver<()>>,
 }
 
 impl FakePorts {
     /// Another program has this port from now on.
     pub fn take(&self, port: u16) {
         self.0.lock().taken.push(port);
+    }
+
+    /// Ports stay open until the answer is dropped.
+    #[must_use]
+    pub fn hold_withdrawals(&self) -> watch::Sender<()> {
+        let (sender, held) = watch::channel(());
+        self.0.lock().held = Some(held);
+        sender
     }
 
     /// What is open, by container id.
@@ -61,6 +72,11 @@ impl Broker for FakePorts {
     }
 
     async fn withdraw(&self, container: &str) {
+        let held = self.0.lock().held.clone();
+        if let Some(mut held) = held {
+            // An error is the end of its sender.
+            while held.changed().await.is_ok() {}
+        }
         self.0.lock().open.remove(container);
     }
 }

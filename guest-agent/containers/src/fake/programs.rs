@@ -2,7 +2,8 @@
 //! `sleep SECONDS`, `sh -c "exit N"`, `bytes N` (a fixed pattern), `env`, `pwd`, `hostname`,
 //! `size` (the terminal's, after each line of input), `sigwait` (prints `ready`, exits with the
 //! number of the signal that comes), `stubborn` (prints `ready`, only SIGKILL ends it), `oom`,
-//! `linger` (ends and leaves its output open in the background for a minute).
+//! `linger` (ends and leaves its output open in the background for a minute), `chatter` (ends and
+//! leaves a process in the background that writes all the time).
 
 use std::{
     fs::File,
@@ -40,6 +41,8 @@ pub(super) struct Stage {
     /// One byte a signal.
     pub(super) signals: File,
     pub(super) out_of_memory: Box<dyn Fn() + Send>,
+    /// Makes a process that writes there until it is killed.
+    pub(super) leave_behind: Box<dyn Fn(File) + Send>,
 }
 
 /// A signal ended the program.
@@ -100,6 +103,12 @@ pub(super) fn find(args: &[String]) -> Result<Program, LaunchError> {
             });
             Ok(0)
         },
+        "chatter" => |stage| {
+            if let Some(output) = stage.stdio.stdout.take() {
+                (stage.leave_behind)(output);
+            }
+            Ok(0)
+        },
         "noexec" => {
             let message = format!("cannot execute `{name}`: permission denied");
             return Err(LaunchError { kind: LaunchKind::NotExecutable, message });
@@ -110,6 +119,17 @@ pub(super) fn find(args: &[String]) -> Result<Program, LaunchError> {
         }
     };
     Ok(program)
+}
+
+/// Writes a line every few milliseconds, until a signal comes or nobody reads.
+pub(super) fn chat(mut output: &File, signals: &File) {
+    let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+    while poll(&mut fds, 10_u16) == Ok(0) {
+        match output.write(b"more\n") {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            _ => {}
+        }
+    }
 }
 
 /// Plays it to its end; everything it has open is closed before this returns.

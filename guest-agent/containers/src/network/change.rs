@@ -12,7 +12,6 @@ use crate::{
     Containers, Error, Shared,
     container::{Container, blocking, tell_network},
     error::{LaunchError, LaunchKind},
-    state::Kind,
 };
 
 impl Containers {
@@ -156,8 +155,10 @@ fn unplug_running(container: &Container, shared: &Shared, network: &str) -> Resu
     write_files(container, shared).map(drop)
 }
 
+/// Whether it has interfaces, paused or not: from when its process is made, which is before it counts
+/// as running.
 fn runs(container: &Container) -> bool {
-    container.status.borrow().state.kind() == Kind::Running
+    container.target.lock().is_some()
 }
 
 fn namespace(container: &Container, shared: &Shared) -> Result<OwnedFd, Error> {

@@ -129,6 +129,11 @@ impl Queue {
         self.filled.notify_one();
     }
 
+    /// Whether nobody reads any more.
+    pub(super) fn is_left(&self) -> bool {
+        self.waiting.lock().left
+    }
+
     /// Nobody reads any more.
     pub(super) fn leave(&self) {
         let mut waiting = self.waiting.lock();

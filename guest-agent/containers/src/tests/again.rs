@@ -77,6 +77,18 @@ async fn a_message_is_no_stop_and_sigkill_is_one() {
 }
 
 #[tokio::test]
+async fn a_message_to_one_that_waits_for_its_next_run_does_not_end_the_wait() {
+    let containers = Bench::new().open();
+    started(&containers, "box", with_policy(RestartPolicy::Always, &["false"])).await;
+    // The third pause is long enough to be met.
+    until(&containers, "box", |s| s.exits == 3 && s.state.kind() == Kind::Restarting).await;
+    containers.kill("box", Signal::parse("USR1").unwrap()).await.unwrap();
+    until(&containers, "box", |s| s.exits > 3).await;
+    within(containers.kill("box", Signal::KILL)).await.unwrap();
+    assert_eq!(kind(&containers, "box"), Kind::Exited);
+}
+
+#[tokio::test]
 async fn restart_stops_and_starts_whatever_the_policy_and_rm_say() {
     let bench = Bench::new();
     let containers = bench.open();
@@ -176,4 +188,19 @@ async fn a_boot_brings_back_what_its_policy_says() {
         assert_eq!(kind(&after, name), state, "{name}");
     }
     after.stop_all(Some(Duration::ZERO)).await;
+}
+
+#[tokio::test]
+async fn a_restart_that_fails_removes_what_is_removed_at_its_end() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let config = Config { auto_remove: true, ..config(&["sigwait"]) };
+    containers.create("box", config).await.unwrap();
+    let mut attachment = containers.attach("box", ALL).await.unwrap();
+    logged(&containers, "box", "ready").await;
+    bench.networks.refuse("it is a test");
+    let error = within(containers.restart("box", None, None)).await.unwrap_err();
+    assert!(error.to_string().contains("it is a test"), "{error}");
+    assert!(matches!(containers.inspect("box"), Err(Error::NotFound(_))));
+    assert_eq!(hear(&mut attachment).await.code, Some(15), "whoever waits is told");
 }

@@ -117,3 +117,18 @@ async fn prune_removes_what_does_not_run_and_the_filters_choose() {
     assert!(containers.prune(&filters(&[])).await.ids.is_empty(), "what is live stays");
     containers.stop_all(Some(Duration::ZERO)).await;
 }
+
+#[tokio::test]
+async fn a_rename_whose_caller_has_gone_keeps_no_second_name() {
+    let containers = Bench::new().open();
+    containers.create("old", config(&["true"])).await.unwrap();
+    {
+        let mut rename = Box::pin(containers.rename("old", "new"));
+        let begun = poll_once(rename.as_mut()).await;
+        assert!(begun.is_none(), "it is under way");
+    }
+    let container = containers.find("old").unwrap();
+    within(container.settled()).await;
+    assert_eq!(container.name(), "new");
+    containers.create("old", config(&["true"])).await.expect("the name is free");
+}

@@ -95,3 +95,28 @@ async fn stop_all_stops_everything_at_once() {
     let (count, errors) = within(containers.stop_all(Some(Duration::from_millis(50)))).await;
     assert_eq!((count, errors.len(), containers.running()), (3, 0, 0));
 }
+
+#[tokio::test]
+async fn what_is_left_of_a_container_with_the_machines_processes_ends_with_it() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let config = Config { pid_mode: "host".into(), ..config(&["chatter"]) };
+    started(&containers, "box", config).await;
+    let exit = within(containers.wait("box", WaitCondition::NotRunning)).await.unwrap();
+    assert_eq!(exit.unwrap().code, 0);
+    assert_eq!(bench.launcher.processes(), 0);
+}
+
+#[tokio::test]
+async fn a_start_without_usable_streams_leaves_nothing() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    containers.create("box", config(&["sleep", "3600"])).await.unwrap();
+    bench.launcher.break_streams(true);
+    let error = containers.start("box").await.unwrap_err();
+    assert!(error.to_string().contains("streams"), "{error}");
+    assert_eq!((bench.networks.places(), bench.launcher.cgroups().len()), (0, 0));
+    bench.launcher.break_streams(false);
+    containers.start("box").await.expect("nothing is in the way");
+    containers.remove("box", true, false).await.unwrap();
+}

@@ -128,3 +128,24 @@ async fn commands_are_listed_with_their_ids_while_they_run() {
     }
     containers.remove("host", true, false).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_caller_that_goes_while_it_is_started_leaves_it_listed_until_it_ends() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "host", config(&["sleep", "3600"])).await;
+    let exec = ExecConfig { args: vec!["sleep".into(), "3600".into()], ..ExecConfig::default() };
+    {
+        let mut call = Box::pin(containers.exec("host", exec));
+        assert!(poll_once(call.as_mut()).await.is_none(), "it is under way");
+    }
+    within(async {
+        while bench.launcher.started() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert_eq!(bench.launcher.processes(), 2);
+    assert_eq!(containers.inspect("host").unwrap().execs.len(), 1);
+    containers.remove("host", true, false).await.unwrap();
+}

@@ -105,3 +105,34 @@ async fn the_images_check_is_taken_and_none_turns_it_off() {
     assert_eq!(containers.inspect("box").unwrap().status.health, None);
     containers.remove("box", true, false).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_probe_that_is_given_up_while_it_is_started_is_killed() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "box", config(&["sleep", "3600"])).await;
+    let container = containers.find("box").unwrap();
+    let check = checked(&["CMD", "sleep", "3600"]).health.unwrap();
+    {
+        let mut probe = Box::pin(crate::health::probe(&container, &containers.shared, &check));
+        assert!(poll_once(probe.as_mut()).await.is_none(), "it is under way");
+    }
+    within(async {
+        while bench.launcher.started() < 2 || bench.launcher.processes() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    containers.remove("box", true, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_healthy() {
+    let containers = Bench::new().open();
+    started(&containers, "box", checked(&["CMD", "echo", "fine"])).await;
+    until(&containers, |h| h.status == HealthStatus::Healthy).await;
+    within(containers.stop("box", None, None)).await.unwrap();
+    let health = containers.inspect("box").unwrap().status.health.unwrap();
+    assert_eq!(health.status, HealthStatus::Unhealthy);
+    assert_eq!(health.log[0].output, "fine\n", "the results are kept");
+}

@@ -61,7 +61,11 @@ impl Bench {
 
     /// What a boot does; a second call is the next boot.
     fn open(&self) -> Containers {
-        Containers::open(Setup {
+        Containers::open(self.setup()).unwrap()
+    }
+
+    fn setup(&self) -> Setup {
+        Setup {
             root: self.root().into(),
             volumes: Arc::new(Volumes::open(self.volumes.path().into()).unwrap()),
             launcher: Arc::new(self.launcher.clone()),
@@ -71,8 +75,7 @@ impl Bench {
             capacity: Capacity { cpus: 2, memory_nodes: 1 },
             user_namespace: None,
             on_removed: None,
-        })
-        .unwrap()
+        }
     }
 
     fn root(&self) -> &Path {
@@ -184,4 +187,17 @@ async fn log_text(containers: &Containers, name: &str, select: Select) -> String
 
 fn kind(containers: &Containers, name: &str) -> Kind {
     containers.inspect(name).unwrap().status.state.kind()
+}
+
+/// Polls once; None: it is not ready.
+async fn poll_once<T>(future: std::pin::Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
+    let mut future = Some(future);
+    std::future::poll_fn(|context| {
+        let once = future.take().map(|future| future.poll(context));
+        std::task::Poll::Ready(match once {
+            Some(std::task::Poll::Ready(value)) => Some(value),
+            _ => None,
+        })
+    })
+    .await
 }

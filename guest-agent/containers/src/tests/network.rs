@@ -188,3 +188,20 @@ async fn a_container_that_runs_is_found_by_its_new_name() {
     let endpoint = containers.inspect("new").unwrap().endpoints.remove(0);
     assert_eq!((endpoint.container_name.as_str(), endpoint.names[0].as_str()), ("new", "new"));
 }
+
+#[tokio::test]
+async fn a_paused_container_is_connected_and_disconnected_as_one_that_runs() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "one", sleeping_in(&[])).await;
+    containers.pause("one").await.unwrap();
+    let names = || -> Vec<String> {
+        let endpoints = containers.inspect("one").unwrap().endpoints;
+        endpoints.into_iter().map(|endpoint| endpoint.network).collect()
+    };
+    containers.connect("one", on("backend")).await.unwrap();
+    assert_eq!(names(), ["backend", "bridge"]);
+    containers.disconnect("one", "bridge").await.unwrap();
+    assert_eq!(names(), ["backend"]);
+    containers.remove("one", true, false).await.unwrap();
+}

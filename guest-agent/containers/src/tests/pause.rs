@@ -75,3 +75,47 @@ async fn only_what_runs_is_paused_and_only_what_is_paused_unpaused() {
     assert!(error.to_string().ends_with("it is not paused"), "{error}");
     containers.remove("box", true, false).await.unwrap();
 }
+
+/// Takes a layer only when it may.
+struct Gate(std::sync::mpsc::Receiver<()>);
+
+impl std::io::Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // An error is the end of its sender: it may.
+        while self.0.recv().is_ok() {}
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_is_committed_is_paused_and_hears_a_stop() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    for (name, stops) in [("goes-on", false), ("stops", true)] {
+        started(&containers, name, config(&["sigwait"])).await;
+        logged(&containers, name, "ready").await;
+        let upper = containers.inspect(name).unwrap().folder.join("upper");
+        std::fs::write(upper.join("file"), "x").unwrap();
+        let (open, gate) = std::sync::mpsc::channel();
+        let handle = containers.clone();
+        let layer = tokio::spawn(async move { handle.layer(name, true, Gate(gate)).await });
+        let container = containers.find(name).unwrap();
+        within(container.wait_until(|status| status.state.kind() == Kind::Paused)).await;
+        assert_eq!(bench.launcher.frozen(), 1);
+        if stops {
+            let grace = Some(Duration::from_secs(3600));
+            within(containers.stop(name, None, grace)).await.unwrap();
+            let exit = containers.inspect(name).unwrap().status.state.exit().cloned().unwrap();
+            assert_eq!(exit.code, 15, "it had its say");
+        }
+        drop(open);
+        within(layer).await.unwrap().unwrap();
+        let state = if stops { Kind::Exited } else { Kind::Running };
+        assert_eq!((bench.launcher.frozen(), kind(&containers, name)), (0, state), "{name}");
+    }
+    containers.remove("goes-on", true, false).await.unwrap();
+}

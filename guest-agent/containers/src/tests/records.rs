@@ -235,3 +235,100 @@ async fn a_list_has_a_new_revision_before_anybody_is_told_of_a_change() {
     changed("remove");
     assert_ne!(bench.open().revision(), known.get(), "a boot begins elsewhere");
 }
+
+#[tokio::test]
+async fn a_state_that_cannot_be_written_at_boot_loses_no_container() {
+    let bench = Bench::new();
+    let before = bench.open();
+    started(&before, "cut-off", config(&["sleep", "3600"])).await;
+    let container = before.find("cut-off").unwrap();
+    within(container.settled()).await;
+    // In the way of what is written beside the file first, as a full disk is.
+    std::fs::create_dir(container.folder.path().join("state.tmp")).unwrap();
+    let after = bench.open();
+    let found = after.inspect("cut-off").expect("it is there").status.state;
+    assert_eq!(found.exit().map(|exit| exit.code), Some(255));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_takes_as_long_as_its_files_do() {
+    let containers = Bench::new().open();
+    containers.create("big", config(&["true"])).await.unwrap();
+    let container = containers.find("big").unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (holds, held) = std::sync::mpsc::channel();
+    let its = Arc::clone(&container);
+    let busy = std::thread::spawn(move || {
+        let _files = its.files.lock();
+        holds.send(()).unwrap();
+        let _ = released.recv();
+    });
+    held.recv().unwrap();
+    let handle = containers.clone();
+    let removal = tokio::spawn(async move { handle.remove("big", false, false).await });
+    container.wait_until(|status| status.state.kind() == Kind::Removing).await;
+    tokio::time::advance(Duration::from_secs(120)).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!removal.is_finished(), "its files are there yet");
+    drop(release);
+    removal.await.unwrap().unwrap();
+    busy.join().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_removed_is_removed_when_it_is_asked_for_again() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    for _ in 0..100 {
+        let made = containers.create("box", config(&["true"])).await.unwrap();
+        let record = bench.root().join(made.id.as_str()).join("config.json");
+        std::fs::remove_file(&record).unwrap();
+        std::fs::create_dir(&record).unwrap();
+        assert!(within(containers.remove("box", false, false)).await.is_err());
+        assert_eq!(kind(&containers, made.id.as_str()), Kind::Dead);
+        std::fs::remove_dir(&record).unwrap();
+        within(containers.remove(made.id.as_str(), false, false)).await.expect("nothing is amiss");
+    }
+    assert_eq!(bench.folders(), 0);
+}
+
+/// An image that somebody removes as soon as it has been found.
+struct Vanishing {
+    image: FakeImages,
+    containers: std::sync::OnceLock<Containers>,
+    layer: String,
+    kept: std::sync::atomic::AtomicBool,
+}
+
+impl crate::launch::Images for Vanishing {
+    fn resolve(
+        &self,
+        reference: &str,
+    ) -> Result<crate::launch::ImageView, crate::error::ImageError> {
+        let found = self.image.resolve(reference)?;
+        // As the store does it: the name, and the layers that nobody stands on.
+        self.image.remove("busybox:latest");
+        let kept = self.containers.get().is_some_and(|it| it.uses_layer(&self.layer));
+        self.kept.store(kept, std::sync::atomic::Ordering::Relaxed);
+        Ok(found)
+    }
+}
+
+#[tokio::test]
+async fn a_container_is_not_made_of_an_image_that_is_removed_meanwhile() {
+    let bench = Bench::new();
+    let images = Arc::new(Vanishing {
+        image: bench.images.clone(),
+        containers: std::sync::OnceLock::new(),
+        layer: format!("sha256:{}", "d".repeat(64)),
+        kept: Default::default(),
+    });
+    let containers = Containers::open(Setup { images: images.clone(), ..bench.setup() }).unwrap();
+    assert!(images.containers.set(containers.clone()).is_ok());
+    let made = containers.create("box", config(&["true"])).await;
+    assert_eq!(made.is_ok(), images.kept.load(std::sync::atomic::Ordering::Relaxed));
+    assert!(matches!(made, Err(Error::Image(_))), "its layers have gone: {made:?}");
+    assert!(!containers.uses_layer(&images.layer), "it does not come any more");
+}

@@ -1,6 +1,7 @@
 //! Standard streams: run, attach, terminals, replay.
 
 use super::*;
+use crate::ports::PortMapping;
 
 #[tokio::test]
 async fn a_run_gives_its_output_and_its_code() {
@@ -168,4 +169,38 @@ async fn logs_are_followed_to_the_end_of_the_run() {
     assert_eq!(log_text(&containers, "talks", last).await.lines().count(), 2);
     let none = Select { stdout: false, ..Select::ALL };
     assert_eq!(log_text(&containers, "talks", none).await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_comes_while_the_run_is_being_closed_hears_of_its_end() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let mut asked = config(&["sigwait"]);
+    let port = "80/tcp".parse().unwrap();
+    asked.ports.published = vec![PortMapping { host_ip: None, host_ports: None, port }];
+    started(&containers, "box", asked).await;
+    logged(&containers, "box", "ready").await;
+    let container = containers.find("box").unwrap();
+    let released = bench.ports.hold_withdrawals();
+    containers.kill("box", Signal::parse("USR1").unwrap()).await.unwrap();
+    within(container.hub.log_end().wait_for(|end| !end.open)).await.unwrap();
+    assert_eq!(kind(&containers, "box"), Kind::Running, "its ports are not closed yet");
+    let mut late = containers.attach("box", AttachOptions { start: false, ..ALL }).await.unwrap();
+    drop(released);
+    assert_eq!(hear(&mut late).await.code, Some(10));
+}
+
+#[tokio::test]
+async fn clients_that_have_left_a_silent_container_are_forgotten() {
+    let containers = Bench::new().open();
+    started(&containers, "box", config(&["sleep", "3600"])).await;
+    let only = AttachOptions { start: false, ..ALL };
+    let stays = containers.attach("box", only).await.unwrap();
+    for _ in 0..50 {
+        drop(containers.attach("box", only).await.unwrap());
+    }
+    let known = containers.find("box").unwrap().hub.clients();
+    assert!(known <= 2, "{known} clients");
+    drop(stays);
+    containers.remove("box", true, false).await.unwrap();
 }

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{Result, Volume, VolumeError};
-use crate::store::replace;
+use crate::store::{replace, sync};
 
 /// The version of volume.json that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -48,7 +48,12 @@ pub(super) fn create(root: &Path, volume: &Volume) -> Result<()> {
         .map_err(VolumeError::file("write", path))
 }
 
-/// The record first: what is left after that is a leftover.
+/// Volumes that were removed are not there again when the power goes.
+pub(super) fn settle(root: &Path) -> Result<()> {
+    sync(root).map_err(VolumeError::file("write", root))
+}
+
+/// The record first: what is left after that is a leftover. [`settle`] makes it durable.
 pub(super) fn remove(root: &Path, name: &str) -> Result<()> {
     let folder = root.join(name);
     for result in [

@@ -145,3 +145,78 @@ fn an_empty_volume_takes_what_the_image_has_and_a_full_one_keeps_its_own() {
     volumes.populate("data", &image, Path::new("/srv/data")).unwrap();
     assert_eq!(std::fs::read_to_string(content.join("file")).unwrap(), "own");
 }
+
+#[test]
+fn one_that_cannot_be_pruned_does_not_keep_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let volumes = open(&folder);
+    for name in ["first", "second", "third"] {
+        volumes.create(named(name)).unwrap();
+    }
+    let record = folder.path().join("volumes/second/volume.json");
+    std::fs::remove_file(&record).unwrap();
+    std::fs::create_dir(&record).unwrap();
+    assert_eq!(volumes.prune(true, &Filters::default()).unwrap().0, ["first", "third"]);
+    assert_eq!(list(&volumes, &[]), ["second"]);
+}
+
+/// An image with many files at /srv.
+fn image_with_files(folder: &tempfile::TempDir, count: usize) -> PathBuf {
+    let layer = folder.path().join("layer");
+    std::fs::create_dir_all(layer.join("srv/below")).unwrap();
+    for number in 0..count {
+        std::fs::write(layer.join(format!("srv/below/{number}")), vec![7; 5000]).unwrap();
+    }
+    layer
+}
+
+#[test]
+fn containers_that_come_at_once_find_a_volume_full() {
+    const FILES: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    let (volumes, layer) = (open(&folder), image_with_files(&folder, FILES));
+    for name in ["one", "two", "three"] {
+        volumes.create(named(name)).unwrap();
+        std::thread::scope(|scope| {
+            let fill = || {
+                let image = Folder::of_layers(&[&layer]).unwrap();
+                volumes.populate(name, &image, Path::new("/srv")).unwrap();
+                let below = volumes.mountpoint(name).join("below");
+                assert_eq!(std::fs::read_dir(below).unwrap().count(), FILES);
+            };
+            for _ in 0..3 {
+                scope.spawn(fill);
+            }
+        });
+    }
+}
+
+#[test]
+fn a_volume_that_cannot_be_filled_is_empty_again() {
+    use nix::mount::{MsFlags, mount};
+    let folder = tempfile::tempdir().unwrap();
+    let (volumes, layer) = (open(&folder), image_with_files(&folder, 100));
+    volumes.create(named("data")).unwrap();
+    std::fs::create_dir(layer.join("srv/last")).unwrap();
+    // A mount namespace belongs to a thread.
+    std::thread::scope(|scope| {
+        let work = || {
+            let content = volumes.mountpoint("data");
+            let private = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).and_then(|()| {
+                let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+                mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+                let (flags, small) = (MsFlags::empty(), Some("size=64k"));
+                mount(Some("tmpfs"), &content, Some("tmpfs"), flags, small)
+            });
+            if let Err(errno) = private {
+                println!("skipped: a small file system cannot be mounted: {errno}");
+                return;
+            }
+            let image = Folder::of_layers(&[&layer]).unwrap();
+            let full = volumes.populate("data", &image, Path::new("/srv")).unwrap_err();
+            assert!(matches!(full, VolumeError::Copy(_)), "{full}");
+            assert_eq!(std::fs::read_dir(&content).unwrap().count(), 0);
+        };
+        scope.spawn(work).join().unwrap();
+    });
+}

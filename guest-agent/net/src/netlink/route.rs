@@ -48,6 +48,14 @@ pub(crate) struct VethPair<'a> {
     pub(crate) mtu: u32,
 }
 
+/// An interface.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) is_bridge: bool,
+}
+
 /// The links, addresses and routes of the namespace in which it was opened.
 #[derive(Debug)]
 pub(crate) struct Route(Socket);
@@ -135,11 +143,16 @@ impl Route {
 
     /// The index of the link with this name.
     pub(crate) fn index(&mut self, name: &str) -> nix::Result<Option<u32>> {
-        Ok(self.links()?.into_iter().find(|(_, known)| known == name).map(|(index, _)| index))
+        Ok(self.link(name)?.map(|link| link.index))
     }
 
-    /// Every link: index and name.
-    pub(crate) fn links(&mut self) -> nix::Result<Vec<(u32, String)>> {
+    /// The link with this name.
+    pub(crate) fn link(&mut self, name: &str) -> nix::Result<Option<Link>> {
+        Ok(self.links()?.into_iter().find(|link| link.name == name))
+    }
+
+    /// Every link.
+    pub(crate) fn links(&mut self) -> nix::Result<Vec<Link>> {
         let request = Message::new(libc::RTM_GETLINK, DUMP, &ifinfomsg(0, false));
         let entries = self.0.dump(request)?;
         Ok(entries.iter().filter_map(|entry| link(entry)).collect())
@@ -157,12 +170,16 @@ fn exists_is_fine(result: nix::Result<()>) -> nix::Result<()> {
     }
 }
 
-/// Index and name out of an `ifinfomsg` and its attributes.
-fn link(entry: &[u8]) -> Option<(u32, String)> {
+/// What is read of an `ifinfomsg` and its attributes.
+fn link(entry: &[u8]) -> Option<Link> {
     let index = u32::from_ne_bytes(entry.get(4..8)?.try_into().ok()?);
-    let name = attributes(entry.get(16..)?).find(|(kind, _)| *kind == IFLA_IFNAME)?.1;
+    let entry = entry.get(16..)?;
+    let value = |list, wanted| attributes(list).find(|(kind, _)| *kind == wanted).map(|(_, v)| v);
+    let name = value(entry, IFLA_IFNAME)?;
     let name = name.strip_suffix(&[0]).unwrap_or(name);
-    Some((index, String::from_utf8_lossy(name).into_owned()))
+    let kind = value(entry, IFLA_LINKINFO).and_then(|info| value(info, IFLA_INFO_KIND));
+    let is_bridge = kind.is_some_and(|kind| kind == b"bridge" || kind == b"bridge\0");
+    Some(Link { index, name: String::from_utf8_lossy(name).into_owned(), is_bridge })
 }
 
 fn link_request(kind: u16, flags: u16, index: u32, up: bool) -> Message {

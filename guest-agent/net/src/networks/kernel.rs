@@ -13,7 +13,7 @@ use crate::{
         nft::{self, Chain, Hook, Part},
         route::Route,
     },
-    network::Network,
+    network::{self, Driver, Network},
 };
 
 /// Our table in the packet filter.
@@ -32,6 +32,7 @@ impl Networks {
         let about = |action| Error::kernel(action, format!("bridge {name}"));
         let mut route = Route::open().map_err(about("open"))?;
         if !up {
+            network::check_bridge(&mut route, &name)?;
             forward(network.ipv6)?;
             let of_bridge = |net: IpNet| Address { net, gateway: net.addr() };
             let mac = mac_for(&network.gateways().map(of_bridge).collect::<Vec<_>>());
@@ -60,7 +61,7 @@ impl Networks {
     pub(super) fn apply_rules(&self) -> Result<(), Error> {
         let networks: Vec<Network> = {
             let state = self.state.lock();
-            state.entries.values().filter(|e| e.up).map(|e| e.network.clone()).collect()
+            state.entries.values().filter(|e| e.up && !e.going).map(|e| e.network.clone()).collect()
         };
         let applied = match &networks[..] {
             [] => nft::delete(TABLE),
@@ -71,6 +72,23 @@ impl Networks {
             Error::kernel("replace", subject)(failed.errno)
         })
     }
+}
+
+/// Deletes the bridge of a network that has no rules any more.
+pub(super) fn delete_bridge(network: &Network) -> Result<(), Error> {
+    if network.driver != Driver::Bridge {
+        return Ok(());
+    }
+    let name = network.bridge_name();
+    let delete = || -> nix::Result<()> {
+        let mut route = Route::open()?;
+        // An interface that has taken the name is not ours.
+        match route.link(&name)? {
+            Some(link) if link.is_bridge => route.delete(&name),
+            _ => Ok(()),
+        }
+    };
+    delete().map_err(Error::kernel("delete", format!("bridge {name}")))
 }
 
 pub(super) fn mac_for(addresses: &[Address]) -> Mac {

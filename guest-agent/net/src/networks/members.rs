@@ -127,7 +127,12 @@ impl Networks {
                 None
             }
         };
-        next.map_or(Ok(()), |wire| endpoint::make_default(&wire, namespace))
+        if let Some(Err(error)) = next.map(|wire| endpoint::make_default(&wire, namespace)) {
+            // It has left the network all the same. An interface that the container itself has taken
+            // down, say, leads nowhere.
+            tracing::warn!(%error, "a container has no way out any more");
+        }
+        Ok(())
     }
 
     fn unplug(&self, endpoint: &Endpoint) -> Result<(), Error> {

@@ -28,12 +28,14 @@ pub(super) struct Entry {
     pub(super) endpoints: BTreeMap<String, Endpoint>,
     /// Whether the kernel has the bridge.
     pub(super) up: bool,
+    /// It is being removed: nobody comes in.
+    pub(super) going: bool,
 }
 
 impl Entry {
     pub(super) fn new(network: Network) -> Self {
         let addresses = network.pools.iter().cloned().map(Addresses::new).collect();
-        Self { network, addresses, endpoints: BTreeMap::new(), up: false }
+        Self { network, addresses, endpoints: BTreeMap::new(), up: false, going: false }
     }
 
     pub(super) fn view(&self) -> View {
@@ -78,6 +80,9 @@ impl State {
         let (interfaces, has_default) = self.wires(&member.id);
         let entry =
             self.entries.get_mut(&id).ok_or_else(|| Error::NotFound(spec.network.clone()))?;
+        if entry.going {
+            return Err(Error::NotFound(spec.network.clone()));
+        }
         let network = &entry.network;
         if entry.endpoints.contains_key(&member.id) {
             return Err(Error::AlreadyConnected {

@@ -65,8 +65,31 @@ fn nothing_is_lost(host: &Host) {
     let _ = host.run(&["run", "--rm", CHECKER, "true"]).ok();
 }
 
-pub(crate) const OWN: &[Own] =
-    &[("a_crash_of_the_agent_or_the_kernel_boots_again_and_loses_nothing", || {
+/// Containers and volumes that are made, and removed again in every way there is.
+fn make_and_remove(host: &Host) {
+    for name in ["one", "two", "three"] {
+        let volume = format!("{name}:/data");
+        let _ = host.run(&["create", "--name", name, "-v", &volume, "busybox", "true"]).ok();
+    }
+    let _ = host.run(&["run", "-d", "--name", "forced", "busybox", "sleep", "1000"]).ok();
+    let _ = host.run(&["rm", "-f", "forced", "one"]).ok();
+    let _ = host.run(&["volume", "rm", "one"]).ok();
+    let _ = host.run(&["container", "prune", "--force"]).ok();
+    let _ = host.run(&["volume", "prune", "--all", "--force"]).ok();
+}
+
+pub(crate) const OWN: &[Own] = &[
+    ("what_was_removed_is_not_there_again_when_the_power_goes", || {
+        let host = Host::new();
+        let _ = host.run(&["machine", "init", "--memory", "512", "--disk", "2"]).ok();
+        make_and_remove(&host);
+        let _ = host.run(&["machine", "stop", "--force"]).ok();
+        let _ = host.run(&["machine", "start"]).ok();
+        assert_eq!(host.run(&["ps", "-aq"]).ok().text(), "");
+        assert_eq!(host.run(&["volume", "ls", "-q"]).ok().text(), "");
+        host.leaves_nothing();
+    }),
+    ("a_crash_of_the_agent_or_the_kernel_boots_again_and_loses_nothing", || {
         let host = Host::new();
         let _ = host.run(&["machine", "init", "--memory", "768", "--disk", "2"]).ok();
         make(&host);
@@ -95,4 +118,5 @@ pub(crate) const OWN: &[Own] =
         let _ = host.run(&["machine", "stop"]).ok();
         assert!(status(&host)["LastCrash"].is_null());
         host.leaves_nothing();
-    })];
+    }),
+];
