@@ -39,6 +39,8 @@ pub(crate) struct Player {
     pub(crate) mounts: Mutex<BTreeMap<String, PathBuf>>,
     pub(crate) downloads: HashMap<String, Vec<u8>>,
     pub(crate) agents: Mutex<Vec<String>>,
+    /// The mount points of the last command, in their order.
+    pub(crate) points: Mutex<Vec<String>>,
 }
 
 impl Machine for Player {
@@ -50,6 +52,8 @@ impl Machine for Player {
         let words = command.plan.process.args.last().expect("a command").clone();
         self.ran.lock().unwrap().push(words.clone());
         let upper = &command.plan.rootfs.upper;
+        let points = command.plan.mounts.iter().map(|mount| mount.destination.display());
+        *self.points.lock().unwrap() = points.map(|point| point.to_string()).collect();
         for mount in &command.plan.mounts {
             // As linkspan-init makes them.
             let point = upper.join(mount.destination.strip_prefix("/").unwrap());
