@@ -13,7 +13,7 @@ use linkspan_build::ContextFilter;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::context::{Context, ContextEntry, ContextKind, join, wanted};
+use crate::context::{Context, ContextEntry, ContextKind, MOST_LINKS, join, wanted};
 use crate::error::{Error, Result};
 use crate::{Builder, record};
 
@@ -68,9 +68,13 @@ struct KnownFile {
 /// is looked at.
 pub struct Listing<'a> {
     builder: &'a Builder,
-    filter: &'a ContextFilter,
+    filter: ContextFilter,
     known: Known,
     entries: BTreeMap<String, Listed>,
+    /// What was listed and is not wanted, unless a link leads there.
+    aside: BTreeMap<String, Listed>,
+    /// Links that let in more.
+    followed: usize,
     folders: Vec<String>,
     /// All names of the folders that were listed.
     seen: BTreeSet<String>,
@@ -93,7 +97,7 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn listing<'a>(&'a self, name: &str, filter: &'a ContextFilter) -> Result<Listing<'a>> {
+    pub fn listing(&self, name: &str, filter: &ContextFilter) -> Result<Listing<'_>> {
         let path = self.known_path(name);
         let known = match record::read::<Known>(&path) {
             Ok(known) => known.filter(|known| known.format == FORMAT),
@@ -105,9 +109,11 @@ impl Builder {
         let folders = if filter.is_empty() { Vec::new() } else { vec![String::new()] };
         Ok(Listing {
             builder: self,
-            filter,
+            filter: filter.clone(),
             known: Known { format: FORMAT, name: name.to_owned(), ..known },
             entries: BTreeMap::new(),
+            aside: BTreeMap::new(),
+            followed: 0,
             folders,
             seen: BTreeSet::new(),
             listed: BTreeSet::new(),
@@ -138,20 +144,33 @@ impl Listing<'_> {
             }
             let path = join(folder, &entry.name);
             self.seen.insert(path.clone());
-            let is_folder = entry.kind == ListedKind::Folder;
-            if !wanted(self.filter, &path, is_folder) {
-                continue;
-            }
-            if is_folder {
-                self.folders.push(path.clone());
-            }
-            if let ListedKind::Link(target) = &entry.kind {
-                // What it points to is not followed here: a build that needs it names it.
-                tracing::trace!(path, target, "a link of a context");
-            }
-            self.entries.insert(path, entry);
+            self.consider(path, entry);
         }
         Ok(())
+    }
+
+    fn consider(&mut self, path: String, entry: Listed) {
+        let is_folder = entry.kind == ListedKind::Folder;
+        if !wanted(&self.filter, &path, is_folder) {
+            self.aside.insert(path, entry);
+            return;
+        }
+        if is_folder {
+            self.folders.push(path.clone());
+        }
+        let leads_on = match &entry.kind {
+            ListedKind::Link(target) => {
+                self.followed < MOST_LINKS && self.filter.follow(&path, target)
+            }
+            _ => false,
+        };
+        self.entries.insert(path, entry);
+        if leads_on {
+            self.followed += 1;
+            for (path, entry) in std::mem::take(&mut self.aside) {
+                self.consider(path, entry);
+            }
+        }
     }
 
     /// The files whose contents are not here.

@@ -49,7 +49,7 @@ pub enum ContextKind {
 }
 
 /// As many as the kernel follows in one path (path_resolution(7)).
-const MOST_LINKS: usize = 40;
+pub(crate) const MOST_LINKS: usize = 40;
 
 impl Context {
     /// Reads what a build can use of a folder that is ours, where nobody writes.
@@ -57,7 +57,24 @@ impl Context {
     /// # Errors
     /// When it cannot be read.
     pub fn read(root: &Path, filter: &ContextFilter) -> Result<Self> {
+        let mut filter = filter.clone();
         let mut context = Self { entries: BTreeMap::new(), ignore: filter.ignore.clone() };
+        for _ in 0..=MOST_LINKS {
+            context.walk(root, &filter)?;
+            let links = context.entries.iter().filter_map(|(path, entry)| match &entry.kind {
+                ContextKind::Link(target) => Some((path, target)),
+                _ => None,
+            });
+            // What they lead to was passed by.
+            if !links.fold(false, |more, (path, target)| filter.follow(path, target) | more) {
+                break;
+            }
+        }
+        Ok(context)
+    }
+
+    /// Adds what is wanted and not there yet.
+    fn walk(&mut self, root: &Path, filter: &ContextFilter) -> Result<()> {
         let mut folders = vec![String::new()];
         while let Some(folder) = folders.pop() {
             let path = root.join(&folder);
@@ -70,8 +87,13 @@ impl Context {
                 if !wanted(filter, &below, metadata.is_dir()) {
                     continue;
                 }
-                let kind = if metadata.is_dir() {
+                if metadata.is_dir() {
                     folders.push(below.clone());
+                }
+                if self.entries.contains_key(&below) {
+                    continue;
+                }
+                let kind = if metadata.is_dir() {
                     ContextKind::Folder
                 } else if metadata.is_symlink() {
                     let target =
@@ -87,10 +109,10 @@ impl Context {
                 };
                 let mode = metadata.permissions().mode() & 0o7777;
                 let modified = metadata.mtime();
-                context.entries.insert(below, ContextEntry { kind, mode, modified });
+                self.entries.insert(below, ContextEntry { kind, mode, modified });
             }
         }
-        Ok(context)
+        Ok(())
     }
 
     /// What a path leads to, links on the way followed within the context, and the path without

@@ -36,7 +36,7 @@ struct Copying<'a, 'b> {
     around: &'a Around<'b>,
     layer: Layer<'b>,
     excludes: Ignore,
-    /// None: archives keep theirs, all else is root's.
+    /// None: it stays as it is. What comes from a context, a URL or the Dockerfile is root's.
     owner: Option<(u32, u32)>,
     destination: PathBuf,
     unpacked: usize,
@@ -121,7 +121,7 @@ impl Copying<'_, '_> {
 
     /// Owner, mode and time as the instruction has them.
     fn dress(&self, how: Attributes, is_folder: bool) -> Attributes {
-        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        let (uid, gid) = self.owner.unwrap_or((how.uid, how.gid));
         let change = |mode: &ModeChange| mode.apply(how.mode, is_folder);
         Attributes {
             mode: self.step.mode.as_ref().map_or(how.mode, change),
@@ -145,9 +145,8 @@ impl Copying<'_, '_> {
     fn one(&mut self, tree: &Tree<'_>, found: &Match, unpack: bool) -> Result<()> {
         if found.node.is_folder() {
             let to = self.destination.clone();
-            if !self.layer.has_folder(&to)? {
-                self.put(&to, found.node.clone())?;
-            }
+            // Only the contents are copied: a folder that is made for them is any folder that is made.
+            self.layer.make_folder(&to)?;
             return self.contents(tree, found, &to);
         }
         if unpack

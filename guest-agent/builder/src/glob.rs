@@ -9,25 +9,63 @@ pub(crate) fn is_pattern(text: &str) -> bool {
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
-    matches_from(&pattern, &name)
+    tokens(&pattern).is_some_and(|tokens| fits(&tokens, &name))
 }
 
-fn matches_from(pattern: &[char], name: &[char]) -> bool {
-    let Some((first, rest)) = pattern.split_first() else { return name.is_empty() };
-    match first {
-        '*' => (0..=name.len()).any(|skip| matches_from(rest, &name[skip..])),
-        '?' => !name.is_empty() && matches_from(rest, &name[1..]),
-        '[' => match (set(rest), name.split_first()) {
-            (Some((members, after)), Some((c, others))) => {
-                members.has(*c) && matches_from(&rest[after..], others)
+enum Token {
+    /// Any number of characters.
+    Star,
+    One(Set),
+}
+
+/// None: it is malformed.
+fn tokens(pattern: &[char]) -> Option<Vec<Token>> {
+    let exactly = |c: char| Token::One(Set { negated: false, ranges: vec![(c, c)] });
+    let (mut tokens, mut at) = (Vec::new(), 0);
+    while let Some(c) = pattern.get(at) {
+        at += 1;
+        tokens.push(match c {
+            '*' => Token::Star,
+            // None of none.
+            '?' => Token::One(Set { negated: true, ranges: Vec::new() }),
+            '[' => {
+                let (set, length) = set(&pattern[at..])?;
+                at += length;
+                Token::One(set)
             }
-            _ => false,
-        },
-        '\\' => match (rest.split_first(), name.split_first()) {
-            (Some((wanted, rest)), Some((c, others))) => wanted == c && matches_from(rest, others),
-            _ => false,
-        },
-        wanted => name.first() == Some(wanted) && matches_from(rest, &name[1..]),
+            '\\' => {
+                at += 1;
+                exactly(*pattern.get(at - 1)?)
+            }
+            c => exactly(*c),
+        });
+    }
+    Some(tokens)
+}
+
+/// Goes back to the last star only: whatever an earlier one could take, the last can take as well.
+fn fits(tokens: &[Token], name: &[char]) -> bool {
+    let (mut token, mut at) = (0, 0);
+    let mut last: Option<(usize, usize)> = None;
+    loop {
+        match (tokens.get(token), name.get(at)) {
+            (None, None) => return true,
+            (Some(Token::Star), _) => {
+                last = Some((token, at));
+                token += 1;
+            }
+            (Some(Token::One(set)), Some(c)) if set.has(*c) => {
+                token += 1;
+                at += 1;
+            }
+            _ => {
+                let Some((star, from)) = last.filter(|(_, from)| *from < name.len()) else {
+                    return false;
+                };
+                last = Some((star, from + 1));
+                (token, at) = (star + 1, from + 1);
+            }
+        }
     }
 }
 
@@ -95,8 +133,20 @@ mod tests {
             ("[", "[", false),
             ("[a", "a", false),
             ("a*b*c", "axxbyyc", true),
+            ("a*b*c", "axxbyycd", false),
+            ("*ab", "aab", true),
+            ("**", "", true),
+            ("a\\", "a", false),
         ] {
             assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
         }
+    }
+
+    /// With a way back to each star it would take as long as the universe lasts.
+    #[test]
+    fn many_stars_come_to_an_end() {
+        assert!(!matches(&"a*".repeat(60), &"a".repeat(250)[..59]));
+        assert!(!matches(&format!("{}b", "a*".repeat(60)), &"a".repeat(250)));
+        assert!(matches(&format!("{}b", "a*".repeat(60)), &format!("{}b", "a".repeat(249))));
     }
 }

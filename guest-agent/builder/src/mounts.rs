@@ -24,6 +24,8 @@ pub(crate) struct CacheMounts {
     used: Mutex<Vec<(String, bool)>>,
     /// Somebody does not use one any more.
     freed: Condvar,
+    /// Held while a folder is made: several commands may share it from the first moment on.
+    making: Mutex<()>,
 }
 
 /// The right to a cache folder.
@@ -48,7 +50,12 @@ impl CacheMounts {
     pub(crate) fn open(folder: &Path) -> Result<Arc<Self>> {
         let folder = folder.join("mounts");
         fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        Ok(Arc::new(Self { folder, used: Mutex::default(), freed: Condvar::new() }))
+        Ok(Arc::new(Self {
+            folder,
+            used: Mutex::default(),
+            freed: Condvar::new(),
+            making: Mutex::default(),
+        }))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -129,34 +136,34 @@ pub(crate) struct Around<'a> {
 /// What is to be kept while a command runs: rights to caches, listeners for SSH agents.
 pub(crate) type Held = Box<dyn Send>;
 
-/// Prepares the mounts of a command, in their order, and its script at the end.
+/// Prepares the mounts of a command, and its script.
 pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>, Vec<Held>)> {
     let (mut bound, mut held) = (Vec::new(), Vec::<Held>::new());
     for (number, mount) in step.mounts.iter().enumerate() {
+        let of = Some(number);
         match mount {
             Mount::Tmpfs { .. } => {}
             Mount::Bind { from, source, target, writable } => {
                 let folder = around.scratch.join(format!("bind-{number}"));
                 let source = materialize(around, from, source, &folder)?;
-                bound.push(Bound { target: target.into(), source, read_only: !writable });
+                bound.push(Bound { of, target: target.into(), source, read_only: !writable });
             }
             Mount::Cache { target, read_only, .. } => {
                 let (source, right) = cache(mount, around)?;
                 held.push(Box::new(right));
-                bound.push(Bound { target: target.into(), source, read_only: *read_only });
+                bound.push(Bound { of, target: target.into(), source, read_only: *read_only });
             }
             Mount::Secret { id, target, required, uid, gid, mode, .. } => {
                 let Some(secret) = around.options.secrets.get(id) else {
                     if *required {
                         return Err(Error::NoSecret { id: id.clone() });
                     }
-                    // In the place of one that is not there, so that the order holds.
                     continue;
                 };
                 let Some(target) = target else { continue };
                 let source = around.memory.join(format!("secret-{number}"));
                 write_file(&source, secret, *mode, *uid, *gid)?;
-                bound.push(Bound { target: target.into(), source, read_only: true });
+                bound.push(Bound { of, target: target.into(), source, read_only: true });
             }
             Mount::Ssh { id, target, required, uid, gid, mode } => {
                 if !around.options.ssh.contains(id) {
@@ -172,14 +179,14 @@ pub(crate) fn prepare(step: &RunStep, around: &Around<'_>) -> Result<(Vec<Bound>
                     .and_then(|()| fs::set_permissions(&source, fs::Permissions::from_mode(*mode)))
                     .map_err(Error::io("change", &source))?;
                 held.push(listener);
-                bound.push(Bound { target: target.into(), source, read_only: true });
+                bound.push(Bound { of, target: target.into(), source, read_only: true });
             }
         }
     }
     if let Some(script) = &step.script {
         let source = around.scratch.join("script");
         write_file(&source, script.content.as_bytes(), 0o755, 0, 0)?;
-        bound.push(Bound { target: script.path.clone().into(), source, read_only: true });
+        bound.push(Bound { of: None, target: script.path.clone().into(), source, read_only: true });
     }
     Ok((bound, held))
 }
@@ -227,6 +234,7 @@ fn cache(mount: &Mount, around: &Around<'_>) -> Result<(PathBuf, Using)> {
     };
     let (name, right) = around.caches.take(id, *sharing, around.cancelled)?;
     let path = around.caches.path(&name);
+    let making = around.caches.making.lock();
     if !path.exists() {
         // Complete before it has its name.
         let new = around.scratch.join(format!("cache-{name}"));
@@ -243,6 +251,7 @@ fn cache(mount: &Mount, around: &Around<'_>) -> Result<(PathBuf, Using)> {
         };
         finish().map_err(Error::io("create", &path))?;
     }
+    drop(making);
     around.cache.use_mount(&name, id);
     Ok((path, right))
 }

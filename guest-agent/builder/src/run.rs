@@ -51,12 +51,14 @@ pub(crate) struct Place<'a> {
 
 /// What is to be mounted, before it has a place in the plan.
 pub(crate) struct Bound {
+    /// Which mount of the step it comes of; None: it is the script.
+    pub(crate) of: Option<usize>,
     pub(crate) target: PathBuf,
     pub(crate) source: PathBuf,
     pub(crate) read_only: bool,
 }
 
-/// The plan of a command. `bound`: what its mounts came to, in order.
+/// The plan of a command. `bound`: what its mounts came to.
 pub(crate) fn plan(
     id: &str,
     step: &RunStep,
@@ -116,7 +118,7 @@ pub(crate) fn plan(
             work: folder.join("work"),
             readonly: false,
         },
-        mounts: mounts(step, shm, folder, bound),
+        mounts: mounts(step, shm, folder, &bound),
         hostname: HOSTNAME.to_owned(),
         domainname: String::new(),
         namespaces: Namespaces {
@@ -152,7 +154,7 @@ fn last_wins(entries: Vec<String>) -> Vec<String> {
     kept
 }
 
-fn mounts(step: &RunStep, shm: u64, folder: &Path, bound: Vec<Bound>) -> Vec<Mount> {
+fn mounts(step: &RunStep, shm: u64, folder: &Path, bound: &[Bound]) -> Vec<Mount> {
     let bind = |destination: PathBuf, source: PathBuf, readonly| Mount {
         destination,
         kind: MountKind::Bind(Bind::of(source)),
@@ -165,8 +167,12 @@ fn mounts(step: &RunStep, shm: u64, folder: &Path, bound: Vec<Bound>) -> Vec<Mou
     for name in ["resolv.conf", "hosts"] {
         mounts.push(bind(Path::new("/etc").join(name), folder.join(name), true));
     }
-    let mut bound = bound.into_iter();
-    for mount in &step.mounts {
+    let bound_of = |of: Option<usize>| {
+        let all = bound.iter().filter(move |bound| bound.of == of);
+        all.map(|bound| bind(bound.target.clone(), bound.source.clone(), bound.read_only))
+    };
+    // In their order: a later one may lie within an earlier one.
+    for (number, mount) in step.mounts.iter().enumerate() {
         if let Asked::Tmpfs { target, size } = mount {
             let size = size.map_or_else(String::new, |size| format!(",size={size}"));
             mounts.push(Mount {
@@ -181,20 +187,12 @@ fn mounts(step: &RunStep, shm: u64, folder: &Path, bound: Vec<Bound>) -> Vec<Mou
                 nodev: true,
                 noexec: true,
             });
-        } else if is_bound(mount)
-            && let Some(Bound { target, source, read_only }) = bound.next()
-        {
-            mounts.push(bind(target, source, read_only));
+        } else {
+            mounts.extend(bound_of(Some(number)));
         }
     }
-    // The script.
-    mounts.extend(bound.map(|last| bind(last.target, last.source, last.read_only)));
+    mounts.extend(bound_of(None));
     mounts
-}
-
-/// Whether a mount comes to a [`Bound`], if it comes to anything.
-fn is_bound(mount: &Asked) -> bool {
-    !matches!(mount, Asked::Tmpfs { .. })
 }
 
 /// Mount points that were not there before: where they will be, the innermost last, and the folder

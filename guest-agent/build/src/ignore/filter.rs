@@ -6,7 +6,7 @@ use super::{Ignore, Matcher, compile};
 use crate::plan::{Action, FileSource, Mount, PlannedStage, Source};
 
 /// What a client needs to send: what a COPY, an ADD or a mount names, without what is left out.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ContextFilter {
     /// Paths relative to the context with Go's wildcards, sorted. A folder means all below.
     pub paths: Vec<String>,
@@ -18,7 +18,7 @@ pub struct ContextFilter {
 }
 
 /// A part of a path.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Part {
     /// `**`: from here on, anything.
     Any,
@@ -70,12 +70,7 @@ impl ContextFilter {
         if paths.iter().any(String::is_empty) {
             paths = vec![String::new()];
         }
-        let parts = |path: &String| match path.as_str() {
-            // All of it.
-            "" => Vec::new(),
-            path => path.split('/').map(Part::of).collect(),
-        };
-        Self { wanted: paths.iter().map(parts).collect(), paths, ignore }
+        Self { wanted: paths.iter().map(|path| parts(path)).collect(), paths, ignore }
     }
 
     /// Whether the build reads no file of the context.
@@ -84,14 +79,73 @@ impl ContextFilter {
         self.paths.is_empty()
     }
 
-    /// Whether a build can use what is at this path, or something below it. Symbolic links are not
-    /// followed here: what a link in a used path points to has to be asked for by its own path.
+    /// A symbolic link is at this path. Where a step names it, or something behind it, the build can also
+    /// use what it points to; of links within a folder that a step names, it copies the links. Whether
+    /// this lets in more than before.
+    pub fn follow(&mut self, link: &str, target: &str) -> bool {
+        let depth = link.split('/').count();
+        let mut new = Vec::new();
+        for (path, wanted) in self.paths.iter().zip(&self.wanted) {
+            let above = wanted.get(..depth).unwrap_or_default();
+            let named = !above.is_empty() && !above.iter().any(|part| matches!(part, Part::Any));
+            if named && meets(above, link) {
+                let behind: Vec<&str> = path.split('/').skip(depth).collect();
+                let path = lead(link, target, &behind);
+                if !self.paths.contains(&path) {
+                    new.push(path);
+                }
+            }
+        }
+        let more = !new.is_empty();
+        self.wanted.extend(new.iter().map(|path| parts(path)));
+        self.paths.extend(new);
+        more
+    }
+
+    /// Whether a build can use what is at this path, or something below it.
     #[must_use]
     pub fn uses(&self, path: &str) -> bool {
         let path = path.trim_matches('/');
         let ignored = self.ignore.ignores(path) && !self.ignore.may_keep_below(path);
         !ignored && self.wanted.iter().any(|wanted| meets(wanted, path))
     }
+}
+
+fn parts(path: &str) -> Vec<Part> {
+    match path {
+        // All of it.
+        "" => Vec::new(),
+        path => path.split('/').map(Part::of).collect(),
+    }
+}
+
+/// Where a link leads, and what is behind it. Nothing leads out of the context.
+fn lead(link: &str, target: &str, behind: &[&str]) -> String {
+    let folder = link.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let from = if target.starts_with('/') { "" } else { folder };
+    let mut path: Vec<String> = Vec::new();
+    for part in from.split('/').chain(target.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(path.pop()),
+            // A name, and no pattern.
+            part => path.push(literal(part)),
+        }
+    }
+    path.extend(behind.iter().map(ToString::to_string));
+    path.join("/")
+}
+
+/// A pattern that only this name matches.
+fn literal(name: &str) -> String {
+    let mut pattern = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '*' | '?' | '[' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
 }
 
 /// Whether the path is what the pattern names, below it, or above it.

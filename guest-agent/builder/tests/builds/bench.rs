@@ -10,15 +10,17 @@ use std::time::Duration;
 
 use linkspan_build::{Failure, ImageConfig, ImageInfo, Images, Options, Outcome, Plan, plan};
 use linkspan_builder::{
-    Build, Builder, Command, Context, Ended, Error, Instruction, InstructionState, Machine,
-    Progress, RunOptions, StepState,
+    Build, Builder, Command, Context, Ended, Error, Finished, Instruction, InstructionState,
+    Machine, Progress, RunOptions, StepState,
 };
 use linkspan_files::{Folder, Node};
 use linkspan_images::{ImportOptions, Platform, Store};
 
+use crate::client;
+
 /// A store, a builder, a context.
 pub(crate) struct Bench {
-    _work: tempfile::TempDir,
+    work: tempfile::TempDir,
     pub(crate) context: PathBuf,
     pub(crate) builder: Builder,
     pub(crate) store: Arc<Store>,
@@ -26,6 +28,8 @@ pub(crate) struct Bench {
     pub(crate) options: Options,
     pub(crate) run: RunOptions,
     pub(crate) threads: usize,
+    /// The context is told of by a client, folder by folder; otherwise it is a folder of the builder's.
+    pub(crate) listed: bool,
 }
 
 /// Plays commands: `write PATH TEXT`, `fail`, `see` (writes down its mounts).
@@ -35,6 +39,8 @@ pub(crate) struct Player {
     pub(crate) mounts: Mutex<BTreeMap<String, PathBuf>>,
     pub(crate) downloads: HashMap<String, Vec<u8>>,
     pub(crate) agents: Mutex<Vec<String>>,
+    /// The mount points of the last command, in their order.
+    pub(crate) points: Mutex<Vec<String>>,
 }
 
 impl Machine for Player {
@@ -46,6 +52,8 @@ impl Machine for Player {
         let words = command.plan.process.args.last().expect("a command").clone();
         self.ran.lock().unwrap().push(words.clone());
         let upper = &command.plan.rootfs.upper;
+        let points = command.plan.mounts.iter().map(|mount| mount.destination.display());
+        *self.points.lock().unwrap() = points.map(|point| point.to_string()).collect();
         for mount in &command.plan.mounts {
             // As linkspan-init makes them.
             let point = upper.join(mount.destination.strip_prefix("/").unwrap());
@@ -187,7 +195,7 @@ impl Bench {
         fs::create_dir(&context).unwrap();
         let options = Options { build_platform: Platform::here(), ..Options::default() };
         let bench = Self {
-            _work: work,
+            work,
             context,
             builder,
             store,
@@ -195,6 +203,7 @@ impl Bench {
             options,
             run: RunOptions::default(),
             threads: 2,
+            listed: false,
         };
         bench.import_base();
         bench
@@ -208,6 +217,8 @@ impl Bench {
             let bytes = content.unwrap_or_default().as_bytes();
             header.set_size(bytes.len() as u64);
             header.set_mode(mode);
+            header.set_uid(0);
+            header.set_gid(0);
             header.set_mtime(1_000_000);
             if content.is_none() {
                 header.set_entry_type(tar::EntryType::Directory);
@@ -223,9 +234,17 @@ impl Bench {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_size(0);
+        header.set_mode(0o777);
+        header.set_uid(0);
+        header.set_gid(0);
         tar.append_link(&mut header, "var/run", "/run").unwrap();
         let options = ImportOptions { reference: Some("base".into()), ..ImportOptions::default() };
         self.store.import(&tar.into_inner().unwrap()[..], &options, |_| {}).unwrap();
+    }
+
+    /// Of the builder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.work.path().join("build")
     }
 
     pub(crate) fn file(&self, path: &str, content: &str) {
@@ -256,22 +275,39 @@ impl Bench {
     }
 
     pub(crate) fn try_build(&self, text: &str) -> Result<Done, Failure<Error>> {
+        let (mut done, instructions) = self.finish(text, |finished| {
+            let image = finished.image(&["built".to_owned()]).unwrap();
+            let detail = self.store.inspect("built").unwrap();
+            Done {
+                id: image.id.to_string(),
+                steps: finished.steps(),
+                files: finished.files().unwrap(),
+                config: serde_json::from_slice(&detail.config_json).unwrap(),
+                instructions: Vec::new(),
+            }
+        })?;
+        done.instructions = instructions;
+        Ok(done)
+    }
+
+    /// Builds, and gives what `take` makes of it, and what was told of instructions.
+    pub(crate) fn finish<T>(
+        &self,
+        text: &str,
+        take: impl FnOnce(&Finished<'_>) -> T,
+    ) -> Result<(T, Vec<String>), Failure<Error>> {
         let (plan, images) = self.plan(text);
-        let context = Context::read(&self.context, &plan.context).unwrap();
+        let context = match self.listed {
+            true => client::context(&self.builder, &self.context, &plan.context),
+            false => Context::read(&self.context, &plan.context).unwrap(),
+        };
         let told = Told::default();
         let run = self.run.clone();
         let build = Build::new(&self.builder, &plan, &context, &images, run, &self.played, &told);
         let finished = build.execute(self.threads)?;
-        let instructions = told.1.lock().unwrap().clone();
-        let image = finished.image(&["built".to_owned()]).unwrap();
-        let detail = self.store.inspect("built").unwrap();
-        Ok(Done {
-            id: image.id.to_string(),
-            steps: finished.steps(),
-            files: finished.files().unwrap(),
-            config: serde_json::from_slice(&detail.config_json).unwrap(),
-            instructions,
-        })
+        let taken = take(&finished);
+        drop(finished);
+        Ok((taken, told.1.into_inner().unwrap()))
     }
 
     #[track_caller]

@@ -3,6 +3,8 @@
 
 mod bench;
 mod cache;
+mod client;
 mod copies;
 mod images;
 mod runs;
+mod table;

@@ -18,6 +18,19 @@ fn mount_points_are_no_part_of_a_layer() {
 }
 
 #[test]
+fn mounts_are_in_the_order_of_the_instruction_whichever_are_missing() {
+    let bench = Bench::new();
+    bench.file("f", "x");
+    bench.build(
+        "FROM base\nRUN --mount=type=secret,id=none,target=/s --mount=type=tmpfs,target=/m \
+         --mount=source=f,target=/m/f --mount=type=ssh --mount=type=cache,target=/m/c true\n",
+    );
+    let points = bench.played.points.lock().unwrap();
+    let own: Vec<_> = points.iter().filter(|point| point.starts_with("/m")).collect();
+    assert_eq!(own, ["/m", "/m/f", "/m/c"]);
+}
+
+#[test]
 fn a_secret_is_read_and_is_nowhere_in_the_image() {
     let mut bench = Bench::new();
     bench.run.secrets.insert("key".into(), b"hush".to_vec());

@@ -11,6 +11,7 @@ use crate::compression;
 use crate::config::ConfigFile;
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
+use crate::reference::Reference;
 use crate::unpack::{self, Hashing};
 
 use super::publish::NewImage;
@@ -178,11 +179,26 @@ impl Store {
         let config = ConfigFile::parse(&config_json, "the new configuration")?;
         let tags = tags.iter().map(|tag| parse_tag(tag)).collect::<Result<Vec<_>>>()?;
         let id = ImageId(Digest::of(&config_json));
+        if self.is_there(id, &config_json, &tags) {
+            return Ok(LoadedImage { id, tags: familiar(&tags) });
+        }
         let claim = self.claim(config.rootfs.diff_ids.iter().copied());
         let image =
             NewImage { id, config, config_json, manifest: None, tags, origin: None, parent: None };
         self.publish(&claim, BTreeMap::new(), std::slice::from_ref(&image))?;
         Ok(LoadedImage { id, tags: familiar(&image.tags) })
+    }
+
+    /// Whether the image is there, under these names: then a build that changed nothing need not wait for
+    /// the disk.
+    fn is_there(&self, id: ImageId, config_json: &[u8], tags: &[Reference]) -> bool {
+        let named = {
+            let index = &self.state.lock().index;
+            index.images.contains_key(&id)
+                && tags.iter().all(|tag| index.references.get(tag) == Some(&id))
+        };
+        // Of a damaged one the documents are written anew.
+        named && std::fs::read(self.paths.blob(&id.0)).is_ok_and(|bytes| bytes == config_json)
     }
 
     /// Folders for overlayfs' `lowerdir`, base first; never empty.
