@@ -18,6 +18,7 @@
 //! linkspan-checker exit CODE          exit with that code
 //! linkspan-checker signal NUMBER      send that signal to itself
 //! linkspan-checker udp-echo PORT      send every datagram that comes to a port back
+//! linkspan-checker dial SOCKET TEXT   send a line to a Unix socket; print what comes until its end
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
 //! linkspan-checker time-runtime RUNTIME BUNDLE RUNS
 //!                                     time an OCI runtime's create, start, wait, delete

@@ -2,7 +2,8 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, UdpSocket},
+    net::{Ipv4Addr, Shutdown, UdpSocket},
+    os::unix::net::UnixStream,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -39,6 +40,7 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
         ("time-files", [folder, count, mib]) => {
             timing::files(folder, number(count)?, number(mib)?).map(|()| ExitCode::SUCCESS)
         }
+        ("dial", [socket, text]) => dial(socket, text),
         ("udp-echo", [port]) => udp_echo(number(port)?),
         ("sleep-forever", []) => loop {
             std::thread::park();
@@ -58,6 +60,15 @@ fn eat_memory(mib: usize) -> Result<ExitCode, String> {
         kept.push(vec![0xa5; 1 << 20]);
     }
     println!("{}", kept.iter().map(Vec::len).sum::<usize>());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dial(socket: &str, text: &str) -> Result<ExitCode, String> {
+    let failed = |error: std::io::Error| format!("{socket}: {error}");
+    let mut stream = UnixStream::connect(socket).map_err(failed)?;
+    writeln!(stream, "{text}").map_err(failed)?;
+    stream.shutdown(Shutdown::Write).map_err(failed)?;
+    std::io::copy(&mut stream, &mut std::io::stdout()).map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,6 @@
 //! The Docker Engine API without a VM: status, headers and bodies, against what a guest says.
 
+mod build;
 mod common;
 mod containers;
 mod exec;

@@ -26,7 +26,8 @@ fn config(host: &Host) -> PathBuf {
 
 fn command(host: &Host, args: &[&str]) -> Command {
     let mut command = host.command(&[&["docker"], args].concat());
-    command.env("DOCKER_CONFIG", config(host));
+    // The classic builder, whether or not there is a plugin for another one.
+    command.env("DOCKER_CONFIG", config(host)).env("DOCKER_BUILDKIT", "0");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

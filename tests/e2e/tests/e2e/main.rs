@@ -6,6 +6,7 @@ mod calls;
 mod changes;
 mod crash;
 mod docker;
+mod docker_build;
 mod docker_registry;
 mod exhaustion;
 mod faults;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         ("vsock", vsock::SHARED),
         ("oci", oci::TESTS),
         ("docker", docker::TESTS),
+        ("docker_build", docker_build::TESTS),
         ("docker_registry", docker_registry::TESTS),
     ] {
         for &(name, test) in tests {
