@@ -107,7 +107,7 @@ fn fails(host: &Host) {
     }
     let context = Files::new(&[("Dockerfile", "FROM busybox\nRUN echo so far; exit 7\n")]);
     let done = context.build(host, &[]);
-    assert!(done.text().contains("so far\n"), "{done:?}");
+    assert!(done.text().contains("so far"), "{done:?}");
     done.fails(7, &["The command '/bin/sh -c echo so far; exit 7' returned a non-zero code: 7"]);
     let done = context.build(host, &["-q"]);
     assert!(done.err.contains("so far") || done.text().contains("so far"), "{done:?}");
