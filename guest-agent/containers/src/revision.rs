@@ -28,14 +28,14 @@ pub(crate) struct Revision(Arc<AtomicU64>);
 impl Default for Revision {
     /// Begins anywhere: a list of before a boot is of no revision after it.
     fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(rand::random::<u64>() >> 1)))
+        Self(Arc::new(AtomicU64::new(rand::random::<u64>() >> 1 | 1)))
     }
 }
 
 impl Revision {
     /// Never 0.
     pub(crate) fn now(&self) -> u64 {
-        self.0.load(Ordering::SeqCst).max(1)
+        self.0.load(Ordering::SeqCst)
     }
 
     pub(crate) fn next(&self) {

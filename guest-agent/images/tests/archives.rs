@@ -47,6 +47,7 @@ fn what_was_replaced_within_a_layer_comes_back_too() {
         Tar::new().file(&long[..99], "long").build(),
         // Without an end, with much of it, with something behind it.
         Tar::new().file("a", "a").open(),
+        Tar::new().file("a", "a").open()[..513].to_vec(),
         Tar::new().file("a", "a").raw(&[0; 10_240]).build(),
         Tar::new().file("a", "a").raw(&[0; 1024]).raw(b"rubbish").open(),
         Tar::new().build(),

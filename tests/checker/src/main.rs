@@ -21,6 +21,7 @@
 //! linkspan-checker udp-echo PORT      send every datagram that comes to a port back
 //! linkspan-checker tcp-ends PORT      send back what comes; `reset` resets; print how each connection ended
 //! linkspan-checker name-server ADDRESS  a name server to which every name has that address
+//! linkspan-checker dial SOCKET TEXT   send a line to a Unix socket; print what comes until its end
 //! linkspan-checker spin MILLISECONDS  use the processor for that long; print the CPU time it got
 //! linkspan-checker time-runtime RUNTIME BUNDLE RUNS
 //!                                     time an OCI runtime's create, start, wait, delete

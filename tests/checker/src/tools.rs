@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::Shutdown,
     os::unix::net::UnixStream,
     process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
@@ -43,6 +44,7 @@ pub(crate) fn run(tool: &str, args: &[&str]) -> Result<ExitCode, String> {
         ("udp-echo", [port]) => services::udp_echo(number(port)?),
         ("tcp-ends", [port]) => services::tcp_ends(number(port)?),
         ("name-server", [address]) => services::name_server(number(address)?),
+        ("dial", [socket, text]) => dial(socket, text),
         ("sleep-forever", []) => loop {
             std::thread::park();
         },
@@ -70,6 +72,15 @@ fn eat_memory(mib: usize) -> Result<ExitCode, String> {
         kept.push(vec![0xa5; 1 << 20]);
     }
     println!("{}", kept.iter().map(Vec::len).sum::<usize>());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dial(socket: &str, text: &str) -> Result<ExitCode, String> {
+    let failed = |error: std::io::Error| format!("{socket}: {error}");
+    let mut stream = UnixStream::connect(socket).map_err(failed)?;
+    writeln!(stream, "{text}").map_err(failed)?;
+    stream.shutdown(Shutdown::Write).map_err(failed)?;
+    std::io::copy(&mut stream, &mut std::io::stdout()).map_err(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -211,6 +211,31 @@ class Images(Sample):
         container.remove()
         return image
 
+    def test_what_a_commit_says_is_taken_as_it_is(self):
+        name = unique("said")
+        container = self.docker.containers.create(BUSYBOX, ["true"])
+        self.addCleanup(discard, container)
+        said = {
+            "Env": ["WORD=one\nRUN two $three"],
+            "Labels": {"of": "line\nUSER 7"},
+            "WorkingDir": "/a $b",
+            "Healthcheck": {"Test": ["CMD", "true"], "Retries": 3},
+            "OnBuild": ["RUN true"],
+            "Shell": ["/bin/ash", "-c"],
+            "StopSignal": "SIGINT",
+        }
+        image = container.commit(repository=name, conf=said)
+        shown = self.docker.images.get(name).attrs["Config"]
+        for key in ["Labels", "WorkingDir", "OnBuild", "Shell", "StopSignal"]:
+            self.assertEqual(shown[key], said[key])
+        self.assertIn(said["Env"][0], shown["Env"])
+        self.assertEqual(shown["Healthcheck"]["Retries"], 3)
+        self.assertEqual(shown.get("User", ""), "")
+        with self.assertRaises(docker.errors.APIError) as bad:
+            container.commit(conf={"OnBuild": ["FROM x"]})
+        self.assertIn("ONBUILD", bad.exception.explanation)
+        self.docker.images.remove(image.id, force=True)
+
     def test_saved_is_loaded(self):
         name = unique("saved")
         image = self.make(name)

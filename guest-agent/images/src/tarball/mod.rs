@@ -331,14 +331,25 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn skip_contents(&mut self) -> Result<(), Fault> {
-        self.remaining += std::mem::take(&mut self.padding);
         loop {
             let n = self.contents()?.len();
             if n == 0 {
-                return Ok(());
+                break;
             }
             self.consume(n);
         }
+        self.remaining = std::mem::take(&mut self.padding);
+        while self.remaining > 0 {
+            let n = u64::try_from(fill(&mut self.input)?).unwrap_or(u64::MAX).min(self.remaining);
+            if n == 0 {
+                // Writers that leave the end of the archive out leave this out, too: the docker CLI
+                // of a context to which it adds a Dockerfile (`build -f -`).
+                self.remaining = 0;
+                self.ended = true;
+            }
+            self.consume(usize::try_from(n).unwrap_or(0));
+        }
+        Ok(())
     }
 
     /// The next header. An empty block ends the archive; so does the stream's end, because many

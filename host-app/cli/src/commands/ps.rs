@@ -57,7 +57,7 @@ impl Ps {
             last: if self.latest { 1 } else { self.last.unwrap_or(0) },
             filters: self.filter,
             size: self.size || named,
-            ..Default::default()
+            ..ListContainersRequest::default()
         };
         let containers =
             client.containers(context.machine()).list(request).await?.into_inner().containers;

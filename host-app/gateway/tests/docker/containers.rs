@@ -191,6 +191,10 @@ async fn verbs_reach_the_guest_with_their_parameters() {
     let restart = &guest.asked::<RestartContainerRequest>("Container.Restart")[0];
     assert_eq!((restart.timeout_seconds, restart.signal.as_str()), (Some(u32::MAX), "INT"));
     assert_eq!(guest.asked::<RenameContainerRequest>("Container.Rename")[0].name, "d");
+    let same = "NEW_NAME: renaming a container with the same name as its current name";
+    guest.refuse("Container.Rename", Failure::new(ErrorCode::InvalidArgument, same));
+    let refused = "Renaming a container with the same name as its current name";
+    docker.post("/containers/c/rename?name=c", "").await.refuses(400, refused);
     let remove = &guest.asked::<RemoveContainerRequest>("Container.Remove")[0];
     assert!(remove.force && remove.volumes);
     let update = &guest.asked::<UpdateContainerRequest>("Container.Update")[0];

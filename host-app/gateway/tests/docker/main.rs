@@ -2,6 +2,7 @@
 
 #![recursion_limit = "256"]
 
+mod build;
 mod common;
 mod conformance;
 mod containers;

@@ -1,19 +1,48 @@
 //! Networks, volumes, events, info, disk usage.
 
+use linkspan_engine::Engine as _;
 use linkspan_proto::{
     error::{ErrorCode, Failure},
+    host::v1::{RegistryMirrorSetting, RegistrySettingsPatch},
     v1::{
         ConnectNetworkRequest, ConnectNetworkResponse, CreateNetworkRequest, CreateNetworkResponse,
         CreateVolumeRequest, CreateVolumeResponse, DisconnectNetworkRequest,
         DisconnectNetworkResponse, DiskUsageResponse, Event, EventsRequest, EventsResponse,
-        InspectNetworkResponse, ListNetworksResponse, ListVolumesResponse, Network, NetworkSpec,
-        PruneNetworksResponse, PruneVolumesRequest, PruneVolumesResponse, RemoveNetworkResponse,
-        RemoveVolumeRequest, RemoveVolumeResponse, Volume, events_response,
+        InspectNetworkResponse, ListContainersResponse, ListImagesResponse, ListNetworksResponse,
+        ListVolumesResponse, Network, NetworkSpec, PruneNetworksResponse, PruneVolumesRequest,
+        PruneVolumesResponse, RemoveNetworkResponse, RemoveVolumeRequest, RemoveVolumeResponse,
+        Volume, events_response,
     },
 };
 use serde_json::json;
 
 use crate::common::Docker;
+
+#[tokio::test]
+async fn info_says_how_registries_are_reached() {
+    let docker = Docker::start();
+    let guest = &docker.engine.guest;
+    guest.answer_with("Container.List", &[ListContainersResponse::default()]);
+    guest.answer_with("Image.List", &[ListImagesResponse::default()]);
+    let mirror =
+        RegistryMirrorSetting { url: "https://mirror.example/".into(), authoritative: false };
+    let patch = RegistrySettingsPatch {
+        add_mirrors: vec![mirror],
+        add_insecure: vec!["lab.example:5000".into(), "10.1.0.0/16".into()],
+        https_proxy: Some("http://me:secret@proxy.example:3128".into()),
+        no_proxy: Some("*.example".into()),
+        ..RegistrySettingsPatch::default()
+    };
+    docker.engine.update_registry_settings(patch).await.unwrap();
+    let info = docker.get("/info").await.is(200).json();
+    let registries = &info["RegistryConfig"];
+    assert_eq!(registries["Mirrors"], json!(["https://mirror.example/"]));
+    assert_eq!(registries["IndexConfigs"]["lab.example:5000"]["Secure"], false);
+    let networks = registries["InsecureRegistryCIDRs"].as_array().unwrap();
+    assert!(networks.contains(&json!("10.1.0.0/16")), "{networks:?}");
+    assert_eq!(info["HttpsProxy"], "http://xxxxx:xxxxx@proxy.example:3128");
+    assert_eq!(info["NoProxy"], "*.example");
+}
 
 #[tokio::test]
 async fn networks_are_made_joined_left_and_removed() {

@@ -300,6 +300,39 @@ pub(crate) const TESTS: &[Shared] = &[
         context.write("Dockerfile", required);
         context.build(host, &[]).fails(1, &["`none` is required", "--secret"]);
     }),
+    ("an_ssh_agent_of_the_host_is_reached_from_its_command_alone", |host| {
+        let context = Files::new(&[]);
+        let socket = Path::new(context.path()).join("agent");
+        let agent = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        // Answers each line with the same in capital letters, as no agent does.
+        std::thread::spawn(move || {
+            for stream in agent.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || {
+                    let mut line = String::new();
+                    let mut reader = std::io::BufReader::new(&stream);
+                    let read = std::io::BufRead::read_line(&mut reader, &mut line);
+                    if read.is_ok() {
+                        let _ =
+                            std::io::Write::write_all(&mut &stream, line.to_uppercase().as_bytes());
+                    }
+                });
+            }
+        });
+        context.write(".dockerignore", "agent\n");
+        context.write(
+            "Dockerfile",
+            "FROM checker\nUSER 7\n\
+             RUN --mount=type=ssh,uid=7,mode=600 /checker dial $SSH_AUTH_SOCK hello && \
+             test $(stat -c %a-%u $SSH_AUTH_SOCK) = 600-7\n\
+             RUN test -z \"$SSH_AUTH_SOCK\" && test ! -e /run/buildkit\n\
+             RUN --mount=type=ssh,id=other test -z \"$SSH_AUTH_SOCK\"\n",
+        );
+        let flag = format!("default={}", socket.display());
+        let done = context.build(host, &["--no-cache", "--ssh", &flag]).ok();
+        assert!(done.err.contains(" HELLO"), "{}", done.err);
+        let key = format!("default={}/Dockerfile", context.path());
+        context.build(host, &["--ssh", &key]).fails(1, &["ssh-add"]);
+    }),
     ("a_command_that_fails_is_shown_with_its_last_lines", |host| {
         let context = Files::new(&[]);
         context.write(
@@ -375,8 +408,11 @@ pub(crate) const TESTS: &[Shared] = &[
         let context = Files::new(&[]);
         context.write("Dockerfile", "FROM busybox\n");
         for (flags, words) in [
-            (&["--ssh", "default"][..], "--ssh"),
-            (&["--cache-from", "x"], "--cache-from"),
+            (&["--cache-from", "x"][..], "--cache-from"),
+            (&["--cache-to", "type=inline"], "--cache-to"),
+            (&["--annotation", "a=b"], "--annotation"),
+            (&["--push"], "--tag"),
+            (&["--ssh", "default=/no/such/socket"], "/no/such/socket"),
             (&["--network", "mine"], "--network `mine`"),
             (&["-o", "type=oci,dest=x,compression=gzip"], "compression"),
             (&["-o", "type=docker,dest=x,tar=false"], "tar=false"),

@@ -27,7 +27,8 @@ fn config(host: &Host) -> PathBuf {
 
 fn command(host: &Host, args: &[&str]) -> Command {
     let mut command = host.command(&[&["docker"], args].concat());
-    command.env("DOCKER_CONFIG", config(host));
+    // The classic builder, whether or not there is a plugin for another one.
+    command.env("DOCKER_CONFIG", config(host)).env("DOCKER_BUILDKIT", "0");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -352,7 +353,14 @@ fn contexts(host: &Host) {
     };
     assert_eq!(plain(&["context", "show"]).ok().text(), "linkspan");
     assert_eq!(plain(&["run", "--rm", "busybox", "echo", "found"]).ok().text(), "found");
+    let _ = plain(&["context", "use", "default"]).ok();
+    let used = docker(host, &["context", "use", "--yes"]).ok();
+    assert_eq!(used.text(), "linkspan");
+    assert_eq!(plain(&["context", "show"]).ok().text(), "linkspan");
+    let listed = plain(&["context", "ls", "--format", "{{.Name}} {{.Current}}"]).ok().text();
+    assert!(listed.lines().any(|line| line == "linkspan true"), "{listed}");
     let _ = docker(host, &["context", "remove", "--yes"]).ok();
+    docker(host, &["context", "use", "--yes"]).fails(1, &["install"]);
     assert_eq!(plain(&["context", "show"]).ok().text(), "default");
     let env = docker(host, &["env"]).ok().text();
     assert!(env.starts_with("export DOCKER_HOST='unix://"), "{env}");

@@ -9,6 +9,7 @@ mod changes;
 mod compose;
 mod crash;
 mod docker;
+mod docker_build;
 mod docker_cli;
 mod docker_registry;
 mod exhaustion;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
         ("docker", docker::TESTS),
         ("api_socket", api_socket::SHARED),
         ("sdk", sdk::TESTS),
+        ("docker_build", docker_build::TESTS),
         ("docker_registry", docker_registry::TESTS),
     ] {
         for &(name, test) in tests {

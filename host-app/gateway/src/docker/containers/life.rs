@@ -14,11 +14,14 @@ use linkspan_proto::{
     },
 };
 
-use super::{cannot_run, detail, is_missing, name_taken, no_such, not_running};
+use super::{cannot_run, is_missing, name_taken, no_such, not_running};
 use crate::docker::{
     answer::{Absent as _, Outcome, Refusal, done, ok},
     call::Call,
 };
+
+/// In Docker's letters.
+const SAME_NAME: &str = "Renaming a container with the same name as its current name";
 
 pub(crate) async fn start(mut call: Call) -> Outcome {
     // Long ago a body could bring a HostConfig. The docker CLI sends none, others `{}` or `null`.
@@ -127,22 +130,25 @@ pub(crate) async fn rename(call: Call) -> Outcome {
     let name = name.strip_prefix('/').unwrap_or(name).to_owned();
     let request = RenameContainerRequest { container: container.clone(), name };
     let agent = call.agent().await?;
-    let own = detail(&agent, &container, false).await?.summary.unwrap_or_default();
-    if own.name == request.name {
-        return Err(Refusal::bad("Renaming a container with the same name as its current name"));
-    }
     let taken = request.name.clone();
-    if let Err(status) = agent.containers().rename(request).await {
-        let code = Failure::from(status.clone()).code;
-        let mut refusal = Refusal::from(status);
-        if code == ErrorCode::NameConflict
-            && let Some(words) = name_taken(&agent, &taken).await
-        {
-            refusal.message = format!("Error when allocating new name: {words}");
-        }
-        return Err(refusal);
+    let Err(status) = agent.containers().rename(request).await else {
+        return done(StatusCode::NO_CONTENT);
+    };
+    let failure = Failure::from(status);
+    if is_missing(&failure) {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, no_such(&container)));
     }
-    done(StatusCode::NO_CONTENT)
+    if failure.message.to_ascii_lowercase().ends_with(&SAME_NAME.to_ascii_lowercase()) {
+        return Err(Refusal::bad(SAME_NAME));
+    }
+    let code = failure.code;
+    let mut refusal = Refusal::from(failure);
+    if code == ErrorCode::NameConflict
+        && let Some(words) = name_taken(&agent, &taken).await
+    {
+        refusal.message = format!("Error when allocating new name: {words}");
+    }
+    Err(refusal)
 }
 
 pub(crate) async fn update(mut call: Call) -> Outcome {

@@ -1,5 +1,5 @@
 //! Docker Compose v2 against the Docker Engine API of a real machine: the project in `files`, and
-//! what is done with it in `steps.txt`, a table as those of [`crate::docker_cli`].
+//! what is done with it in `steps.txt` and `build.txt`, tables as those of [`crate::docker_cli`].
 
 use std::{
     path::PathBuf,
@@ -20,6 +20,9 @@ const FILES: &[(&str, &str)] = &[
     ("site/page", include_str!("files/site/page")),
     ("web.env", include_str!("files/web.env")),
     ("key", include_str!("files/key")),
+    ("built.yaml", include_str!("files/built.yaml")),
+    ("built/Dockerfile", include_str!("files/built/Dockerfile")),
+    ("built/file", include_str!("files/built/file")),
 ];
 
 /// The plugin: the file that `LINKSPAN_TEST_COMPOSE` names, the docker CLI's own, or a
@@ -71,7 +74,10 @@ fn a_project_lives_as_compose_says() {
     let plugins = shell.folder().join(".docker/cli-plugins");
     std::fs::create_dir_all(&plugins).expect("a folder");
     std::os::unix::fs::symlink(plugin, plugins.join("docker-compose")).expect("a link");
-    shell.goes_through(&[("steps", include_str!("steps.txt"))]);
+    shell.goes_through(&[
+        ("steps", include_str!("steps.txt")),
+        ("build", include_str!("build.txt")),
+    ]);
     drop(shell);
     host.leaves_nothing();
 }

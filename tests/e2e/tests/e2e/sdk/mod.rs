@@ -6,6 +6,7 @@
 
 mod containers;
 mod images;
+mod websocket;
 
 use std::{
     path::{Path, PathBuf},
@@ -88,4 +89,5 @@ pub(crate) const TESTS: &[Shared] = &[
     ("dockerode", dockerode),
     ("bollard_runs_containers", containers::run),
     ("bollard_moves_images", images::run),
+    ("a_websocket_is_attached_to", websocket::run),
 ];
