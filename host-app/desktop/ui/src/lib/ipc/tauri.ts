@@ -16,8 +16,14 @@ function refused(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
+/** So many messages are taken before the shell is told; half of what it lets wait here. */
+const TAKEN = 32;
+
 /** What has arrived and was not asked for yet, or who waits for it. */
 class Inbox implements AsyncIterable<Uint8Array> {
+  /** Called after every few messages that were taken. */
+  taken: (count: number) => void = () => {};
+  #count = 0;
   #arrived: Uint8Array[] = [];
   #end: { error?: Error } | undefined;
   #wake: (() => void) | undefined;
@@ -39,8 +45,10 @@ class Inbox implements AsyncIterable<Uint8Array> {
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
     for (;;) {
       const next = this.#arrived.shift();
-      if (next) yield next;
-      else if (this.#end?.error) throw this.#end.error;
+      if (next) {
+        yield next;
+        if (++this.#count % TAKEN === 0) this.taken(TAKEN);
+      } else if (this.#end?.error) throw this.#end.error;
       else if (this.#end) return;
       else await new Promise<void>((resolve) => (this.#wake = resolve));
     }
@@ -54,6 +62,7 @@ async function open(path: string, machine: string): Promise<PipeStream> {
     throw refused(error);
   });
   const headers = { call: String(call) };
+  inbox.taken = (count) => void invoke("call_more", { call, count });
   return {
     messages: inbox,
     async send(message) {
