@@ -46,6 +46,7 @@ const SEEN = {
 /** The answers to the questions of "Why Linux?". */
 export async function* look(where: keyof typeof SEEN) {
   yield { kind: { case: "started" as const, value: { pid: 188 } } };
+  await pause(9, new AbortController().signal);
   const value = new TextEncoder().encode(`${SEEN[where].join("\n")}\n`);
   yield { kind: { case: "stdout" as const, value } };
   yield { kind: { case: "exited" as const, value: { exitCode: 0 } } };

@@ -36,6 +36,8 @@ import { Goods } from "./goods.js";
 import { look, pause } from "./answers.js";
 import { failure } from "./failure.js";
 
+/** Until a container is said to run: its steps, and the way. */
+const START_MS = 14;
 /** Name, begin and length in microseconds, as a real start has them. */
 const TRACE: [string, number, number][] = [
   ["cgroup", 0, 410],
@@ -467,6 +469,8 @@ export class World {
   async *#attach(requests: AsyncIterable<AttachRequest>) {
     for await (const { kind } of requests) {
       if (kind.case !== "open") continue;
+      // As long as the steps of its start say.
+      await pause(START_MS, new AbortController().signal);
       if (kind.value.start) this.become(kind.value.container, ContainerState.RUNNING);
       yield* look("container");
       return;
