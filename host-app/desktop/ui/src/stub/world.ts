@@ -132,7 +132,7 @@ export class World {
     const wave = 1 + Math.sin(uptime / 7);
     return {
       memoryTotalBytes: 2_061_000_000n,
-      memoryAvailableBytes: BigInt(Math.round(1_700_000_000 - 160_000_000 * wave)),
+      memoryAvailableBytes: BigInt(Math.round(1_880_000_000 - 18_000_000 * wave)),
       diskTotalBytes: 67_000_000_000n,
       diskFreeBytes: 66_100_000_000n,
       cpus: 2,
