@@ -92,7 +92,7 @@ export class World {
   carried: string[] = [];
   /** By path: what is in a folder of any container. */
   folders = new Map<string, PathStat[]>();
-  /** What `FileService.Changes` and charts have: moments told so far. */
+  /** Images, volumes, networks, and where they come from. */
   readonly goods: Goods = new Goods({
     asked: (what, whom) => this.#asked(what, whom),
     changed: () => this.#containerBell.ring(),
