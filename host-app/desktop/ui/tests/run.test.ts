@@ -85,6 +85,10 @@ test("what cannot be is said before anybody is asked", () => {
   expect(fault({ ...run, mounts: [{ source: "", target: "data", readOnly: false }] })).toContain(
     "`data`",
   );
+  expect(fault({ ...run, ports: [{ host: "80", container: "", udp: false }] })).toContain("needs");
+  expect(fault({ ...run, mounts: [{ source: "a", target: "", readOnly: false }] })).toContain(
+    "needs",
+  );
   expect(fault({ ...run, env: "NOVALUE" })).toContain("NOVALUE");
   expect(fault({ ...run, remove: true, restart: "always" })).toContain("restarted");
   expect(fault({ ...run, command: "echo 'x" })).toContain("closed");

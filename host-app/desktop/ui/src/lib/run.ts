@@ -129,12 +129,14 @@ export function commandLine(run: RunOptions, os = "linux"): string {
 export function fault(run: RunOptions): string | undefined {
   if (run.image.trim() === "") return "an image is needed";
   for (const { host, container } of run.ports) {
+    if (container === "") return "a port needs the container's number";
     for (const port of host === "" ? [container] : [host, container]) {
       if (!/^\d+$/.test(port) || Number(port) < 1 || Number(port) > 65535)
         return `\`${port}\` is not a port: 1 to 65535`;
     }
   }
   for (const { target } of run.mounts) {
+    if (target === "") return "a folder or volume needs its place in the container";
     if (!target.startsWith("/")) return `\`${target}\` is not an absolute path in the container`;
   }
   for (const entry of lines(run.env)) {
