@@ -17,7 +17,7 @@ export class Stores {
   readonly volumes: VolumeStore;
   readonly networks: NetworkStore;
   readonly crossing: CrossingStore;
-  readonly tasks = new TaskStore();
+  readonly tasks = new TaskStore(() => this.images.refresh());
   /** `linux`, `macos`, `windows`; known once the daemon has answered. */
   os = $state("linux");
 

@@ -69,6 +69,11 @@ export abstract class Listed<T> {
     }
   }
 
+  /** For what makes things without an event, as a build does. */
+  refresh(): void {
+    if (this.#follower) this.#soon();
+  }
+
   #soon(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;

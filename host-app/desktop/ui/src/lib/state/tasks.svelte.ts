@@ -118,6 +118,12 @@ export class Task {
 export class TaskStore {
   tasks = $state.raw<readonly Task[]>([]);
   #next = 1;
+  #ended: () => void;
+
+  /** `ended` is called after each task, however it went. */
+  constructor(ended: () => void = () => {}) {
+    this.#ended = ended;
+  }
 
   /** Begins it; `work` answers what it made. */
   begin(
@@ -126,7 +132,9 @@ export class TaskStore {
   ): { task: Task; end: Promise<boolean> } {
     const task = new Task(this.#next++, title);
     this.tasks = [task, ...this.tasks];
-    return { task, end: task.run(work) };
+    const end = task.run(work);
+    void end.then(this.#ended);
+    return { task, end };
   }
 
   dismiss(task: Task): void {
