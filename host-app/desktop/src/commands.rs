@@ -11,6 +11,7 @@ use tauri_plugin_opener::OpenerExt as _;
 use crate::{
     calls::Calls,
     daemon::{Daemon, Presence},
+    prefs::{Preferences, Prefs},
     refusal::Refusal,
 };
 
@@ -21,6 +22,37 @@ pub(crate) async fn daemon_connect(
     daemon: State<'_, Daemon>,
 ) -> Result<Presence, Refusal> {
     Ok(daemon.connect(start).await)
+}
+
+/// Ends the daemon, of whatever version, and starts this program's own. Machines go on.
+#[tauri::command]
+pub(crate) async fn daemon_restart(daemon: State<'_, Daemon>) -> Result<Presence, Refusal> {
+    Ok(daemon.restart().await)
+}
+
+#[tauri::command]
+pub(crate) fn prefs_get(prefs: State<'_, Preferences>) -> Prefs {
+    prefs.get()
+}
+
+#[tauri::command(async)]
+pub(crate) fn prefs_set(prefs: Prefs, kept: State<'_, Preferences>) -> Result<(), Refusal> {
+    Ok(kept.set(prefs)?)
+}
+
+/// What the pages remembered last, in this run of the app or an earlier one.
+#[tauri::command(async)]
+pub(crate) fn recall(kept: State<'_, Preferences>) -> Result<serde_json::Value, Refusal> {
+    Ok(kept.recall()?)
+}
+
+/// Keeps what the pages want to see again when the app starts the next time.
+#[tauri::command(async)]
+pub(crate) fn remember(
+    pages: serde_json::Value,
+    kept: State<'_, Preferences>,
+) -> Result<(), Refusal> {
+    Ok(kept.remember(pages)?)
 }
 
 /// Opens an address in the user's browser.
@@ -57,7 +89,10 @@ pub(crate) async fn call_open(
 }
 
 #[tauri::command]
-pub(crate) async fn call_send(request: Request<'_>, calls: State<'_, Calls>) -> Result<(), Refusal> {
+pub(crate) async fn call_send(
+    request: Request<'_>,
+    calls: State<'_, Calls>,
+) -> Result<(), Refusal> {
     let call = header(&request, "call")?;
     let call = call.parse().map_err(|_| Refusal::misuse(format!("`{call}` is not a call")))?;
     calls.send(call, body(&request)?).await
