@@ -10,9 +10,11 @@
 mod calls;
 mod commands;
 mod daemon;
+mod files;
 mod glance;
 mod instance;
 mod notices;
+mod picks;
 mod prefs;
 mod refusal;
 mod tray;
@@ -48,19 +50,27 @@ fn run() -> anyhow::Result<()> {
         return Ok(());
     };
     let app = tauri::Builder::default()
+        .plugin(tauri_plugin_dialog::init())
         .plugin(tauri_plugin_notification::init())
         .plugin(tauri_plugin_opener::init())
         .manage(daemon::Daemon::default())
         .manage(calls::Calls::default())
+        .manage(picks::Picks::default())
         .manage(prefs::Preferences::load(&paths))
+        .manage(paths)
         .invoke_handler(tauri::generate_handler![
             commands::daemon_connect,
             commands::daemon_restart,
             commands::browse,
             commands::prefs_get,
             commands::prefs_set,
-            commands::recall,
-            commands::remember,
+            commands::pick,
+            commands::archive_send,
+            commands::tar_send,
+            commands::tar_receive,
+            commands::context_open,
+            commands::context_list,
+            commands::context_send,
             commands::call_unary,
             commands::call_open,
             commands::call_send,
@@ -72,6 +82,7 @@ fn run() -> anyhow::Result<()> {
             // Who opened them has gone.
             if load.event() == PageLoadEvent::Started {
                 page.state::<calls::Calls>().cancel_all();
+                page.state::<picks::Picks>().forget_all();
             }
         })
         .setup(move |app| {

@@ -1,5 +1,4 @@
-//! What the app keeps in the home: the user's settings of the app itself, and what the pages
-//! showed last.
+//! The user's settings of the app itself. (What the pages showed last is in their own storage.)
 
 use std::path::PathBuf;
 
@@ -28,21 +27,9 @@ impl Document for Prefs {
     const WHAT: &'static str = "the settings of the desktop app";
 }
 
-/// `desktop-memory.json`: the last known state, of which only the pages know what it means.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Memory {
-    pages: serde_json::Value,
-}
-
-impl Document for Memory {
-    const FORMAT: u64 = 1;
-    const WHAT: &'static str = "what the desktop app showed last";
-}
-
 #[derive(Debug)]
 pub(crate) struct Preferences {
     settings: PathBuf,
-    memory: PathBuf,
     now: Mutex<Prefs>,
 }
 
@@ -54,7 +41,7 @@ impl Preferences {
             tracing::warn!("{error}; the defaults are used");
             None
         });
-        Self { settings, memory: paths.desktop_memory(), now: Mutex::new(now.unwrap_or_default()) }
+        Self { settings, now: Mutex::new(now.unwrap_or_default()) }
     }
 
     pub(crate) fn get(&self) -> Prefs {
@@ -67,16 +54,6 @@ impl Preferences {
         *self.now.lock() = prefs;
         Ok(())
     }
-
-    /// What was remembered last, in whatever run of the app; null: nothing.
-    pub(crate) fn recall(&self) -> Result<serde_json::Value, Failure> {
-        let memory: Option<Memory> = linkspan_state::read(&self.memory).map_err(failure)?;
-        Ok(memory.unwrap_or_default().pages)
-    }
-
-    pub(crate) fn remember(&self, pages: serde_json::Value) -> Result<(), Failure> {
-        linkspan_state::write(&self.memory, &Memory { pages }).map_err(failure)
-    }
 }
 
 fn failure(error: StateError) -> Failure {
@@ -88,18 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_and_remembered_outlives_the_app() {
+    fn what_is_set_outlives_the_app() {
         let home = tempfile::tempdir().unwrap();
         let paths = Paths::at(home.path()).unwrap();
         let first = Preferences::load(&paths);
         assert_eq!(first.get(), Prefs { notify: true });
-        assert_eq!(first.recall().unwrap(), serde_json::Value::Null);
         first.set(Prefs { notify: false }).unwrap();
-        first.remember(serde_json::json!({ "machine": "AAE=" })).unwrap();
 
         let second = Preferences::load(&paths);
         assert_eq!(second.get(), Prefs { notify: false });
-        assert_eq!(second.recall().unwrap()["machine"], "AAE=");
     }
 
     #[test]

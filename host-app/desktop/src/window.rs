@@ -1,5 +1,6 @@
 //! The one window, as `tauri.conf.json` describes it.
 
+use linkspan_state::Paths;
 use tauri::{AppHandle, Manager as _, WebviewWindowBuilder};
 
 const MAIN: &str = "main";
@@ -15,7 +16,10 @@ pub(crate) fn show(app: &AppHandle) -> tauri::Result<()> {
     let Some(config) = windows.iter().find(|window| window.label == MAIN) else {
         return Err(tauri::Error::WindowNotFound);
     };
-    WebviewWindowBuilder::from_config(app, config)?.build()?;
+    // What the pages remember is of one home. (WKWebView has no such folder, and keeps it by the
+    // app's identifier.)
+    let storage = app.state::<Paths>().desktop_storage();
+    WebviewWindowBuilder::from_config(app, config)?.data_directory(storage).build()?;
     Ok(())
 }
 

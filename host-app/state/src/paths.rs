@@ -112,10 +112,10 @@ impl Paths {
         self.home.join("desktop.json")
     }
 
-    /// What the desktop app showed last.
+    /// What the desktop app's web view keeps: what its pages showed last, and caches.
     #[must_use]
-    pub fn desktop_memory(&self) -> PathBuf {
-        self.home.join("desktop-memory.json")
+    pub fn desktop_storage(&self) -> PathBuf {
+        self.home.join("desktop")
     }
 
     fn local_socket(&self, name: &str) -> PathBuf {

@@ -217,6 +217,20 @@ fn credentials_know_the_contract_and_nothing_else_of_ours() {
 }
 
 #[test]
+fn local_files_know_the_contract_and_talk_to_nobody() {
+    let graph = Graph::load();
+    let ours = graph
+        .members
+        .keys()
+        .filter(|name| !matches!(name.as_str(), "linkspan-local-files" | "linkspan-proto"));
+    for other in ours {
+        graph.forbid("linkspan-local-files", other, "it is told which file, and by whom not");
+    }
+    let direct = &graph.edges["linkspan-local-files"];
+    assert!(!direct.contains("tokio"), "it is synchronous");
+}
+
+#[test]
 fn the_machine_knows_no_protocol() {
     let graph = Graph::load();
     for foreign in ["linkspan-proto", "tonic", "linkspan-agent-client"] {

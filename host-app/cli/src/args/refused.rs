@@ -46,7 +46,12 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(NEW, "cpu-percent", None, WINDOWS),
     value(NEW, "io-maxbandwidth", None, WINDOWS),
     value(NEW, "io-maxiops", None, WINDOWS),
-    switch(NEW, "use-api-socket", None, "the socket of Docker's API is on the host, which a container cannot reach"),
+    switch(
+        NEW,
+        "use-api-socket",
+        None,
+        "the socket of Docker's API is on the host, which a container cannot reach",
+    ),
     value(UPDATE, "cpu-rt-period", None, REAL_TIME),
     value(UPDATE, "cpu-rt-runtime", None, REAL_TIME),
     value(UPDATE, "kernel-memory", None, "cgroup v2 has no limit for kernel memory alone"),
