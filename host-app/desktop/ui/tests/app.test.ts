@@ -14,6 +14,7 @@ beforeEach(() => {
 afterEach(() => {
   cleanup();
   location.hash = "";
+  localStorage.clear();
 });
 
 function open(hash = ""): void {

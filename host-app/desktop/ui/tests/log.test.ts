@@ -29,14 +29,14 @@ test("of a long log the last lines are kept, and only those in sight are in the 
   const log = new LogStore(api(world.transport()), id);
   void log.follow();
   await waitFor(() => expect(log.lines.at(-1)?.text).toBe(`line ${KEPT + 50_000 - 1}`), {
-    timeout: 10_000,
+    timeout: 50_000,
   });
   expect(log.lines.length).toBeLessThanOrEqual(KEPT + 10_000);
   expect(log.dropped + log.lines.length).toBe(KEPT + 50_000);
   log.close();
 
   render(LogView, { api: api(world.transport()), container: id });
-  await screen.findByText(/earlier ones not kept/, undefined, { timeout: 10_000 });
+  await screen.findByText(/earlier ones not kept/, undefined, { timeout: 50_000 });
   expect(document.querySelectorAll(".line").length).toBeLessThan(200);
 });
 

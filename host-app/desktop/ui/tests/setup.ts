@@ -5,3 +5,12 @@ class Nothing {
   disconnect(): void {}
 }
 globalThis.ResizeObserver ??= Nothing;
+globalThis.matchMedia ??= ((media: string) => ({
+  media,
+  matches: false,
+  addEventListener() {},
+  removeEventListener() {},
+})) as unknown as typeof matchMedia;
+HTMLDialogElement.prototype.showModal ??= function (this: HTMLDialogElement) {
+  this.open = true;
+};

@@ -1,6 +1,8 @@
 // What went wrong, in the words of whoever knows: message, hint, evidence.
+import { fromBinary } from "@bufbuild/protobuf";
 import { ConnectError } from "@connectrpc/connect";
 import { ErrorCode, ErrorInfoSchema } from "../gen/linkspan/v1/error_pb.js";
+import { PipeError } from "./ipc/pipe.js";
 
 export interface Failure {
   code: ErrorCode;
@@ -11,7 +13,10 @@ export interface Failure {
 
 export function failureOf(error: unknown): Failure {
   const connect = ConnectError.from(error);
-  const info = connect.findDetails(ErrorInfoSchema)[0];
+  const info =
+    error instanceof PipeError
+      ? fromBinary(ErrorInfoSchema, error.errorInfo)
+      : connect.findDetails(ErrorInfoSchema)[0];
   if (info) {
     const { code, message, hint, evidence } = info;
     return { code, message, hint, evidence };

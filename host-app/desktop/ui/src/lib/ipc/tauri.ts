@@ -11,7 +11,7 @@ const enum Tag {
 }
 
 /** Failed commands reject with the bytes of an ErrorInfo, as an array of numbers. */
-function refused(error: unknown): Error {
+export function refused(error: unknown): Error {
   if (Array.isArray(error)) return new PipeError(new Uint8Array(error as number[]));
   return error instanceof Error ? error : new Error(String(error));
 }

@@ -1,119 +1,44 @@
-// Every container of the machine, kept up to date by its events. Nothing is polled: a list is asked
-// for once, and again after something happened to a container.
-import { ContainerState } from "../../gen/linkspan/v1/container_pb.js";
+// Every container of the machine.
+import { create } from "@bufbuild/protobuf";
+import {
+  ContainerState,
+  ListContainersResponseSchema,
+} from "../../gen/linkspan/v1/container_pb.js";
 import type { ContainerSummary } from "../../gen/linkspan/v1/container_pb.js";
 import type { Api } from "../api.js";
-import { failureOf } from "../failure.js";
-import type { Failure } from "../failure.js";
-import { follow } from "./follow.js";
-import type { Follower } from "./follow.js";
+import { Listed } from "./listed.svelte.js";
+import { recall, remember } from "./remembered.js";
 
 export type { ContainerSummary };
 export { ContainerState };
 
 export type Action = "start" | "stop" | "restart" | "pause" | "unpause" | "kill" | "remove";
 
-/** Events come in bursts: a start is five of them. One list answers a burst. */
-const BURST = 60;
 /** Of compose, which every tool that groups containers follows. */
 const PROJECT = "com.docker.compose.project";
 
-export class ContainerStore {
-  containers = $state.raw<ContainerSummary[]>([]);
-  /** Before the first list, and while the machine cannot be heard. */
-  stale = $state(true);
-  away = $state.raw<Failure>();
-  /** By container: what an action failed with. */
-  failures = $state.raw<ReadonlyMap<string, Failure>>(new Map());
-  /** Containers with an action under way. */
-  busy = $state.raw<ReadonlySet<string>>(new Set());
-
-  #api: Api;
-  #follower: Follower | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
+export class ContainerStore extends Listed<ContainerSummary> {
   constructor(api: Api) {
-    this.#api = api;
+    super(api, ["container"]);
+    this.items = recall(ListContainersResponseSchema)?.containers ?? [];
   }
 
-  follow(): void {
-    this.#follower ??= follow({
-      open: (signal) => this.#changes(signal),
-      each: () => this.#soon(),
-      lost: (error) => {
-        this.stale = true;
-        this.away = failureOf(error);
-      },
-    });
+  get containers(): ContainerSummary[] {
+    return this.items;
   }
 
-  close(): void {
-    this.#follower?.stop();
-    this.#follower = undefined;
-    clearTimeout(this.#timer);
-    this.stale = true;
+  protected async list(options: { signal?: AbortSignal }): Promise<ContainerSummary[]> {
+    const { containers } = await this.api.containers.list({ all: true }, options);
+    remember(ListContainersResponseSchema, create(ListContainersResponseSchema, { containers }));
+    return containers;
   }
 
-  /** The present state, then each change. The listening begins before the list is asked for, so
-   * nothing falls between them. */
-  async *#changes(signal: AbortSignal): AsyncGenerator<undefined> {
-    const filters = ["type=container"];
-    const events = this.#api.events.events({ filters }, { signal })[Symbol.asyncIterator]();
-    let next = events.next();
-    // Its failure is told where it is awaited.
-    next.catch(() => {});
-    await this.#list(signal);
-    for (;;) {
-      const { done } = await next;
-      if (done) return;
-      yield undefined;
-      next = events.next();
-      next.catch(() => {});
-    }
-  }
-
-  #soon(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      // Lost with the connection, and then so is the stream of events, which says it.
-      this.#list().catch(() => {});
-    }, BURST);
-  }
-
-  async #list(signal?: AbortSignal): Promise<void> {
-    const options = signal ? { signal } : {};
-    const { containers } = await this.#api.containers.list({ all: true }, options);
-    this.containers = containers;
-    this.stale = false;
-    this.away = undefined;
-  }
-
-  /** Does it to all of them at once; each failure is kept by its container. */
   async act(action: Action, ids: readonly string[]): Promise<void> {
-    await Promise.all(ids.map((id) => this.#actOn(action, id)));
-  }
-
-  async #actOn(action: Action, container: string): Promise<void> {
-    this.busy = new Set(this.busy).add(container);
-    this.dismiss(container);
-    try {
-      await this.#call(action, container);
-    } catch (error) {
-      this.failures = new Map(this.failures).set(container, failureOf(error));
-    } finally {
-      const busy = new Set(this.busy);
-      busy.delete(container);
-      this.busy = busy;
-    }
-  }
-
-  dismiss(container: string): void {
-    const failures = new Map(this.failures);
-    if (failures.delete(container)) this.failures = failures;
+    await this.each(ids, (id) => this.#call(action, id));
   }
 
   #call(action: Action, container: string): Promise<unknown> {
-    const { containers } = this.#api;
+    const { containers } = this.api;
     switch (action) {
       case "start":
         return containers.start({ container });

@@ -1,6 +1,6 @@
 // The machine as the daemon tells it: state, phases, figures. The last known one stays, marked as
 // stale, while the daemon is away.
-import { MachineState } from "../../gen/linkspan/host/v1/machine_pb.js";
+import { MachineSchema, MachineState } from "../../gen/linkspan/host/v1/machine_pb.js";
 import type { Machine, MachineSettingsPatch } from "../../gen/linkspan/host/v1/machine_pb.js";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { MachineSettingsPatchSchema } from "../../gen/linkspan/host/v1/machine_pb.js";
@@ -8,6 +8,7 @@ import type { Api } from "../api.js";
 import { failureOf } from "../failure.js";
 import type { Failure } from "../failure.js";
 import { follow } from "./follow.js";
+import { recall, remember } from "./remembered.js";
 import type { Follower } from "./follow.js";
 
 export type { Machine, MachineSettingsPatch };
@@ -30,6 +31,7 @@ export class MachineStore {
   constructor(api: Api, name = "default") {
     this.#api = api;
     this.#name = name;
+    this.machine = recall(MachineSchema);
   }
 
   get running(): boolean {
@@ -41,6 +43,7 @@ export class MachineStore {
       open: (signal) => this.#api.machines.watch({ name: this.#name }, { signal }),
       each: ({ machine }) => {
         this.machine = machine;
+        if (machine) remember(MachineSchema, machine);
         this.stale = false;
         this.away = undefined;
       },
