@@ -47,6 +47,6 @@ test("a search shows the lines that have it, colours or not", async () => {
   render(LogView, { api: api(world.transport()), container: id });
   await screen.findByText("3 lines");
   await fireEvent.input(screen.getByRole("searchbox"), { target: { value: "error" } });
-  await screen.findByText("1 lines");
+  await screen.findByText("1 line");
   expect(screen.getByRole("log").textContent).toContain("ERRor: full");
 });

@@ -48,3 +48,8 @@ export function millis(unixNanos: bigint): number {
 export function shortId(id: string): string {
   return id.replace(/^sha256:/, "").slice(0, 12);
 }
+
+/** `1 line`, `2,000 lines`. */
+export function counted(count: number, thing: string): string {
+  return `${count.toLocaleString()} ${thing}${count === 1 ? "" : "s"}`;
+}

@@ -29,9 +29,19 @@ export interface Recipe {
   ignoreName: string;
 }
 
+/** What the user wants of this program. */
+export interface Preferences {
+  /** Tell when a machine fails or a container becomes unhealthy, also with the window closed. */
+  notify: boolean;
+}
+
 export interface Shell {
   /** Looks for the daemon; `start`: starts one when there is none. */
   connect(start: boolean): Promise<Presence>;
+  /** Ends a daemon of any version and starts this program's own. Machines go on. */
+  restart(): Promise<Presence>;
+  preferences(): Promise<Preferences>;
+  prefer(preferences: Preferences): Promise<void>;
   /** Opens an http or https address in the user's browser. */
   browse(url: string): Promise<void>;
   /** Asks the user; undefined: he changed his mind. `name` is suggested. */
@@ -62,6 +72,9 @@ async function call<T>(command: string, parameters: Record<string, unknown>): Pr
 
 export const tauriShell: Shell = {
   connect: (start) => call("daemon_connect", { start }),
+  restart: () => call("daemon_restart", {}),
+  preferences: () => call("prefs_get", {}),
+  prefer: (prefs) => call("prefs_set", { prefs }),
   browse: (url) => call("browse", { url }),
   pick: async (wanted, name = "") =>
     (await call<Picked | null>("pick", { what: wanted, name })) ?? undefined,

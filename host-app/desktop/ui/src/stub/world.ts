@@ -30,7 +30,7 @@ import type { PathStat } from "../gen/linkspan/v1/files_pb.js";
 import { HostService } from "../gen/linkspan/host/v1/host_pb.js";
 import { ErrorCode } from "../gen/linkspan/v1/error_pb.js";
 import { EventService } from "../gen/linkspan/v1/event_pb.js";
-import type { Picked, Presence, Shell } from "../lib/shell.js";
+import type { Picked, Preferences, Presence, Shell } from "../lib/shell.js";
 import { Bell } from "./bell.js";
 import { Goods } from "./goods.js";
 import { look, pause } from "./answers.js";
@@ -85,13 +85,14 @@ export class World {
   /** What was asked, in order: `Stop web`. */
   asked: string[] = [];
   browsed: string[] = [];
+  preferences: Preferences = { notify: true };
   /** What the user answers to a dialog of the shell; undefined: he changes his mind. */
   picks: (Picked | undefined)[] = [];
   /** What went to or came from byte streams: `tar /home/me/file`. */
   carried: string[] = [];
   /** By path: what is in a folder of any container. */
   folders = new Map<string, PathStat[]>();
-  /** What `FileService.Changes` and charts have: moments told so far. */
+  /** Images, volumes, networks, and where they come from. */
   readonly goods: Goods = new Goods({
     asked: (what, whom) => this.#asked(what, whom),
     changed: () => this.#containerBell.ring(),
@@ -114,8 +115,8 @@ export class World {
         durationUs: BigInt(40_000 + index * 61_000),
         budgetUs: 12_000_000n,
       })),
-      accelerator: "tcg",
-      acceleratorReason: "this processor shows neither vmx nor svm",
+      accelerator: "hvf",
+      acceleratorReason: "this host offers Hypervisor.framework",
       kernelRelease: "6.12.117-linkspan",
       hostMemoryBytes: 243_000_000n,
       diskAllocatedBytes: 31_000_000n,
@@ -131,7 +132,7 @@ export class World {
     const wave = 1 + Math.sin(uptime / 7);
     return {
       memoryTotalBytes: 2_061_000_000n,
-      memoryAvailableBytes: BigInt(Math.round(1_700_000_000 - 160_000_000 * wave)),
+      memoryAvailableBytes: BigInt(Math.round(1_880_000_000 - 18_000_000 * wave)),
       diskTotalBytes: 67_000_000_000n,
       diskFreeBytes: 66_100_000_000n,
       cpus: 2,
@@ -230,6 +231,16 @@ export class World {
         if (start && this.presence.kind === "absent")
           this.presence = { kind: "live", version: "0.1.0" };
         return Promise.resolve(this.presence);
+      },
+      restart: () => {
+        this.#asked("Restart", "daemon");
+        this.presence = { kind: "live", version: "0.1.0" };
+        return Promise.resolve(this.presence);
+      },
+      preferences: () => Promise.resolve(this.preferences),
+      prefer: (preferences) => {
+        this.preferences = preferences;
+        return Promise.resolve();
       },
       browse: (url) => {
         this.browsed.push(url);
@@ -343,7 +354,10 @@ export class World {
         hello: () => ({ protocolVersion: 1, version: "0.1.0", pid: 411 }),
       });
       service(AgentService, {
-        ping: ({ payload }) => ({ payload }),
+        ping: async ({ payload }, { signal }) => {
+          await pause(1, signal);
+          return { payload };
+        },
         usage: () => this.#usage(),
         shell: () => look("vm"),
       });
@@ -366,6 +380,18 @@ export class World {
       });
       this.goods.serve(service);
     });
+  }
+
+  /** Every stream breaks, and nobody answers. */
+  loseDaemon(): void {
+    this.presence = { kind: "absent", message: "the connection to the daemon was lost", hint: "" };
+    this.#machineBell.ring();
+    this.#containerBell.ring();
+  }
+
+  #mustBeLive(): void {
+    const { presence } = this;
+    if (presence.kind !== "live") throw failure(ErrorCode.UNAVAILABLE, presence.message);
   }
 
   #asked(what: string, whom: string): void {
@@ -491,6 +517,7 @@ export class World {
 
   async *#watch(signal: AbortSignal) {
     while (!signal.aborted) {
+      this.#mustBeLive();
       const seen = this.#machineBell.rung;
       yield { machine: this.machine };
       await this.#machineBell.heard(seen, signal);
@@ -506,6 +533,7 @@ export class World {
 
   async *#events(signal: AbortSignal) {
     for (let seen = this.#containerBell.rung; !signal.aborted; seen = this.#containerBell.rung) {
+      this.#mustBeLive();
       await this.#containerBell.heard(seen, signal);
       if (!signal.aborted) {
         yield { kind: { case: "event" as const, value: { type: "container", action: "start" } } };

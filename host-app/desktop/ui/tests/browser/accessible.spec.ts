@@ -72,6 +72,19 @@ test("a dialog keeps the focus, and Escape gives it back", async ({ page }) => {
   await expect(button).toBeFocused();
 });
 
+test("a question asked before something is removed has the focus, and gives it back", async ({
+  page,
+}) => {
+  await open(page, "/volumes");
+  const remove = page.getByRole("button", { name: "Remove… shop_database" });
+  await remove.focus();
+  await page.keyboard.press("Enter");
+  const question = page.getByRole("button", { name: "Remove shop_database and all that is in it" });
+  await expect(question).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(remove).toBeFocused();
+});
+
 test("who wants less motion gets none", async ({ page }) => {
   await page.emulateMedia({ reducedMotion: "reduce" });
   await open(page, "/machine");

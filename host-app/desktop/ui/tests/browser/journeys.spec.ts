@@ -113,7 +113,7 @@ test("images that nobody uses go together", async ({ page }) => {
   await open(page, "/images");
   await page.getByRole("button", { name: "Remove nameless…" }).click();
   await page.getByRole("button", { name: "Remove 1 without a name" }).click();
-  await expect(page.getByText("1 layers and images removed, 95.7 MB freed.")).toBeVisible();
+  await expect(page.getByText("1 removed, 95.7 MB freed.")).toBeVisible();
 });
 
 test("volumes are made, show who has them, and are removed", async ({ page }) => {

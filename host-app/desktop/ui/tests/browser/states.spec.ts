@@ -1,5 +1,6 @@
 // Much, nothing, and what was known last.
 import { expect, test } from "@playwright/test";
+import type { World } from "../../src/stub/world.js";
 import { open, WEB } from "./world.js";
 
 test("a thousand containers are listed, searched and chosen", async ({ page }) => {
@@ -23,7 +24,7 @@ test("a log of 100,000 lines is followed, searched and scrolled with few lines i
   await expect(page.getByText("line 40010 of a long log")).toBeVisible();
   expect(await page.locator(".line").count()).toBeLessThan(120);
   await page.getByRole("searchbox").fill("line 77777 ");
-  await expect(page.getByText("1 lines")).toBeVisible();
+  await expect(page.getByText("1 line", { exact: true })).toBeVisible();
 });
 
 test("the last known state is there at once, greyed, while the daemon is not", async ({ page }) => {
@@ -63,4 +64,36 @@ test("what has gone meanwhile is said to be gone", async ({ page }) => {
     await open(page, hash);
     await expect(page.getByRole("heading", { name: words })).toBeVisible();
   }
+});
+
+test("a daemon of another version is restarted as this one when that is wanted", async ({
+  page,
+}) => {
+  await open(page, "/machine", "other");
+  await expect(page.getByText(/the daemon is version 0\.3\.0/)).toBeVisible();
+  await page.getByRole("button", { name: "Restart it as this version" }).click();
+  await expect(page.getByRole("heading", { name: "The machine is stopped" })).toBeVisible();
+});
+
+test("a daemon that is lost is said to be, and what was known stays until it is back", async ({
+  page,
+}) => {
+  await open(page, "/containers");
+  await expect(page.getByRole("link", { name: "nightly-import" })).toBeVisible();
+  await page.evaluate(() => (globalThis as unknown as { world: World }).world.loseDaemon());
+  await expect(page.getByRole("heading", { name: "The daemon is not running" })).toBeVisible();
+  await expect(page.locator("table.stale")).toContainText("nightly-import");
+  await page.getByRole("button", { name: "Start the daemon" }).click();
+  await expect(page.locator("table.stale")).toHaveCount(0);
+  await expect(page.getByRole("link", { name: "nightly-import" })).toBeVisible();
+});
+
+test("notifications can be switched off", async ({ page }) => {
+  await open(page, "/machine");
+  const box = page.getByLabel("Tell me when the machine fails");
+  await expect(box).toBeChecked();
+  await box.uncheck();
+  await page.getByRole("link", { name: "Images" }).click();
+  await page.getByRole("link", { name: "Machine" }).click();
+  await expect(box).not.toBeChecked();
 });

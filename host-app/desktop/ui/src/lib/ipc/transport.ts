@@ -46,7 +46,10 @@ export function pipeTransport(pipe: Pipe, machine = ""): Transport {
       signal?.throwIfAborted();
       const request = toBinary(method.input, create(method.input, input));
       try {
-        const answer = await pipe.unary(path(method), machine, request);
+        // What may be broken off is a stream of one message each way, which is the same to gRPC.
+        const answer = signal
+          ? await breakable(await pipe.open(path(method), machine), request, signal)
+          : await pipe.unary(path(method), machine, request);
         return {
           service: method.parent,
           method,
@@ -83,6 +86,29 @@ export function pipeTransport(pipe: Pipe, machine = ""): Transport {
       };
     },
   };
+}
+
+async function breakable(
+  stream: PipeStream,
+  request: Uint8Array,
+  signal: AbortSignal,
+): Promise<Uint8Array> {
+  const abort = () => stream.cancel();
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    // A call that has ended before it was asked tells why by its messages.
+    stream
+      .send(request)
+      .then(() => stream.finish())
+      .catch(() => {});
+    for await (const message of stream.messages) return message;
+    signal.throwIfAborted();
+    throw new ConnectError("the call ended without an answer", Code.Internal);
+  } finally {
+    signal.removeEventListener("abort", abort);
+    stream.cancel();
+  }
 }
 
 async function feed<I extends DescMessage>(

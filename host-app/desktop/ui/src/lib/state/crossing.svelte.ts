@@ -126,24 +126,29 @@ export class CrossingStore {
 
   async #askVm(): Promise<string[]> {
     const args = ["sh", "-c", SCRIPT];
-    async function* requests(): AsyncGenerator<MessageInitShape<typeof ShellRequestSchema>> {
-      yield { kind: { case: "open", value: { args } } };
+    const abort = new AbortController();
+    const { signal } = abort;
+    const open: MessageInitShape<typeof ShellRequestSchema> = {
+      kind: { case: "open", value: { args } },
+    };
+    try {
+      const outputs = this.#api.agent.shell(held(open, signal), { signal });
+      return (await collect(outputs, performance.now())).lines;
+    } finally {
+      abort.abort();
     }
-    const { lines } = await collect(this.#api.agent.shell(requests()), performance.now());
-    return lines;
   }
 
   async #visit(container: string) {
     const { containers } = this.#api;
     const abort = new AbortController();
-    async function* requests(): AsyncGenerator<MessageInitShape<typeof AttachRequestSchema>> {
-      yield {
-        kind: { case: "open", value: { container, stdout: true, stderr: true, start: true } },
-      };
-    }
+    const { signal } = abort;
+    const open: MessageInitShape<typeof AttachRequestSchema> = {
+      kind: { case: "open", value: { container, stdout: true, stderr: true, start: true } },
+    };
     const began = performance.now();
     try {
-      const outputs = containers.attach(requests(), { signal: abort.signal });
+      const outputs = containers.attach(held(open, signal), { signal });
       const { lines, startUs } = await collect(outputs, began);
       const workUs = sinceUs(began) - startUs;
       const memory = await this.#memory(container);
@@ -173,6 +178,13 @@ export class CrossingStore {
       abort.abort();
     }
   }
+}
+
+/** One request, and then nothing: who ends the requests means to leave. */
+async function* held<T>(request: T, signal: AbortSignal): AsyncGenerator<T> {
+  yield request;
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
 
 /** The answers, and when it was said to run. */
