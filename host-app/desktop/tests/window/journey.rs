@@ -10,6 +10,7 @@ use crate::{
 pub(crate) const TESTS: &[Test] =
     &[("from_the_first_start_to_a_removed_container", from_the_first_start_to_a_removed_container)];
 
+/// One machine for all of it: booting takes longest.
 fn from_the_first_start_to_a_removed_container(desk: &Desk) {
     let host = Host::new();
     let settings = ["machine", "init", "--cpus", "2", "--memory", "768", "--disk", "4"];
@@ -19,10 +20,17 @@ fn from_the_first_start_to_a_removed_container(desk: &Desk) {
     app.see("The machine is running");
     app.picture("running");
 
-    let script = "echo hello from inside; exec sleep 1000";
-    let _ = host.run(&["run", "-d", "--name", "web", "busybox", "sh", "-c", script]).ok();
     app.go("Containers");
-    app.click("//main//a[normalize-space()='web']");
+    app.press("Run…");
+    app.write(&field("Image"), "busybox");
+    app.write(&field("Name"), "web");
+    app.write(
+        &field("Command, as typed into a shell"),
+        "sh -c 'echo hello from inside; exec sleep 1000'",
+    );
+    app.picture("run-dialog");
+    app.press("Run");
+    app.click("//a[@role='tab'][normalize-space()='Logs']");
     app.see("hello from inside");
     app.picture("logs");
 
@@ -41,7 +49,17 @@ fn from_the_first_start_to_a_removed_container(desk: &Desk) {
     app.see("No container yet");
     app.picture("removed");
 
+    app.go("Why Linux?");
+    app.press("Measure one run");
+    app.see("The way of one run");
+    app.picture("why");
+
     app.go("Machine");
     app.press("Stop");
     app.see("The machine is stopped");
+}
+
+/// The input of a dialog that has this label.
+fn field(label: &str) -> String {
+    format!("//dialog//label[starts-with(normalize-space(), {label:?})]//input")
 }
