@@ -89,11 +89,7 @@ impl Containers {
     ///
     /// # Errors
     /// When there is no such container or no such folder, or it cannot be read.
-    pub async fn list_folder(
-        &self,
-        who: &str,
-        path: &str,
-    ) -> Result<(Vec<PathStat>, bool), Error> {
+    pub async fn list_folder(&self, who: &str, path: &str) -> Result<(Vec<PathStat>, bool), Error> {
         let (container, path) = (who.to_owned(), PathBuf::from(path));
         self.with_root(who, move |root, _| {
             let folder = match tree(root)?.find(&path, true)? {
