@@ -45,9 +45,10 @@ impl RawCalls {
     }
 
     async fn ready(&mut self) -> Result<(), Failure> {
-        self.0.ready().await.map_err(|error| {
-            failure(Status::unavailable(crate::calls::chain(&error)))
-        })
+        self.0
+            .ready()
+            .await
+            .map_err(|error| failure(Status::unavailable(crate::calls::chain(&error))))
     }
 }
 

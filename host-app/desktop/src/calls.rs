@@ -100,6 +100,13 @@ impl Calls {
             call.cancel.cancel();
         }
     }
+
+    /// The page has gone, and with it everybody who waits.
+    pub(crate) fn cancel_all(&self) {
+        for (_, call) in self.open.lock().drain() {
+            call.cancel.cancel();
+        }
+    }
 }
 
 async fn pass(

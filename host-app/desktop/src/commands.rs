@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use linkspan_client::RawCalls;
+use prost::Message as _;
+use serde::Serialize;
 use tauri::{
     AppHandle, State,
     ipc::{Channel, InvokeBody, InvokeResponseBody, Request, Response},
@@ -11,6 +13,9 @@ use tauri_plugin_opener::OpenerExt as _;
 use crate::{
     calls::Calls,
     daemon::{Daemon, Presence},
+    files,
+    picks::{Picked, Picks, What},
+    prefs::{Preferences, Prefs},
     refusal::Refusal,
 };
 
@@ -23,6 +28,22 @@ pub(crate) async fn daemon_connect(
     Ok(daemon.connect(start).await)
 }
 
+/// Ends the daemon, of whatever version, and starts this program's own. Machines go on.
+#[tauri::command]
+pub(crate) async fn daemon_restart(daemon: State<'_, Daemon>) -> Result<Presence, Refusal> {
+    Ok(daemon.restart().await)
+}
+
+#[tauri::command]
+pub(crate) fn prefs_get(prefs: State<'_, Preferences>) -> Prefs {
+    prefs.get()
+}
+
+#[tauri::command(async)]
+pub(crate) fn prefs_set(prefs: Prefs, kept: State<'_, Preferences>) -> Result<(), Refusal> {
+    Ok(kept.set(prefs)?)
+}
+
 /// Opens an address in the user's browser.
 #[tauri::command]
 pub(crate) async fn browse(url: url::Url, app: AppHandle) -> Result<(), Refusal> {
@@ -31,6 +52,104 @@ pub(crate) async fn browse(url: url::Url, app: AppHandle) -> Result<(), Refusal>
     }
     let opened = app.opener().open_url(url.as_str(), None::<&str>);
     opened.map_err(|error| Refusal::misuse(format!("cannot open `{url}`: {error}")))
+}
+
+/// The user's choice in the system's dialog. None: nothing was chosen.
+#[tauri::command]
+pub(crate) async fn pick(
+    what: What,
+    name: String,
+    app: AppHandle,
+    picks: State<'_, Picks>,
+) -> Result<Option<Picked>, Refusal> {
+    Ok(picks.pick(&app, what, &name).await?)
+}
+
+/// Sends the bytes of a file as they are, as the byte stream that a call names.
+#[tauri::command]
+pub(crate) async fn archive_send(
+    token: String,
+    stream: String,
+    daemon: State<'_, Daemon>,
+    picks: State<'_, Picks>,
+) -> Result<(), Refusal> {
+    let (pick, id) = (picks.get(&token)?, files::stream_id(&stream)?);
+    Ok(files::send_file(&daemon.client(false).await?, pick, id).await?)
+}
+
+/// Sends a file or folder as an archive.
+#[tauri::command]
+pub(crate) async fn tar_send(
+    token: String,
+    stream: String,
+    daemon: State<'_, Daemon>,
+    picks: State<'_, Picks>,
+) -> Result<(), Refusal> {
+    let (pick, id) = (picks.get(&token)?, files::stream_id(&stream)?);
+    Ok(files::send_archive(&daemon.client(false).await?, pick, id).await?)
+}
+
+/// Unpacks the archive that a call sends.
+#[tauri::command]
+pub(crate) async fn tar_receive(
+    token: String,
+    stream: String,
+    daemon: State<'_, Daemon>,
+    picks: State<'_, Picks>,
+) -> Result<(), Refusal> {
+    let (pick, id) = (picks.get(&token)?, files::stream_id(&stream)?);
+    Ok(files::receive_archive(&daemon.client(false).await?, pick, id).await?)
+}
+
+/// Makes a folder the context of a build, and reads the Dockerfile in it.
+#[tauri::command]
+pub(crate) async fn context_open(
+    token: String,
+    dockerfile: String,
+    picks: State<'_, Picks>,
+) -> Result<Recipe, Refusal> {
+    Ok(files::open_context(&picks, &token, dockerfile).await?.into())
+}
+
+/// An encoded `linkspan.v1.ContextListing`.
+#[tauri::command]
+pub(crate) async fn context_list(
+    token: String,
+    folders: Vec<String>,
+    picks: State<'_, Picks>,
+) -> Result<Response, Refusal> {
+    let listing = files::list_context(picks.get(&token)?, folders).await?;
+    Ok(Response::new(listing.encode_to_vec()))
+}
+
+/// Sends the contents of files that were listed.
+#[tauri::command]
+pub(crate) async fn context_send(
+    token: String,
+    paths: Vec<String>,
+    stream: String,
+    daemon: State<'_, Daemon>,
+    picks: State<'_, Picks>,
+) -> Result<(), Refusal> {
+    let (pick, id) = (picks.get(&token)?, files::stream_id(&stream)?);
+    Ok(files::send_listed(&daemon.client(false).await?, pick, paths, id).await?)
+}
+
+/// What a build is told of besides its files.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Recipe {
+    dockerfile: String,
+    name: String,
+    ignore: String,
+    ignore_name: String,
+}
+
+impl From<linkspan_local_files::Recipe> for Recipe {
+    fn from(recipe: linkspan_local_files::Recipe) -> Self {
+        let linkspan_local_files::Recipe { dockerfile, name, ignore, ignore_name } = recipe;
+        Self { dockerfile, name, ignore, ignore_name }
+    }
 }
 
 /// A call with one message each way: the body is the message, headers say which call.
@@ -57,7 +176,10 @@ pub(crate) async fn call_open(
 }
 
 #[tauri::command]
-pub(crate) async fn call_send(request: Request<'_>, calls: State<'_, Calls>) -> Result<(), Refusal> {
+pub(crate) async fn call_send(
+    request: Request<'_>,
+    calls: State<'_, Calls>,
+) -> Result<(), Refusal> {
     let call = header(&request, "call")?;
     let call = call.parse().map_err(|_| Refusal::misuse(format!("`{call}` is not a call")))?;
     calls.send(call, body(&request)?).await
