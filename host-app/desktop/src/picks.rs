@@ -3,11 +3,7 @@
 //! The pages get a token for each and nothing else to reach a file with, so that they read and
 //! write what was chosen and nothing besides. Tokens end with the page that has them.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use linkspan_client::Failure;
 use linkspan_local_files::Context;
@@ -18,10 +14,10 @@ use tauri::AppHandle;
 use tauri_plugin_dialog::{DialogExt as _, FilePath};
 use tokio::sync::oneshot;
 
-/// What a test answers in the place of the dialog, which no WebDriver can reach. Only heeded where
-/// a WebDriver has the window anyway.
+/// Names a file with the path that a test chooses, because no WebDriver can reach the system's
+/// dialog. Not in a program that is handed out.
+#[cfg(debug_assertions)]
 const ANSWER: &str = "LINKSPAN_DESKTOP_PICK";
-const AUTOMATION: &str = "TAURI_WEBVIEW_AUTOMATION";
 
 /// What is to be chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -99,10 +95,11 @@ pub(crate) fn refused(why: &str) -> Failure {
 }
 
 async fn ask(app: &AppHandle, what: What, name: &str) -> Result<Option<PathBuf>, Failure> {
-    if std::env::var(AUTOMATION).as_deref() == Ok("true")
-        && let Some(answer) = std::env::var_os(ANSWER)
-    {
-        return Ok(Some(answered(Path::new(&answer), what, name)));
+    #[cfg(debug_assertions)]
+    if let Some(answer) = std::env::var_os(ANSWER) {
+        let chosen = tokio::fs::read_to_string(answer).await;
+        let chosen = chosen.map_err(|error| refused(&error.to_string()))?;
+        return Ok((!chosen.is_empty()).then(|| chosen.into()));
     }
     let (tell, answer) = oneshot::channel();
     let tell = move |chosen: Option<FilePath>| drop(tell.send(chosen));
@@ -121,15 +118,6 @@ async fn ask(app: &AppHandle, what: What, name: &str) -> Result<Option<PathBuf>,
     path.map_err(|error| refused(&error.to_string()))
 }
 
-/// A test names a folder: for an archive and what is saved, what is in it.
-fn answered(folder: &Path, what: What, name: &str) -> PathBuf {
-    match what {
-        What::Save => folder.join(name),
-        What::Archive => folder.join("archive.tar"),
-        What::Folder | What::File | What::Share => folder.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,7 +126,7 @@ mod tests {
     fn what_was_not_chosen_cannot_be_named() {
         let picks = Picks::default();
         let picked = picks.keep(What::File, "/etc/hostname".into());
-        assert_eq!(picks.get(&picked.token).unwrap().path, Path::new("/etc/hostname"));
+        assert_eq!(picks.get(&picked.token).unwrap().path, PathBuf::from("/etc/hostname"));
         assert!(picks.get("/etc/passwd").is_err());
         picks.forget_all();
         assert!(picks.get(&picked.token).is_err(), "the page that had it has gone");

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use linkspan_client::{Client, Failure};
 use linkspan_proto::{
+    error::ErrorCode,
     host::v1::{Machine, MachineState, WatchMachineRequest},
     v1::{EventsRequest, events_response::Kind},
 };
@@ -22,9 +23,14 @@ pub(crate) async fn run(app: AppHandle) {
     let daemon = app.state::<Daemon>();
     let mut known = None;
     loop {
-        let failure = follow(&app, &daemon, &mut known).await;
-        tracing::debug!(?failure, "the machine is not followed");
-        tray::show(&app, Glance::Away);
+        let end = follow(&app, &daemon, &mut known).await;
+        tracing::debug!(?end, "the machine is not followed");
+        let absent = end.is_err_and(|failure| failure.code == ErrorCode::NotFound);
+        if absent {
+            // It is made by its first start, which may fail.
+            known = Some(Machine::default());
+        }
+        tray::show(&app, if absent { Glance::Stopped } else { Glance::Away });
         tokio::select! {
             () = daemon.reached() => {}
             () = tokio::time::sleep(PAUSE) => {}

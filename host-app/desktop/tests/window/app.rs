@@ -12,22 +12,28 @@ use std::{
 use linkspan_test_e2e::{Host, target};
 use tempfile::TempDir;
 
-use crate::driver::{Driver, Element};
+use crate::{
+    driver::{Driver, Element},
+    session::Session,
+};
 
 /// Long enough for anything that works, under emulation on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(90);
 
 /// A display and a session bus that nobody else has, and the installed programs.
 pub(crate) struct Desk {
-    display: Child,
+    screen: Child,
     bus: Child,
     env: Vec<(&'static str, String)>,
     programs: TempDir,
+    /// `:0`, as X11 names it.
+    pub(crate) display: String,
+    pub(crate) session: Session,
 }
 
 impl Desk {
     pub(crate) fn new() -> Self {
-        let (display, number) = announced(Command::new("Xvfb").args([
+        let (screen, number) = announced(Command::new("Xvfb").args([
             "-displayfd",
             "1",
             "-screen",
@@ -41,17 +47,17 @@ impl Desk {
             "--nofork",
             "--print-address=1",
         ]));
+        let session = Session::on(&address);
         let programs = install();
+        let display = format!(":{number}");
         let env = vec![
-            ("DISPLAY", format!(":{number}")),
+            ("DISPLAY", display.clone()),
             ("DBUS_SESSION_BUS_ADDRESS", address),
-            ("TAURI_WEBVIEW_AUTOMATION", "true".into()),
             // No bus for accessibility tools, no graphics card.
             ("NO_AT_BRIDGE", "1".into()),
-            ("WEBKIT_DISABLE_DMABUF_RENDERER", "1".into()),
             ("LIBGL_ALWAYS_SOFTWARE", "1".into()),
         ];
-        Self { display, bus, env, programs }
+        Self { screen, bus, env, programs, display, session }
     }
 
     pub(crate) fn program(&self, name: &str) -> PathBuf {
@@ -66,6 +72,7 @@ impl Desk {
             command.env(place, host.home().join("xdg"));
         }
         command.env("LINKSPAN_HOME", host.home()).envs(self.env.iter().cloned());
+        command.env("LINKSPAN_DESKTOP_PICK", choice(host)).envs(host.env());
         command.stdin(Stdio::null());
         command
     }
@@ -73,7 +80,7 @@ impl Desk {
 
 impl Drop for Desk {
     fn drop(&mut self) {
-        for child in [&mut self.bus, &mut self.display] {
+        for child in [&mut self.bus, &mut self.screen] {
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -113,11 +120,17 @@ fn install() -> TempDir {
     folder
 }
 
+/// The file that says what the system's dialog would answer.
+fn choice(host: &Host) -> PathBuf {
+    host.home().join("chosen-in-the-dialog")
+}
+
 /// The app with its window open.
 pub(crate) struct App {
     server: Child,
     driver: Driver,
     shots: PathBuf,
+    choice: PathBuf,
 }
 
 impl App {
@@ -125,15 +138,37 @@ impl App {
     pub(crate) fn open(desk: &Desk, host: &Host, name: &str) -> Self {
         let port = free_port();
         let mut command = desk.command("WebKitWebDriver", host);
-        let server = command.arg(format!("--port={port}")).stdout(Stdio::null()).spawn();
+        command.env("TAURI_WEBVIEW_AUTOMATION", "true").stdout(Stdio::null());
+        let server = command.arg(format!("--port={port}")).spawn();
         let server = server.expect("WebKitWebDriver starts");
         let shots = target().join("desktop-shots").join(name);
         fs::create_dir_all(&shots).expect("the target folder can be written");
-        let mut app = Self { server, driver: Driver::at(port), shots };
+        let mut app = Self { server, driver: Driver::at(port), shots, choice: choice(host) };
         if let Err(error) = app.driver.begin(&desk.program("linkspan-desktop")) {
             panic!("the app did not start: {error}");
         }
         app
+    }
+
+    /// As if the window had just been opened: no dialog, nothing chosen, no work shown.
+    pub(crate) fn anew(&self, page: &str) {
+        self.run(&format!("window.old = true; location.hash = '/{page}'; location.reload()"));
+        self.until(
+            "the page is there",
+            "return !window.old && document.querySelector('h1') !== null",
+        );
+    }
+
+    /// The next dialogs of the system answer this.
+    pub(crate) fn choose(&self, path: &Path) {
+        let path = path.to_str().expect("a name of the test's");
+        fs::write(&self.choice, path).expect("the home can be written");
+    }
+
+    /// The size of the window on the screen, in pixels.
+    pub(crate) fn resize(&self, width: u32, height: u32) {
+        let resized = self.driver.resize(width, height);
+        resized.unwrap_or_else(|error| panic!("the window keeps its size: {error}"));
     }
 
     /// Waits until the page has the element; the failure shows what it has instead.
@@ -159,6 +194,14 @@ impl App {
         self.find(&format!("//main//*[contains(normalize-space(), {words:?})]"));
     }
 
+    /// Waits until the page does not say so any more.
+    #[track_caller]
+    pub(crate) fn see_no(&self, words: &str) {
+        let script =
+            format!("return !document.querySelector('main').innerText.includes({words:?})");
+        self.until(&format!("`{words}` goes"), &script);
+    }
+
     /// Waits for an enabled button of that label, and presses it. A page that has drawn it anew
     /// meanwhile is asked again.
     #[track_caller]
@@ -181,6 +224,13 @@ impl App {
     #[track_caller]
     pub(crate) fn write(&self, xpath: &str, text: &str) {
         self.on(xpath, |element| self.driver.keys(element, text));
+    }
+
+    /// Types in the place of what a field has.
+    #[track_caller]
+    pub(crate) fn replace(&self, xpath: &str, text: &str) {
+        // Control and a, as WebDriver writes keys.
+        self.write(xpath, &format!("\u{e009}a\u{e000}{text}"));
     }
 
     #[track_caller]
@@ -231,8 +281,13 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        // Ends the app with the session.
+        // The driver ends the app when it has ended the session, a moment after it has said so.
         let _ = self.driver.end();
+        let pid = self.server.id();
+        let children = format!("/proc/{pid}/task/{pid}/children");
+        let _ = linkspan_test_e2e::wait_until(Duration::from_secs(10), || {
+            fs::read_to_string(&children).is_ok_and(|pids| pids.is_empty())
+        });
         let _ = self.server.kill();
         let _ = self.server.wait();
     }

@@ -87,6 +87,12 @@ impl Driver {
         self.call(&Method::POST, "/execute/sync", &body)
     }
 
+    /// Of the window, in pixels.
+    pub(crate) fn resize(&self, width: u32, height: u32) -> Result<(), String> {
+        let body = json!({ "width": width, "height": height });
+        self.call(&Method::POST, "/window/rect", &body).map(drop)
+    }
+
     /// A PNG of the page.
     pub(crate) fn picture(&self) -> Result<Vec<u8>, String> {
         let picture = self.call(&Method::GET, "/screenshot", &Value::Null)?;

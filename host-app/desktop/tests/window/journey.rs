@@ -4,7 +4,8 @@ use linkspan_test_e2e::Host;
 
 use crate::{
     Test,
-    app::{App, Desk},
+    app::{App, Desk, SOON},
+    containers::field,
 };
 
 pub(crate) const TESTS: &[Test] =
@@ -54,12 +55,13 @@ fn from_the_first_start_to_a_removed_container(desk: &Desk) {
     app.see("The way of one run");
     app.picture("why");
 
+    // The tray is another way to the same.
     app.go("Machine");
-    app.press("Stop");
+    let tray = desk.session.tray();
+    tray.shows("The machine runs", false, SOON);
+    tray.choose("Stop the machine");
     app.see("The machine is stopped");
-}
-
-/// The input of a dialog that has this label.
-fn field(label: &str) -> String {
-    format!("//dialog//label[starts-with(normalize-space(), {label:?})]//input")
+    tray.shows("Start the machine", true, SOON);
+    drop(app);
+    host.leaves_nothing();
 }

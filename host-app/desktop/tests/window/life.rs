@@ -7,12 +7,15 @@ use linkspan_test_e2e::{Host, wait_until};
 use crate::{
     Test,
     app::{App, Desk, SOON},
+    other::Other,
 };
 
 pub(crate) const TESTS: &[Test] = &[
     ("offers_to_start_the_daemon_and_starts_it", offers_to_start_the_daemon_and_starts_it),
     ("a_second_app_ends_at_once", a_second_app_ends_at_once),
     ("the_daemon_outlives_the_window", the_daemon_outlives_the_window),
+    ("a_daemon_of_another_version_is_named_and_replaced", another_version),
+    ("a_failed_start_says_why_and_what_to_do", a_failed_start_says_why),
 ];
 
 fn daemon_runs(host: &Host) -> bool {
@@ -27,8 +30,8 @@ fn offers_to_start_the_daemon_and_starts_it(desk: &Desk) {
     println!("first paint: {} ms after the program's start", first_paint(&app, &host));
     assert!(!daemon_runs(&host), "the window alone starts no daemon");
     app.press("Start the daemon");
-    app.see("The machine is stopped");
-    app.picture("stopped");
+    app.see("There is no machine yet");
+    app.picture("no-machine");
     assert!(daemon_runs(&host));
 }
 
@@ -50,7 +53,7 @@ fn the_daemon_outlives_the_window(desk: &Desk) {
     let host = Host::new();
     let app = App::open(desk, &host, "outlives");
     app.press("Start the daemon");
-    app.see("The machine is stopped");
+    app.see("There is no machine yet");
     let daemon = host.daemon_pid();
     drop(app);
     let gone = wait_until(SOON, || {
@@ -58,6 +61,29 @@ fn the_daemon_outlives_the_window(desk: &Desk) {
     });
     assert!(gone, "{:#?}", host.processes());
     assert_eq!(host.daemon_pid(), daemon);
+}
+
+fn another_version(desk: &Desk) {
+    let host = Host::new();
+    let mut other = Other::serve(host.home());
+    let app = App::open(desk, &host, "other");
+    app.see("9.9.9");
+    app.picture("other-version");
+    app.press("Restart it as this version");
+    app.see("There is no machine yet");
+    assert!(daemon_runs(&host));
+    other.has_ended();
+}
+
+fn a_failed_start_says_why(desk: &Desk) {
+    let host = Host::new().with_env("LINKSPAN_VM_IMAGE", "/nonexistent/vm-image");
+    let app = App::open(desk, &host, "failed");
+    app.press("Start the daemon");
+    app.see("There is no machine yet");
+    app.press("Start");
+    app.find("//main//*[@role='alert'][contains(., '/nonexistent/vm-image')]");
+    app.see("The machine did not start");
+    app.picture("failed-start");
 }
 
 /// Milliseconds from the start of the app's process to the first content on the screen.

@@ -1,3 +1,4 @@
+import "./lib/language.js";
 import { mount } from "svelte";
 import App from "./App.svelte";
 import { tauriPipe } from "./lib/ipc/tauri.js";

@@ -43,6 +43,15 @@ test("a start that fails says what, why and what to do", async () => {
   expect(alert.textContent).toContain("read the log");
 });
 
+test("without a machine it says so, and the first start makes one", async () => {
+  world.noMachine = true;
+  open();
+  expect(await screen.findByRole("heading", { name: "There is no machine yet" })).toBeTruthy();
+  expect(screen.queryByRole("alert")).toBeNull();
+  await fireEvent.click(screen.getByRole("button", { name: "Start" }));
+  expect(await screen.findByRole("heading", { name: "The machine is running" })).toBeTruthy();
+});
+
 test("an absent daemon is told, and started on request", async () => {
   world.presence = { kind: "absent", message: "no daemon answers at /run/x.sock", hint: "" };
   open();

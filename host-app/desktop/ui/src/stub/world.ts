@@ -82,6 +82,8 @@ export class World {
   presence: Presence = { kind: "live", version: "0.1.0" };
   /** What the next call of this method (`Start`) fails with. */
   refuse = new Map<string, ConnectError>();
+  /** Until the first start. */
+  noMachine = false;
   /** What was asked, in order: `Stop web`. */
   asked: string[] = [];
   browsed: string[] = [];
@@ -518,6 +520,7 @@ export class World {
   async *#watch(signal: AbortSignal) {
     while (!signal.aborted) {
       this.#mustBeLive();
+      if (this.noMachine) throw failure(ErrorCode.NOT_FOUND, "there is no machine `default`");
       const seen = this.#machineBell.rung;
       yield { machine: this.machine };
       await this.#machineBell.heard(seen, signal);
@@ -526,6 +529,7 @@ export class World {
 
   async *#start(_signal: AbortSignal) {
     this.#asked("Start", "machine");
+    this.noMachine = false;
     yield { notice: "the VM runs slowly, under tcg: this processor shows neither vmx nor svm" };
     this.runs();
     yield { machine: this.machine };

@@ -4,11 +4,12 @@ import { MachineSchema, MachineState } from "../../gen/linkspan/host/v1/machine_
 import type { Machine, MachineSettingsPatch } from "../../gen/linkspan/host/v1/machine_pb.js";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { MachineSettingsPatchSchema } from "../../gen/linkspan/host/v1/machine_pb.js";
+import { ErrorCode } from "../../gen/linkspan/v1/error_pb.js";
 import type { Api } from "../api.js";
 import { failureOf } from "../failure.js";
 import type { Failure } from "../failure.js";
 import { follow } from "./follow.js";
-import { recall, remember } from "./remembered.js";
+import { forget, recall, remember } from "./remembered.js";
 import type { Follower } from "./follow.js";
 
 export type { Machine, MachineSettingsPatch };
@@ -17,6 +18,8 @@ export class MachineStore {
   machine = $state.raw<Machine>();
   /** Not (or no longer) what the daemon says now. */
   stale = $state(true);
+  /** The daemon has none of this name: a start makes it. */
+  absent = $state(false);
   /** Why the daemon cannot be heard. */
   away = $state.raw<Failure>();
   /** What the last action failed with. */
@@ -44,12 +47,18 @@ export class MachineStore {
       each: ({ machine }) => {
         this.machine = machine;
         if (machine) remember(MachineSchema, machine);
-        this.stale = false;
+        this.stale = this.absent = false;
         this.away = undefined;
       },
       lost: (error) => {
-        this.stale = true;
-        this.away = failureOf(error);
+        const failure = failureOf(error);
+        this.absent = failure.code === ErrorCode.NOT_FOUND;
+        this.stale = !this.absent;
+        this.away = this.absent ? undefined : failure;
+        if (this.absent) {
+          this.machine = undefined;
+          forget(MachineSchema);
+        }
       },
     });
   }
@@ -62,8 +71,14 @@ export class MachineStore {
   async start(): Promise<void> {
     this.notices = [];
     await this.#act(async () => {
-      for await (const { notice } of this.#api.machines.start({ name: this.#name })) {
+      for await (const { notice, machine } of this.#api.machines.start({ name: this.#name })) {
         if (notice) this.notices = [...this.notices, notice];
+        // It is there now, and can be followed.
+        if (machine && this.absent) {
+          this.absent = false;
+          this.close();
+          this.follow();
+        }
       }
     });
   }

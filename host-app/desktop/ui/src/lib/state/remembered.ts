@@ -16,6 +16,14 @@ export function remember<D extends DescMessage>(schema: D, message: MessageShape
   }
 }
 
+export function forget(schema: DescMessage): void {
+  try {
+    localStorage.removeItem(schema.typeName);
+  } catch {
+    // As above.
+  }
+}
+
 export function recall<D extends DescMessage>(schema: D): MessageShape<D> | undefined {
   try {
     const text = localStorage.getItem(schema.typeName);
