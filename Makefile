@@ -8,6 +8,8 @@ GUEST := $(TARGET)/guest/$(GUEST_TRIPLE)/guest
 GUEST_CARGO := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile guest --target $(GUEST_TRIPLE) --target-dir $(TARGET)/guest
 IMAGE := $(TARGET)/vm-image
 export LINKSPAN_CACHE := $(CACHE)
+# A newer Node, where the machine's own is too old (.ci/clients).
+export PATH := $(CACHE)/clients/runtime/node_modules/.bin:$(PATH)
 
 UI := host-app/desktop/ui
 

@@ -93,8 +93,13 @@ impl Driver {
         self.call(&Method::POST, "/window/rect", &body).map(drop)
     }
 
-    /// A PNG of the page.
+    /// A PNG of the page, as it is drawn.
     pub(crate) fn picture(&self) -> Result<Vec<u8>, String> {
+        // What the page has may be two frames ahead of what is on the screen.
+        let drawn = "const [done] = arguments; \
+                     requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50)))";
+        let body = json!({ "script": drawn, "args": [] });
+        self.call(&Method::POST, "/execute/async", &body)?;
         let picture = self.call(&Method::GET, "/screenshot", &Value::Null)?;
         let text = picture.as_str().ok_or("no picture")?;
         BASE64_STANDARD.decode(text).map_err(|error| error.to_string())
