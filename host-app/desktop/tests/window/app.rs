@@ -229,8 +229,8 @@ impl App {
     /// Types in the place of what a field has.
     #[track_caller]
     pub(crate) fn replace(&self, xpath: &str, text: &str) {
-        // Control and a, as WebDriver writes keys.
-        self.write(xpath, &format!("\u{e009}a\u{e000}{text}"));
+        self.on(xpath, |element| self.driver.clear(element));
+        self.write(xpath, text);
     }
 
     #[track_caller]

@@ -8,7 +8,7 @@ pub(crate) const TESTS: &[Shared] = &[
     ("what_happens_elsewhere_is_shown", what_happens_elsewhere_is_shown),
     ("one_is_paused_resumed_restarted_and_killed", one_is_paused_resumed_restarted_and_killed),
     ("a_project_is_stopped_and_removed_together", a_project_is_stopped_and_removed_together),
-    ("a_failed_start_says_why", a_failed_start_says_why),
+    ("a_failed_start_says_why_and_can_be_corrected", a_failed_start_can_be_corrected),
     ("the_dialog_runs_what_its_command_line_says", the_dialog_runs_what_its_command_line_says),
     ("the_log_is_followed_and_searched", the_log_is_followed_and_searched),
     ("the_terminal_has_the_size_of_its_window", the_terminal_has_the_size_of_its_window),
@@ -96,7 +96,7 @@ fn a_project_is_stopped_and_removed_together(bench: &Bench) {
     bench.remove("alone");
 }
 
-fn a_failed_start_says_why(bench: &Bench) {
+fn a_failed_start_can_be_corrected(bench: &Bench) {
     let Bench { app, .. } = bench;
     app.anew("containers");
     app.press("Run…");
@@ -106,6 +106,9 @@ fn a_failed_start_says_why(bench: &Bench) {
     app.press("Run");
     app.find("//dialog//*[@role='alert'][contains(., 'no-such-program')]");
     app.picture("run-failed");
+    app.replace(&field("Command, as typed into a shell"), "sleep 1000");
+    app.press("Run");
+    app.find(&state("running"));
     bench.remove("cannot");
 }
 

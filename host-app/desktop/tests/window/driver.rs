@@ -75,6 +75,11 @@ impl Driver {
         self.call(&Method::POST, &format!("/element/{}/click", element.0), &json!({})).map(drop)
     }
 
+    /// Of a field: what it has.
+    pub(crate) fn clear(&self, element: &Element) -> Result<(), String> {
+        self.call(&Method::POST, &format!("/element/{}/clear", element.0), &json!({})).map(drop)
+    }
+
     /// Gives it the focus and types.
     pub(crate) fn keys(&self, element: &Element, text: &str) -> Result<(), String> {
         let body = json!({ "text": text });

@@ -36,6 +36,11 @@ fn pull(bench: &Bench, name: &str) {
     bench.app.click("//dialog//button[normalize-space()='Pull']");
 }
 
+/// Shows the parts and the output of work that is under way.
+fn unfold(bench: &Bench, title: &str) {
+    bench.app.click(&format!("//button[@aria-expanded][contains(normalize-space(), {title:?})]"));
+}
+
 fn pulled_run_and_pushed(bench: &Bench) {
     let Bench { app, host, .. } = bench;
     let registry = Process::start(Setup::default()).expect("docker-registry is installed");
@@ -89,7 +94,7 @@ fn layers_and_cancel(bench: &Bench) {
     let name = format!("{}/slow/app:1", server.address);
     app.anew("images");
     pull(bench, &name);
-    app.press(&format!("Pull {name}"));
+    unfold(bench, &format!("Pull {name}"));
     let rows = "//section[@aria-label='Work under way']//table//tr";
     app.find(&format!("{rows}[contains(., 'ownload')][contains(., ' MB of 3.00 MB')]"));
     app.until(
@@ -140,7 +145,7 @@ fn build(bench: &Bench, folder: &Path, name: &str) {
     ));
     app.replace(&field("Name"), name);
     app.click("//dialog//button[normalize-space()='Build']");
-    app.press(&format!("Build {name}"));
+    unfold(bench, &format!("Build {name}"));
 }
 
 fn a_folder_is_built_and_runs(bench: &Bench) {

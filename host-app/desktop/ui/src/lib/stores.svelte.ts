@@ -7,6 +7,7 @@ import { ImageStore } from "./state/images.svelte.js";
 import { MachineStore } from "./state/machine.svelte.js";
 import { NetworkStore } from "./state/networks.svelte.js";
 import { TaskStore } from "./state/tasks.svelte.js";
+import type { System } from "./system.js";
 import { VolumeStore } from "./state/volumes.svelte.js";
 
 export class Stores {
@@ -18,8 +19,8 @@ export class Stores {
   readonly networks: NetworkStore;
   readonly crossing: CrossingStore;
   readonly tasks = new TaskStore(() => this.images.refresh());
-  /** `linux`, `macos`, `windows`; known once the daemon has answered. */
-  os = $state("linux");
+  /** Known once the daemon has answered. */
+  os = $state<System>("linux");
 
   constructor(api: Api, shell: Shell) {
     this.shell = shell;

@@ -344,7 +344,7 @@ export class World {
       });
       service(HostService, {
         info: () => ({
-          os: "macos",
+          os: "macOS 15.1 Sequoia",
           kernel: "Darwin 24.6.0 arm64",
           architecture: "aarch64",
           cpus: 8,

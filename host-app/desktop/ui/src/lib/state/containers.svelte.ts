@@ -19,7 +19,8 @@ const PROJECT = "com.docker.compose.project";
 
 export class ContainerStore extends Listed<ContainerSummary> {
   constructor(api: Api) {
-    super(api, ["container"]);
+    // Who joins or leaves a network is told as the network's event.
+    super(api, ["container", "network"]);
     this.items = recall(ListContainersResponseSchema)?.containers ?? [];
   }
 
