@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use linkspan_test_e2e::{target, wait_until};
+use linkspan_test_e2e::wait_until;
 use linkspan_test_registry::{
     Act, File, Gate, Image, Layer, Packing, Process, Server, Setup, noise,
 };
@@ -21,9 +21,12 @@ pub(crate) const TESTS: &[Shared] = &[
     ("a_build_shows_its_output_as_it_comes_and_can_be_cancelled", a_build_can_be_cancelled),
 ];
 
-/// The built-in busybox, a program that an image needs to run anything.
-fn busybox() -> String {
-    format!("oci-archive:{}", target().join("vm-image/images/busybox.tar").display())
+/// An image that the machine does not have, with a program to run.
+fn own_image() -> Image {
+    let busybox = fs::read("/bin/busybox").expect("busybox-static is installed");
+    let program = Layer::new(&[File::new("bin/busybox", busybox).mode(0o755)], Packing::Gzip);
+    let word = Layer::new(&[File::new("word", "it came\n")], Packing::Gzip);
+    Image::new(vec![program, word], &["busybox", "sh"])
 }
 
 fn link(name: &str) -> String {
@@ -44,7 +47,10 @@ fn unfold(bench: &Bench, title: &str) {
 fn pulled_run_and_pushed(bench: &Bench) {
     let Bench { app, host, .. } = bench;
     let registry = Process::start(Setup::default()).expect("docker-registry is installed");
-    let digest = registry.fill("team/box:1", &busybox());
+    let folder = tempfile::tempdir().expect("a folder");
+    let archive = folder.path().join("box.tar");
+    fs::write(&archive, own_image().archive("box:1")).expect("a file");
+    let digest = registry.fill("team/box:1", &format!("oci-archive:{}", archive.display()));
     let name = format!("localhost:{}/team/box:1", registry.port());
     app.anew("images");
     pull(bench, &name);
@@ -55,7 +61,10 @@ fn pulled_run_and_pushed(bench: &Bench) {
 
     app.press("Run…");
     app.write(&field("Name"), "of-the-registry");
-    app.write(&field("Command, as typed into a shell"), "sh -c 'echo it came; exec sleep 1000'");
+    app.write(
+        &field("Command, as typed into a shell"),
+        "busybox sh -c 'busybox cat /word; exec busybox sleep 1000'",
+    );
     app.press("Run");
     app.see("it came");
     bench.remove("of-the-registry");
@@ -173,7 +182,7 @@ fn a_build_can_be_cancelled(bench: &Bench) {
     write(folder.path(), &[("Dockerfile", dockerfile)]);
     build(bench, folder.path(), "endless");
     // Its step has not ended: this comes while it runs.
-    app.find("//section[@aria-label='Work under way']//pre[contains(., '#2 half of it')]");
+    app.find("//section[@aria-label='Work under way']//pre[contains(., '#3 half of it')]");
     app.press("Cancel Build endless");
     app.find("//*[@role='status'][normalize-space()='cancelled']");
     let gone = || {

@@ -82,7 +82,7 @@ export function pipeTransport(pipe: Pipe, machine = ""): Transport {
         stream: true,
         header: new Headers(),
         trailer: new Headers(),
-        message: decode(stream, method.output),
+        message: decode(stream, method.output, signal),
       };
     },
   };
@@ -127,9 +127,15 @@ async function feed<I extends DescMessage>(
   }
 }
 
-async function* decode<O extends DescMessage>(stream: PipeStream, schema: O) {
+async function* decode<O extends DescMessage>(
+  stream: PipeStream,
+  schema: O,
+  signal: AbortSignal | undefined,
+) {
   try {
     for await (const bytes of stream.messages) yield fromBinary(schema, bytes);
+    // The pipe is silent about what was broken off; to who reads, it is not the end.
+    signal?.throwIfAborted();
   } catch (error) {
     throw asConnectError(error);
   } finally {
