@@ -8,8 +8,12 @@ GUEST := $(TARGET)/guest/$(GUEST_TRIPLE)/guest
 GUEST_CARGO := RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile guest --target $(GUEST_TRIPLE) --target-dir $(TARGET)/guest
 IMAGE := $(TARGET)/vm-image
 export LINKSPAN_CACHE := $(CACHE)
+# A newer Node, where the machine's own is too old (.ci/clients).
+export PATH := $(CACHE)/clients/runtime/node_modules/.bin:$(PATH)
 
-.PHONY: help run test check check-hosts build image kernel bench soak fuzz man clean-vms install-run install-test install-bench
+UI := host-app/desktop/ui
+
+.PHONY: help run test check check-hosts build image kernel bench soak fuzz man app ui clean-vms install-run install-test install-bench install-app
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' Makefile
@@ -17,7 +21,7 @@ help: ## what can be made
 run: install-run image ## boot the VM, run a container, show what it took a Linux kernel for
 	@.ci/run-tour $(TARGET)
 
-test: install-test image ## every test: units, the whole stack, a real VM
+test: install-test image ui ## every test: units, the whole stack, a real VM
 	@.ci/test $(TARGET)
 
 check: ## formatting, clippy, the layer rules
@@ -58,5 +62,19 @@ fuzz: ## each fuzz target for a minute (make test: a second each)
 man: build ## man pages and shell completions, in target/man and target/completions
 	@$(TARGET)/release/linkspan man --out $(TARGET)/man --completions $(TARGET)/completions
 
-install-run install-test install-bench:
+ui: install-app $(UI)/node_modules/.package-lock.json ## the pages of the desktop app, in host-app/desktop/ui/dist
+	@echo "==> building the desktop app's pages"
+	@npm --prefix $(UI) run --silent generate
+	@npm --prefix $(UI) run --silent build -- --logLevel warn
+
+$(UI)/node_modules/.package-lock.json: $(UI)/package-lock.json
+	@npm --prefix $(UI) ci --silent
+	@touch $@
+
+app: install-app image ui ## the desktop app as packages, in target/release/bundle
+	@echo "==> building the desktop app"
+	@cargo build --locked --release -p linkspan-desktop
+	@.ci/app $(TARGET)
+
+install-run install-test install-bench install-app:
 	@.ci/install $(@:install-%=%)

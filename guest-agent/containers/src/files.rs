@@ -38,6 +38,9 @@ use crate::{
 /// a layer of their own.
 const OWN: &[&str] = &["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
+/// So many names of one folder are told: an answer stays far below the size that gRPC allows.
+pub const LISTED: usize = 10_000;
+
 /// What is at a path of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathStat {
@@ -80,6 +83,31 @@ impl Containers {
             let root = tree(root)?;
             let found = root.find(Path::new(&path), follow || asserts_folder(&path))?;
             found.map(|node| describe(&path, &node)).transpose()
+        })
+        .await
+    }
+
+    /// What is in a folder, by name: the first [`LISTED`] of it, and whether there is more.
+    ///
+    /// # Errors
+    /// When there is no such container or no such folder, or it cannot be read.
+    pub async fn list_folder(&self, who: &str, path: &str) -> Result<(Vec<PathStat>, bool), Error> {
+        let (container, path) = (who.to_owned(), PathBuf::from(path));
+        self.with_root(who, move |root, _| {
+            let folder = match tree(root)?.find(&path, true)? {
+                None => return Err(Error::NoSuchPath { container, path }),
+                Some(Node::Leaf(_)) => return Err(Error::NotAFolder(path)),
+                Some(Node::Folder(folder)) => folder,
+            };
+            let names = folder.names()?;
+            let mut found = Vec::with_capacity(names.len().min(LISTED));
+            for name in names.iter().take(LISTED) {
+                // What has gone since its name was read is not told.
+                if let Some(node) = folder.child(name)? {
+                    found.push(describe(&name.to_string_lossy(), &node)?);
+                }
+            }
+            Ok((found, names.len() > LISTED))
         })
         .await
     }

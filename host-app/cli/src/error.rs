@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use linkspan_local_files::FilesError;
 use linkspan_proto::error::{ErrorCode, Failure};
 
 use crate::template::TemplateError;
@@ -68,6 +69,12 @@ pub(crate) fn print_failure(err: &mut dyn Write, failure: &Failure) {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
+    }
+}
+
+impl From<FilesError> for Error {
+    fn from(error: FilesError) -> Self {
+        Self::Failure(error.into())
     }
 }
 

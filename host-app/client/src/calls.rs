@@ -17,6 +17,7 @@ use linkspan_proto::{
 };
 use tonic::{
     Request, Status,
+    client::Grpc,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
@@ -143,6 +144,10 @@ pub(crate) fn volumes(channel: Channel, machine: Option<&str>) -> VolumeCalls {
 
 pub(crate) fn agent(channel: Channel, machine: Option<&str>) -> AgentCalls {
     limits!(AgentServiceClient::with_interceptor(channel, Tag::machine(machine)))
+}
+
+pub(crate) fn raw(channel: Channel, machine: Option<&str>) -> Grpc<Wire> {
+    limits!(Grpc::new(InterceptedService::new(channel, Tag::machine(machine))))
 }
 
 /// An error with its causes, on one line.

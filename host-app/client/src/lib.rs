@@ -17,6 +17,7 @@
 //! ```
 
 mod calls;
+mod raw;
 mod start;
 mod upload;
 
@@ -26,6 +27,7 @@ pub use calls::{
     Wire,
 };
 pub use linkspan_proto::{REQUEST_ID_KEY, error::Failure};
+pub use raw::RawCalls;
 pub use upload::new_stream_id;
 
 use std::{
@@ -295,6 +297,13 @@ impl Client {
     #[must_use]
     pub fn volumes(&self, machine: Option<&str>) -> VolumeCalls {
         calls::volumes(self.channel.clone(), machine)
+    }
+
+    /// Any call, with messages as bytes. `machine` as in the other calls; those on the daemon
+    /// itself need none.
+    #[must_use]
+    pub fn raw(&self, machine: Option<&str>) -> RawCalls {
+        RawCalls(calls::raw(self.channel.clone(), machine))
     }
 
     /// Calls on a machine's agent (`None`: the default machine's), which is started first.

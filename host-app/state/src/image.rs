@@ -199,7 +199,8 @@ pub struct ImageSearch {
 
 impl ImageSearch {
     /// The usual places: `LINKSPAN_VM_IMAGE` (and then nowhere else), else the configuration's
-    /// (and then nowhere else), else beside the program: `../vm-image`, `../share/linkspan/vm-image`.
+    /// (and then nowhere else), else beside the program: `../vm-image`, `../share/linkspan/vm-image`,
+    /// and on Windows, where all of an installed program is in one folder, `vm-image`.
     #[must_use]
     pub fn usual(config: &Config) -> Self {
         if let Some(folder) = std::env::var_os(IMAGE_VARIABLE).filter(|value| !value.is_empty()) {
@@ -209,10 +210,14 @@ impl ImageSearch {
             return Self::only(folder);
         }
         let program = std::env::current_exe().and_then(|program| program.canonicalize());
-        let folders = match program.as_deref().ok().and_then(Path::parent).and_then(Path::parent) {
+        let folder = program.as_deref().ok().and_then(Path::parent);
+        let mut folders = match folder.and_then(Path::parent) {
             Some(above) => vec![above.join("vm-image"), above.join("share/linkspan/vm-image")],
             None => Vec::new(),
         };
+        if cfg!(windows) {
+            folders.extend(folder.map(|folder| folder.join("vm-image")));
+        }
         Self { folders }
     }
 

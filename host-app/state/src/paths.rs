@@ -99,6 +99,25 @@ impl Paths {
         self.local_socket("docker")
     }
 
+    /// Where the desktop app of this home is reached by a second one: a unix socket, on Windows a
+    /// named pipe.
+    #[must_use]
+    pub fn desktop_socket(&self) -> PathBuf {
+        self.local_socket("desktop")
+    }
+
+    /// What the user has set in the desktop app about the app itself.
+    #[must_use]
+    pub fn desktop_settings(&self) -> PathBuf {
+        self.home.join("desktop.json")
+    }
+
+    /// What the desktop app's web view keeps: what its pages showed last, and caches.
+    #[must_use]
+    pub fn desktop_storage(&self) -> PathBuf {
+        self.home.join("desktop")
+    }
+
     fn local_socket(&self, name: &str) -> PathBuf {
         if cfg!(windows) {
             let hash = socket_folder::home_hash(&self.home);

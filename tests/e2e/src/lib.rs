@@ -130,6 +130,11 @@ impl Host {
         self.home.path()
     }
 
+    /// What every command has in its environment beside the home.
+    pub fn env(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A `linkspan` command, not started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {

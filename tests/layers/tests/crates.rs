@@ -12,6 +12,7 @@ use serde::Deserialize;
 struct Metadata {
     packages: Vec<Package>,
     workspace_members: Vec<String>,
+    workspace_default_members: Vec<String>,
     resolve: Resolve,
 }
 #[derive(Deserialize)]
@@ -43,6 +44,8 @@ struct DepKind {
 struct Graph {
     edges: BTreeMap<String, BTreeSet<String>>,
     members: BTreeMap<String, PathBuf>,
+    /// Members that cargo leaves out where no crate is named.
+    only_by_name: BTreeSet<String>,
 }
 
 impl Graph {
@@ -80,7 +83,14 @@ impl Graph {
                 (p.name.clone(), folder.strip_prefix(&root).expect("inside").to_owned())
             })
             .collect();
-        Self { edges, members }
+        let only_by_name = data
+            .packages
+            .iter()
+            .filter(|p| data.workspace_members.contains(&p.id))
+            .filter(|p| !data.workspace_default_members.contains(&p.id))
+            .map(|p| p.name.clone())
+            .collect();
+        Self { edges, members, only_by_name }
     }
 
     /// The shortest way from one crate to another, if there is one.
@@ -207,6 +217,20 @@ fn credentials_know_the_contract_and_nothing_else_of_ours() {
 }
 
 #[test]
+fn local_files_know_the_contract_and_talk_to_nobody() {
+    let graph = Graph::load();
+    let ours = graph
+        .members
+        .keys()
+        .filter(|name| !matches!(name.as_str(), "linkspan-local-files" | "linkspan-proto"));
+    for other in ours {
+        graph.forbid("linkspan-local-files", other, "it is told which file, and by whom not");
+    }
+    let direct = &graph.edges["linkspan-local-files"];
+    assert!(!direct.contains("tokio"), "it is synchronous");
+}
+
+#[test]
 fn the_machine_knows_no_protocol() {
     let graph = Graph::load();
     for foreign in ["linkspan-proto", "tonic", "linkspan-agent-client"] {
@@ -253,10 +277,19 @@ fn dockers_types_know_the_contract_only() {
 #[test]
 fn the_clients_do_not_reach_around_the_daemon() {
     let graph = Graph::load();
-    for client in ["linkspan-cli", "linkspan-client"] {
+    for client in ["linkspan-cli", "linkspan-client", "linkspan-desktop"] {
         for inner in ["linkspan-engine", "linkspan-machine", "linkspan-gateway"] {
             graph.forbid(client, inner, "clients speak to the daemon over its socket");
         }
+    }
+}
+
+#[test]
+fn only_the_window_needs_the_libraries_of_a_desktop() {
+    let graph = Graph::load();
+    assert_eq!(graph.only_by_name, BTreeSet::from(["linkspan-desktop".to_owned()]));
+    for other in graph.members.keys().filter(|name| *name != "linkspan-desktop") {
+        graph.forbid(other, "tauri", "it must build where there is no desktop");
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use linkspan_containers::{
     Error,
-    files::{ChangeKind, CopyIn, CopyOut},
+    files::{ChangeKind, CopyIn, CopyOut, PathStat},
 };
 use linkspan_images::{CommitOptions, Healthcheck};
 use linkspan_proto::{
@@ -31,6 +31,16 @@ const BUFFER: usize = 128 * 1024;
 
 fn refuse(error: Error) -> Status {
     of_container(&error).into()
+}
+
+fn told(stat: PathStat) -> wire::PathStat {
+    wire::PathStat {
+        name: stat.name,
+        size_bytes: stat.size,
+        mode: stat.mode,
+        modified_unix_nanos: stat.modified_unix_nanos,
+        link_target: stat.link_target.to_string_lossy().into_owned(),
+    }
 }
 
 /// A layer that breaks off in the middle must not become an image: its end counts only when its
@@ -71,14 +81,18 @@ impl FileService for Face {
     ) -> Answer<wire::StatPathResponse> {
         let wire::StatPathRequest { container, path, follow } = request.into_inner();
         let found = self.0.containers.stat_path(&container, &path, follow).await.map_err(refuse)?;
-        let stat = found.map(|stat| wire::PathStat {
-            name: stat.name,
-            size_bytes: stat.size,
-            mode: stat.mode,
-            modified_unix_nanos: stat.modified_unix_nanos,
-            link_target: stat.link_target.to_string_lossy().into_owned(),
-        });
-        Ok(Response::new(wire::StatPathResponse { stat }))
+        Ok(Response::new(wire::StatPathResponse { stat: found.map(told) }))
+    }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListFolderRequest>,
+    ) -> Answer<wire::ListFolderResponse> {
+        let wire::ListFolderRequest { container, path } = request.into_inner();
+        let listed = self.0.containers.list_folder(&container, &path).await;
+        let (entries, truncated) = listed.map_err(refuse)?;
+        let entries = entries.into_iter().map(told).collect();
+        Ok(Response::new(wire::ListFolderResponse { entries, truncated }))
     }
 
     async fn copy_out(

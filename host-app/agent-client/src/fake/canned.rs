@@ -215,6 +215,7 @@ service! { EventService "Event":
 // Archives are what `content` has.
 service! { FileService "File":
     stat "Stat" (StatPathRequest) -> StatPathResponse;
+    list "List" (ListFolderRequest) -> ListFolderResponse;
     changes "Changes" (ListChangesRequest) -> ListChangesResponse;
     commit "Commit" (CommitContainerRequest) -> CommitContainerResponse;
     {

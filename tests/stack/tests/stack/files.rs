@@ -8,7 +8,7 @@ use linkspan_proto::{
     error::ErrorCode,
     v1::{
         ChangeKind, CommitContainerRequest, CopyInRequest, CopyOutRequest, ExportContainerRequest,
-        InspectImageRequest, ListChangesRequest, StatPathRequest,
+        InspectImageRequest, ListChangesRequest, ListFolderRequest, StatPathRequest,
     },
 };
 use tokio::io::AsyncReadExt as _;
@@ -79,6 +79,12 @@ async fn what_is_copied_in_can_be_looked_at_and_copied_out() {
         let stat = client.files(None).stat(request).await.expect("a stat").into_inner().stat;
         let stat = stat.expect("it is there");
         assert_eq!((&*stat.name, stat.size_bytes, stat.mode & 0o170_000), ("file", 7, 0o100_000));
+        let request = ListFolderRequest { container: "box".into(), path: "/dir".into() };
+        let listed = client.files(None).list(request).await.expect("a list").into_inner();
+        assert_eq!((listed.entries, listed.truncated), (vec![stat], false));
+        let request = ListFolderRequest { container: "box".into(), path: "/dir/file".into() };
+        let refused = client.files(None).list(request).await.expect_err("it is no folder");
+        assert!(refused.message().contains("/dir/file"), "{refused}");
         let out = copy_out(&client, "/dir", "renamed").await.expect("it is copied");
         let file = ("renamed/file".to_owned(), "content".to_owned());
         assert_eq!(entries(&out), [("renamed/".to_owned(), String::new()), file]);

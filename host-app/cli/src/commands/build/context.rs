@@ -1,16 +1,11 @@
-//! The context of a build: what the agent may ask for, and how it is answered.
-//!
-//! Only what was listed is sent, and only what is asked for is listed. A link is told of and never
-//! followed.
+//! Where the context and the Dockerfile of a build come from.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal as _, Read as _, Write};
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::Path;
 
-use linkspan_proto::v1::{
-    BuildContext, ContextEntry, ContextEntryKind, ContextFolder, build_context,
-};
+use linkspan_local_files::{Context as LocalFolder, Recipe};
+use linkspan_proto::v1::{BuildContext, build_context};
 
 use crate::error::Error;
 
@@ -20,10 +15,7 @@ const LONGEST: u64 = 64 << 20;
 /// The context and the Dockerfile.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) dockerfile: String,
-    pub(crate) name: String,
-    pub(crate) ignore: String,
-    pub(crate) ignore_name: String,
+    pub(crate) recipe: Recipe,
     pub(crate) files: Files,
 }
 
@@ -40,20 +32,8 @@ pub(crate) enum Files {
     Url(String),
 }
 
-/// A folder whose files are told of.
-#[derive(Debug)]
-pub(crate) struct LocalFolder {
-    root: PathBuf,
-    /// What was told of: nothing else is read.
-    told: HashMap<String, ContextEntryKind>,
-}
-
 fn cannot_read(path: &Path, error: &std::io::Error) -> Error {
     Error::invalid(format!("cannot read `{}`: {error}", path.display()))
-}
-
-fn read_text(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|error| cannot_read(path, &error))
 }
 
 fn from_stdin(what: &str) -> Result<(), Error> {
@@ -107,23 +87,13 @@ impl Source {
             return Err(no_git(context));
         }
         let folder = LocalFolder::open(Path::new(context))?;
-        let root = folder.root.clone();
-        let (dockerfile, name, beside) = if stdin_file {
-            (read_stdin()?, "Dockerfile".to_owned(), None)
+        let recipe = if stdin_file {
+            let (dockerfile, name) = (read_stdin()?, "Dockerfile".to_owned());
+            Recipe { dockerfile, name, ..folder.ignored(None)? }
         } else {
-            let path = file.map_or_else(|| root.join("Dockerfile"), Path::to_owned);
-            let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
-            let mut beside = path.as_os_str().to_owned();
-            beside.push(".dockerignore");
-            (read_text(&path)?, name, Some(PathBuf::from(beside)))
+            folder.recipe(file)?
         };
-        let places = beside.into_iter().chain([root.join(".dockerignore")]);
-        let found = places.into_iter().find(|path| path.is_file());
-        let ignore = found.as_deref().map(read_text).transpose()?.unwrap_or_default();
-        let ignore_name = found.map_or_else(String::new, |path| {
-            path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-        });
-        Ok(Self { dockerfile, name, ignore, ignore_name, files: Files::Folder(folder) })
+        Ok(Self { recipe, files: Files::Folder(folder) })
     }
 
     fn from_stdin(file: Option<&Path>) -> Result<Self, Error> {
@@ -144,19 +114,20 @@ impl Source {
         read.map_err(|error| cannot_read(Path::new("-"), &error))?;
         let text = String::from_utf8(head)
             .map_err(|_| Error::invalid("standard input is neither a tar nor a Dockerfile"))?;
-        Ok(Self { dockerfile: text, ..Self::remote(Files::None, None) })
+        let mut source = Self::remote(Files::None, None);
+        source.recipe.dockerfile = text;
+        Ok(source)
     }
 
     /// The Dockerfile is among the files.
     fn remote(files: Files, file: Option<&Path>) -> Self {
         let name = file.unwrap_or(Path::new("Dockerfile"));
-        Self {
-            dockerfile: String::new(),
+        let recipe = Recipe {
             name: name.to_string_lossy().replace('\\', "/"),
-            ignore: String::new(),
             ignore_name: ".dockerignore".to_owned(),
-            files,
-        }
+            ..Recipe::default()
+        };
+        Self { recipe, files }
     }
 }
 
@@ -176,7 +147,7 @@ impl Files {
         let kind = match self {
             Self::None => return None,
             Self::Folder(folder) => {
-                build_context::Kind::Folder(folder.root.to_string_lossy().into_owned())
+                build_context::Kind::Folder(folder.root().to_string_lossy().into_owned())
             }
             Self::Tar(_) => build_context::Kind::TarStreamId(stream_id.to_owned()),
             Self::Url(url) => build_context::Kind::Url(url.clone()),
@@ -201,109 +172,4 @@ pub(crate) fn named(flags: &[String]) -> Result<HashMap<String, BuildContext>, E
         contexts.insert(name.to_lowercase(), BuildContext { kind: Some(kind) });
     }
     Ok(contexts)
-}
-
-impl LocalFolder {
-    fn open(path: &Path) -> Result<Self, Error> {
-        let root = path.canonicalize().map_err(|error| cannot_read(path, &error))?;
-        if !root.is_dir() {
-            return Err(Error::invalid(format!(
-                "cannot use `{}` as a context: it is not a folder",
-                path.display()
-            )));
-        }
-        let told = HashMap::from([(String::new(), ContextEntryKind::Folder)]);
-        Ok(Self { root, told })
-    }
-
-    /// What is in a folder that was told of.
-    ///
-    /// # Errors
-    /// It cannot be read, or was not told of.
-    pub(crate) fn list(&mut self, folder: &str) -> Result<ContextFolder, Error> {
-        self.must_be(folder, ContextEntryKind::Folder)?;
-        let path = self.root.join(folder);
-        let mut entries = Vec::new();
-        for entry in std::fs::read_dir(&path).map_err(|error| cannot_read(&path, &error))? {
-            let entry = entry.map_err(|error| cannot_read(&path, &error))?;
-            // It has gone since its name was read, or no Dockerfile could name it.
-            let (Ok(metadata), Ok(name)) = (entry.metadata(), entry.file_name().into_string())
-            else {
-                continue;
-            };
-            let Some(told) = tell(&entry.path(), &metadata, name) else { continue };
-            let place = if folder.is_empty() {
-                told.name.clone()
-            } else {
-                format!("{folder}/{}", told.name)
-            };
-            self.told.insert(place, told.kind());
-            entries.push(told);
-        }
-        Ok(ContextFolder { path: folder.to_owned(), entries })
-    }
-
-    fn must_be(&self, path: &str, kind: ContextEntryKind) -> Result<(), Error> {
-        if self.told.get(path) == Some(&kind) {
-            return Ok(());
-        }
-        Err(Error::invalid(format!("the machine asked for `{path}`, which it was not told of")))
-    }
-
-    /// Writes the contents of files that were told of: the length of each in 8 bytes, the lowest
-    /// first, and its bytes.
-    ///
-    /// # Errors
-    /// One cannot be read, or nobody takes them any more.
-    pub(crate) fn send(&self, paths: &[String], mut to: impl Write) -> Result<(), Error> {
-        for name in paths {
-            self.must_be(name, ContextEntryKind::File)?;
-            let path = self.root.join(name);
-            let unreadable = |error: std::io::Error| cannot_read(&path, &error);
-            let file = std::fs::File::open(&path).map_err(unreadable)?;
-            let size = file.metadata().map_err(unreadable)?.len();
-            let mut content = file.take(size);
-            to.write_all(&size.to_le_bytes()).map_err(|error| Error::output(&error))?;
-            std::io::copy(&mut content, &mut to).map_err(|error| Error::output(&error))?;
-            if content.limit() > 0 {
-                return Err(Error::invalid(format!("`{name}` became shorter while it was read")));
-            }
-        }
-        to.flush().map_err(|error| Error::output(&error))
-    }
-}
-
-/// None for what is neither file nor folder nor link.
-fn tell(path: &Path, metadata: &std::fs::Metadata, name: String) -> Option<ContextEntry> {
-    let mut entry = ContextEntry { name, ..ContextEntry::default() };
-    if metadata.is_symlink() {
-        entry.set_kind(ContextEntryKind::Link);
-        entry.link_target = std::fs::read_link(path).ok()?.to_string_lossy().replace('\\', "/");
-    } else if metadata.is_dir() {
-        entry.set_kind(ContextEntryKind::Folder);
-    } else if metadata.is_file() {
-        entry.set_kind(ContextEntryKind::File);
-        entry.size = metadata.len();
-    } else {
-        return None;
-    }
-    entry.mode = mode(metadata);
-    entry.modified_unix_nanos =
-        metadata.modified().map_or(0, |time| match time.duration_since(UNIX_EPOCH) {
-            Ok(after) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
-            Err(before) => -i64::try_from(before.duration().as_nanos()).unwrap_or(i64::MAX),
-        });
-    Some(entry)
-}
-
-#[cfg(unix)]
-fn mode(metadata: &std::fs::Metadata) -> u32 {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o7777
-}
-
-/// As Docker has it for a host without permission bits.
-#[cfg(not(unix))]
-fn mode(_: &std::fs::Metadata) -> u32 {
-    0o755
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use linkspan_client::{Client, new_stream_id};
+use linkspan_local_files::{Context as LocalFolder, FilesError};
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::v1::{
     BuildContext, BuildOpen, BuildRequest, BuiltImage, ContextListing, FilesWanted, ImagesReady,
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::io::SyncIoBridge;
 
-use super::context::{Files, LocalFolder, Source};
+use super::context::{Files, Source};
 use super::display::Display;
 use super::output::{self, Output};
 use super::ssh::Agents;
@@ -62,10 +63,10 @@ pub(super) async fn run(
     let Asked { mut open, source, contexts, output, agents } = asked;
     let stream = new_stream_id();
     open.context = source.files.kind(&stream.to_string());
-    open.dockerfile = source.dockerfile;
-    open.dockerfile_name = source.name;
-    open.ignore = source.ignore;
-    open.ignore_name = source.ignore_name;
+    open.dockerfile = source.recipe.dockerfile;
+    open.dockerfile_name = source.recipe.name;
+    open.ignore = source.recipe.ignore;
+    open.ignore_name = source.recipe.ignore_name;
     open.named_contexts = contexts;
     open.ssh = agents.ids();
     let (requests, receiver) = mpsc::channel(16);
@@ -199,7 +200,11 @@ impl Caller<'_> {
         let folder = self.folder()?;
         let listed = tokio::task::spawn_blocking(move || {
             let mut folder = folder.lock().unwrap_or_else(PoisonError::into_inner);
-            wanted.folders.iter().map(|path| folder.list(path)).collect::<Result<Vec<_>, Error>>()
+            wanted
+                .folders
+                .iter()
+                .map(|path| folder.list(path))
+                .collect::<Result<Vec<_>, FilesError>>()
         });
         let listed = listed.await.map_err(|error| Error::invalid(error.to_string()))??;
         let mut part = ContextListing::default();
@@ -241,7 +246,7 @@ impl Caller<'_> {
         self.uploads.spawn(async move {
             let sent = tokio::task::spawn_blocking(move || {
                 let folder = folder.lock().unwrap_or_else(PoisonError::into_inner);
-                folder.send(&wanted.paths, SyncIoBridge::new(writer))
+                folder.send(&wanted.paths, SyncIoBridge::new(writer)).map_err(Error::from)
             });
             sent.await.unwrap_or_else(|error| Err(Error::invalid(error.to_string())))
         });

@@ -1,6 +1,5 @@
 //! The side of a copy that is this computer's.
 
-use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncRead;
@@ -49,27 +48,10 @@ pub(super) fn pack(path: &str, name: String, follow: bool) -> Packed {
     let (follow, path) = (follows(path, follow), PathBuf::from(path));
     let (near, far) = tokio::io::duplex(AHEAD);
     let packing = tokio::task::spawn_blocking(move || {
-        let mut out = Counting { out: SyncIoBridge::new(far), count: 0 };
-        let packed = archive(&path, &name, follow, &mut out);
-        packed.map_err(|error| {
-            Error::invalid(format!("cannot copy `{}`: {error}", path.display()))
-        })?;
-        Ok(out.count)
+        linkspan_local_files::pack(&path, &name, follow, SyncIoBridge::new(far))
+            .map_err(Error::from)
     });
     (Box::new(near), Some(packing))
-}
-
-fn archive(path: &Path, name: &str, follow: bool, out: &mut impl Write) -> io::Result<()> {
-    let mut builder = tar::Builder::new(out);
-    // `-L` is about the source itself, not about links in it.
-    builder.follow_symlinks(false);
-    let real = if follow { path.canonicalize()? } else { path.to_owned() };
-    if std::fs::symlink_metadata(&real)?.is_dir() {
-        builder.append_dir_all(name, &real)?;
-    } else {
-        builder.append_path_with_name(&real, name)?;
-    }
-    builder.into_inner()?.flush()
 }
 
 /// Unpacks an archive into a folder and answers how many bytes it had. Nothing gets out of the
@@ -83,62 +65,11 @@ pub(super) async fn unpack(
     keep_owner: bool,
 ) -> Result<u64, Error> {
     let unpacking = tokio::task::spawn_blocking(move || {
-        let mut input = CountingRead { input: SyncIoBridge::new(stream), count: 0 };
-        let unpacked = unpack_all(&mut input, &folder, keep_owner);
-        unpacked.map_err(|error| {
-            Error::invalid(format!("cannot copy to `{}`: {error}", folder.display()))
-        })?;
-        Ok(input.count)
+        let left_out = |path: &Path| {
+            eprintln!("linkspan: left out `{}`: a device or pipe", path.display());
+        };
+        let stream = SyncIoBridge::new(stream);
+        linkspan_local_files::unpack(stream, &folder, keep_owner, left_out).map_err(Error::from)
     });
     unpacking.await.map_err(|error| Error::invalid(error.to_string()))?
-}
-
-fn unpack_all(input: &mut impl Read, folder: &Path, keep_owner: bool) -> io::Result<()> {
-    let mut archive = tar::Archive::new(&mut *input);
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(keep_owner);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
-        let kind = entry.header().entry_type();
-        if matches!(kind, tar::EntryType::Char | tar::EntryType::Block | tar::EntryType::Fifo) {
-            eprintln!("linkspan: left out `{}`: a device or pipe", entry.path()?.display());
-            continue;
-        }
-        if !entry.unpack_in(folder)? {
-            let why = format!("`{}` leads out of the folder", entry.path()?.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-    }
-    // The sender is to see that all of it was taken.
-    io::copy(input, &mut io::sink()).map(drop)
-}
-
-struct Counting<W> {
-    out: W,
-    count: u64,
-}
-
-impl<W: Write> Write for Counting<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.count += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
-struct CountingRead<R> {
-    input: R,
-    count: u64,
-}
-
-impl<R: Read> Read for CountingRead<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.input.read(buffer)?;
-        self.count += read as u64;
-        Ok(read)
-    }
 }

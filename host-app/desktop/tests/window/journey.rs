@@ -1,0 +1,67 @@
+//! What a user does in the window, from the first start to a container that is removed.
+
+use linkspan_test_e2e::Host;
+
+use crate::{
+    Test,
+    app::{App, Desk, SOON},
+    containers::field,
+};
+
+pub(crate) const TESTS: &[Test] =
+    &[("from_the_first_start_to_a_removed_container", from_the_first_start_to_a_removed_container)];
+
+/// One machine for all of it: booting takes longest.
+fn from_the_first_start_to_a_removed_container(desk: &Desk) {
+    let host = Host::new();
+    let settings = ["machine", "init", "--cpus", "2", "--memory", "768", "--disk", "4"];
+    let _ = host.run(&settings).ok();
+    let app = App::open(desk, &host, "journey");
+    app.press("Start");
+    app.see("The machine is running");
+    app.picture("running");
+
+    app.go("Containers");
+    app.press("Run…");
+    app.write(&field("Image"), "busybox");
+    app.write(&field("Name"), "web");
+    app.write(
+        &field("Command, as typed into a shell"),
+        "sh -c 'echo hello from inside; exec sleep 1000'",
+    );
+    app.picture("run-dialog");
+    app.press("Run");
+    app.click("//a[@role='tab'][normalize-space()='Logs']");
+    app.see("hello from inside");
+    app.picture("logs");
+
+    app.click("//a[@role='tab'][normalize-space()='Terminal']");
+    let keys = "//textarea[contains(@class, 'xterm-helper-textarea')]";
+    app.write(keys, "echo $((6 * 7))-and-more\n");
+    app.until("the terminal answers", "return document.body.innerText.includes('42-and-more')");
+    app.picture("terminal");
+
+    app.press("Stop");
+    app.see("exited");
+    app.go("Containers");
+    app.click("//input[@aria-label='Choose web']");
+    app.press("Remove…");
+    app.press("Remove 1 with their anonymous volumes");
+    app.see("No container yet");
+    app.picture("removed");
+
+    app.go("Why Linux?");
+    app.press("Measure one run");
+    app.see("The way of one run");
+    app.picture("why");
+
+    // The tray is another way to the same.
+    app.go("Machine");
+    let tray = desk.session.tray();
+    tray.shows("The machine runs", false, SOON);
+    tray.choose("Stop the machine");
+    app.see("The machine is stopped");
+    tray.shows("Start the machine", true, SOON);
+    drop(app);
+    host.leaves_nothing();
+}

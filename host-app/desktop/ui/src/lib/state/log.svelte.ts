@@ -1,0 +1,85 @@
+// A container's log as the window needs it: lines of text, the last of them kept.
+import { LogStream } from "../../gen/linkspan/v1/container_pb.js";
+import type { Api } from "../api.js";
+import { failureOf } from "../failure.js";
+import type { Failure } from "../failure.js";
+
+export interface Line {
+  /** Counts up; the first of a container's log that was read is 0. */
+  number: number;
+  unixNanos: bigint;
+  stderr: boolean;
+  /** Without its line end, with its escape sequences. */
+  text: string;
+}
+
+/** More than this are not kept: a window is for looking, the whole log is `linkspan logs`. */
+export const KEPT = 100_000;
+/** Dropped at once, so that not every line moves all others. */
+const SLACK = 10_000;
+/** Lines come in at any rate, and are shown at that of the screen. */
+const FRAME = 16;
+
+export class LogStore {
+  /** The same array, longer: `version` says that it changed. */
+  lines: Line[] = [];
+  version = $state(0);
+  ended = $state(false);
+  failure = $state.raw<Failure>();
+  /** Lines that were there and are not kept. */
+  dropped = $state(0);
+
+  #api: Api;
+  #container: string;
+  #abort: AbortController | undefined;
+  #decoder = new TextDecoder();
+  #next = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(api: Api, container: string) {
+    this.#api = api;
+    this.#container = container;
+  }
+
+  async follow(): Promise<void> {
+    const abort = new AbortController();
+    this.#abort = abort;
+    const request = {
+      container: this.#container,
+      follow: true,
+      stdout: true,
+      stderr: true,
+      tail: BigInt(KEPT),
+    };
+    try {
+      for await (const { records } of this.#api.containers.logs(request, {
+        signal: abort.signal,
+      })) {
+        for (const { unixNanos, stream, line } of records) {
+          const text = this.#decoder.decode(line).replace(/\r?\n$/, "");
+          const stderr = stream === LogStream.STDERR;
+          this.lines.push({ number: this.#next++, unixNanos, stderr, text });
+        }
+        if (this.lines.length > KEPT + SLACK) {
+          this.dropped += this.lines.splice(0, this.lines.length - KEPT).length;
+        }
+        this.#soon();
+      }
+      this.ended = true;
+    } catch (error) {
+      if (!abort.signal.aborted) this.failure = failureOf(error);
+    }
+  }
+
+  close(): void {
+    this.#abort?.abort();
+    clearTimeout(this.#timer);
+  }
+
+  #soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.version += 1;
+    }, FRAME);
+  }
+}
