@@ -73,7 +73,7 @@ impl From<Failure> for Error {
 
 impl From<tonic::Status> for Error {
     fn from(status: tonic::Status) -> Self {
-        Self::Failure(status.into())
+        Self::Failure(linkspan_client::failure(status))
     }
 }
 

@@ -101,7 +101,7 @@ fn unpack_all(input: &mut impl Read, folder: &Path, keep_owner: bool) -> io::Res
         let mut entry = entry?;
         let kind = entry.header().entry_type();
         if matches!(kind, tar::EntryType::Char | tar::EntryType::Block | tar::EntryType::Fifo) {
-            eprintln!("linkspan: left out `{}`: a device or pipe", entry.path()?.display());
+            say!("linkspan: left out `{}`: a device or pipe", entry.path()?.display());
             continue;
         }
         if !entry.unpack_in(folder)? {
