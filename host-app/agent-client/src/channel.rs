@@ -44,6 +44,11 @@ const SEND_BUFFER: usize = 4 * 1024 * 1024;
 /// Error details travel in headers, and may carry the end of a serial log.
 pub const MAX_HEADER_BYTES: u32 = 1024 * 1024;
 
+/// How long a connection with calls under way may be silent before the agent is asked for a sign
+/// of life, and how long that may take. Long: a guest on a busy host stands still for seconds, and
+/// nothing may be lost by that. But one that is halted or hangs must not keep its callers for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 const AUTHORITY: &str = "linkspan-agent";
 
 /// How to treat one agent.
@@ -53,6 +58,9 @@ pub struct AgentOptions {
     pub machine: String,
     /// From the start of a connection to the end of its Hello.
     pub connect_timeout: Duration,
+    /// After so much silence during calls the agent is asked for a sign of life; after twice as
+    /// much without one the connection counts as lost.
+    pub keep_alive: Duration,
     /// Features without which the agent is refused.
     pub required_features: &'static [&'static str],
 }
@@ -63,6 +71,7 @@ impl AgentOptions {
         Self {
             machine: machine.into(),
             connect_timeout: Duration::from_secs(10),
+            keep_alive: KEEP_ALIVE,
             required_features: &[],
         }
     }
@@ -120,6 +129,16 @@ impl AgentChannel {
                 result => return result,
             }
         }
+    }
+
+    /// Says Hello once more, which sets the guest's clock to this host's where it is off.
+    ///
+    /// # Errors
+    /// When the agent cannot be reached, or refuses.
+    pub async fn set_clock(&self) -> Result<(), Status> {
+        let hello = self.agent().hello(hello::request()).await?.into_inner();
+        tell_drift(&hello);
+        Ok(())
     }
 
     /// What the agent said on the present connection; `None` when there is none.
@@ -225,6 +244,8 @@ async fn handshake(dial: Arc<dyn Dial>, options: AgentOptions) -> Result<Live, A
         .max_frame_size(FRAME)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_send_buf_size(SEND_BUFFER)
+        .keep_alive_interval(options.keep_alive)
+        .keep_alive_timeout(2 * options.keep_alive)
         // Rapid-reset defences are for strangers; a user who cancels a lot is none.
         .max_local_error_reset_streams(None)
         .handshake(TokioIo::new(stream))
@@ -245,11 +266,15 @@ async fn handshake(dial: Arc<dyn Dial>, options: AgentOptions) -> Result<Live, A
         Err(status) => return Err(hello::refused(&machine, status)),
     };
     hello::check(&machine, options.required_features, &response)?;
-    if response.clock_drift_ms.abs() > 1000 {
-        tracing::info!(drift_ms = response.clock_drift_ms, "the guest's clock was set");
-    }
+    tell_drift(&response);
     tracing::debug!(version = %response.version, boot = %response.boot_id, "hello");
     Ok(Live { send, hello: Arc::new(response) })
+}
+
+fn tell_drift(hello: &HelloResponse) {
+    if hello.clock_drift_ms.abs() > 1000 {
+        tracing::info!(drift_ms = hello.clock_drift_ms, "the guest's clock was set");
+    }
 }
 
 /// gRPC stubs give a path only; HTTP/2 wants `:scheme` and `:authority` too.

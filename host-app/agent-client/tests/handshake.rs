@@ -8,6 +8,8 @@ use linkspan_proto::{
     error::{ErrorCode, Failure},
     v1::PingRequest,
 };
+use linkspan_transport::{BoxStream, Dial};
+use tokio::sync::watch;
 
 fn channel(guest: &FakeGuest) -> AgentChannel {
     let options = AgentOptions {
@@ -102,6 +104,47 @@ async fn an_agent_that_says_nothing_is_given_up_in_time() {
     // And it is no verdict for ever.
     guest.set_silent(false);
     channel.connect().await.unwrap();
+}
+
+/// A guest that can stand still: its connections stay open, and nothing comes through them.
+struct Halting {
+    guest: FakeGuest,
+    halted: watch::Receiver<bool>,
+}
+
+#[async_trait::async_trait]
+impl Dial for Halting {
+    async fn dial(&self, port: u32) -> std::io::Result<BoxStream> {
+        let mut inner = self.guest.dial(port).await?;
+        let (near, mut far) = tokio::io::duplex(64 * 1024);
+        let mut halted = self.halted.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = halted.wait_for(|&halted| halted) => {}
+                _ = tokio::io::copy_bidirectional(&mut inner, &mut far) => return,
+            }
+            let _held = (inner, far);
+            std::future::pending().await
+        });
+        Ok(Box::pin(near))
+    }
+}
+
+#[tokio::test]
+async fn a_call_to_an_agent_that_stands_still_ends() {
+    let (halt, halted) = watch::channel(false);
+    let dial = Halting { guest: FakeGuest::default(), halted };
+    let options =
+        AgentOptions { keep_alive: Duration::from_millis(500), ..AgentOptions::new("box") };
+    let channel = AgentChannel::new(Arc::new(dial), options);
+    channel.agent().ping(PingRequest::default()).await.unwrap();
+    halt.send(true).unwrap();
+    let mut agent = channel.agent();
+    let call = tokio::time::timeout(Duration::from_secs(20), agent.ping(PingRequest::default()));
+    let failure = Failure::from(call.await.expect("it ends").unwrap_err());
+    assert_eq!(failure.code, ErrorCode::Unavailable);
+    assert!(failure.message.contains("the agent of machine `box` was lost"), "{failure}");
 }
 
 #[tokio::test]

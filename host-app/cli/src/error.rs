@@ -80,7 +80,7 @@ impl From<FilesError> for Error {
 
 impl From<tonic::Status> for Error {
     fn from(status: tonic::Status) -> Self {
-        Self::Failure(status.into())
+        Self::Failure(linkspan_client::failure(status))
     }
 }
 

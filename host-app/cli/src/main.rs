@@ -3,6 +3,12 @@
 //! This file owns the program's beginning and end: the runtime, the exit code, and the one place
 //! where an error is printed.
 
+// Standard error may be gone: `say!` does not mind.
+#![deny(clippy::print_stderr)]
+
+#[macro_use]
+mod say;
+
 mod args;
 mod cli;
 mod commands;
@@ -71,7 +77,7 @@ fn usage(error: &clap::Error) -> u8 {
     }
     // As every other error of ours begins.
     let text = error.render().to_string();
-    eprint!("linkspan: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    say!("linkspan: {}", text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     USAGE
 }
 

@@ -59,7 +59,7 @@ impl BootDisplay {
     pub(crate) fn ready(self, machine: &str) {
         self.clear();
         let took = human::micros(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(0));
-        eprintln!("the machine `{machine}` is ready after {took}");
+        say!("the machine `{machine}` is ready after {took}");
     }
 
     /// It does not; the error is shown by the caller.
@@ -84,7 +84,7 @@ impl BootDisplay {
     fn end(&mut self, phase: &PhaseStatus) {
         let line = phase_line(phase);
         match &mut self.style {
-            Style::Lines => eprintln!("{line}"),
+            Style::Lines => say!("{line}"),
             Style::Bars { all, bars } => {
                 if let Some(bar) = bars.remove(&phase.name) {
                     bar.finish_and_clear();
@@ -103,7 +103,7 @@ impl BootDisplay {
 
     fn say(&self, line: &str) {
         match &self.style {
-            Style::Lines => eprintln!("{line}"),
+            Style::Lines => say!("{line}"),
             Style::Bars { all, .. } => {
                 let _ = all.println(line);
             }

@@ -85,7 +85,7 @@ impl Transfer {
         match self.place {
             Where::Output => render::line(line),
             Where::Stderr => {
-                eprintln!("{line}");
+                say!("{line}");
                 Ok(())
             }
             Where::Nowhere => Ok(()),

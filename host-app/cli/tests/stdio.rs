@@ -129,6 +129,47 @@ fn a_closed_standard_output_ends_it_quietly() {
     assert_eq!(text(&output.stderr), "");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_finds_no_room_is_an_error_with_its_reason() {
+    let daemon = Daemon::start();
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("Linux has it");
+    let output = daemon
+        .linkspan(&["run", "busybox", "flood", "67108864"])
+        .stdout(full)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(125));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("linkspan: cannot write to standard output: No space left"), "{said}");
+}
+
+#[test]
+fn a_closed_standard_error_is_not_minded() {
+    let daemon = Daemon::with(true);
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = daemon
+        .linkspan(&["run", "busybox", "exit", "3"])
+        .stderr(writer)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(3));
+}
+
+#[test]
+fn a_lost_daemon_is_called_so() {
+    let mut daemon = Daemon::start();
+    let mut child =
+        daemon.linkspan(&["run", "busybox", "sleep"]).spawn().expect("the program starts");
+    child.stdout.as_mut().expect("a pipe").read_exact(&mut [0; 7]).expect("it sleeps");
+    daemon.vanish();
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(125));
+    let said = text(&output.stderr);
+    assert!(said.starts_with("linkspan: the connection to the daemon was lost: "), "{said}");
+}
+
 #[test]
 fn a_boot_is_shown_in_plain_lines_on_standard_error_only() {
     let daemon = Daemon::with(true);

@@ -54,7 +54,7 @@ use tonic::{
 /// What this program calls itself in a Hello.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long a daemon that accepts connections may take for its Hello.
+/// The most that a daemon that accepts connections may take for its Hello.
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much may be on its way without an acknowledgement: standard output of a container passes
@@ -118,7 +118,7 @@ impl Client {
         let mut started = None;
         loop {
             match local::connect(&paths.daemon_socket()).await {
-                Ok(stream) => match Self::hello(&paths, stream).await {
+                Ok(stream) => match Self::hello(&paths, stream, options.start_timeout).await {
                     Ok(client) => return Ok(client),
                     // A daemon that is just ending (or was killed, and the system is still clearing
                     // it away) accepted us and hung up.
@@ -148,17 +148,26 @@ impl Client {
         }
     }
 
-    async fn hello(paths: &Arc<Paths>, first: local::Stream) -> Result<Self, tonic::Status> {
-        let channel = channel(paths.daemon_socket(), first)
-            .await
-            .map_err(|error| tonic::Status::unavailable(calls::chain(&error)))?;
-        let mut request = tonic::Request::new(HostHelloRequest {
-            protocol_version: PROTOCOL_VERSION,
-            version: VERSION.into(),
-        });
-        request.set_timeout(HELLO_DEADLINE);
-        let daemon = calls::host(channel.clone()).hello(request).await?.into_inner();
-        Ok(Self { channel, paths: paths.clone(), daemon: Arc::new(daemon) })
+    async fn hello(
+        paths: &Arc<Paths>,
+        first: local::Stream,
+        start_timeout: Duration,
+    ) -> Result<Self, tonic::Status> {
+        let limit = HELLO_DEADLINE.min(start_timeout);
+        let hello = async {
+            let channel = channel(paths.daemon_socket(), first)
+                .await
+                .map_err(|error| tonic::Status::unavailable(calls::chain(&error)))?;
+            let request =
+                HostHelloRequest { protocol_version: PROTOCOL_VERSION, version: VERSION.into() };
+            let daemon = calls::host(channel.clone()).hello(request).await?.into_inner();
+            Ok(Self { channel, paths: paths.clone(), daemon: Arc::new(daemon) })
+        };
+        // Not the call's own deadline: its status cannot be told from a broken connection.
+        tokio::time::timeout(limit, hello).await.unwrap_or_else(|_| {
+            let seconds = limit.as_secs_f32();
+            Err(tonic::Status::deadline_exceeded(format!("no Hello within {seconds} s")))
+        })
     }
 
     fn check_version(&self) -> Result<(), Failure> {
@@ -365,6 +374,9 @@ pub fn failure(status: tonic::Status) -> Failure {
 }
 
 fn not_answering(paths: &Paths, status: &tonic::Status) -> Failure {
+    let holder = linkspan_state::Lock::probe(&paths.daemon_lock()).ok().flatten();
+    let process = holder.filter(|holder| holder.pid != 0);
+    let process = process.map_or_else(String::new, |holder| format!(" {}", holder.pid));
     Failure::new(
         ErrorCode::Unavailable,
         format!(
@@ -373,7 +385,7 @@ fn not_answering(paths: &Paths, status: &tonic::Status) -> Failure {
             words(status)
         ),
     )
-    .hint("end the process `linkspand` and try again")
+    .hint(format!("end the process{process} (`linkspand`) and try again: machines keep running"))
 }
 
 /// A channel whose first connection is `first`; later ones are made on demand.

@@ -57,11 +57,11 @@ impl Started {
         }
         let log_from = fs::metadata(&log).map_or(0, |metadata| metadata.len());
         // What it says before it has set up its own log (a panic, a missing library) belongs there too.
-        let errors = fs::File::options()
-            .append(true)
-            .create(true)
-            .open(&log)
-            .map_err(|error| refused(&error))?;
+        let mut options = fs::File::options();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let errors = options.open(&log).map_err(|error| refused(&error))?;
         let mut command = Command::new(&program);
         command
             .arg("--home")
@@ -185,4 +185,22 @@ fn last_lines(log: &Path, from: u64) -> Vec<String> {
         .iter()
         .map(|&line| line.to_owned())
         .collect()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_log_that_a_client_begins_is_the_users_alone() {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let paths = Paths::at(home.path()).expect("a state folder");
+        let options =
+            ConnectOptions { daemon_program: Some("true".into()), ..ConnectOptions::default() };
+        Started::spawn(&options, &paths).expect("it starts");
+        let mode = fs::metadata(paths.daemon_log()).expect("a log").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
 }

@@ -102,3 +102,31 @@ async fn another_protocol_version_is_refused_with_a_remedy_that_works() {
     assert!(machines_too.load(Ordering::SeqCst));
     server.await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn a_daemon_that_does_not_answer_is_waited_for_once_and_named() {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let paths = linkspan_state::Paths::at(home.path()).expect("a state folder");
+    let _lock = linkspan_state::Lock::acquire(&paths.daemon_lock(), "x").expect("free");
+    let listener = tokio::net::UnixListener::bind(paths.daemon_socket()).expect("a socket");
+    let accepted = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            count.fetch_add(1, Ordering::SeqCst);
+            open.push(stream);
+        }
+    });
+    let options = ConnectOptions {
+        home: Some(home.path().to_owned()),
+        start_timeout: std::time::Duration::from_millis(500),
+        ..Default::default()
+    };
+    let failure = Client::connect(options).await.expect_err("it is silent");
+    assert_eq!(failure.code, ErrorCode::Unavailable);
+    assert!(failure.message.ends_with("does not answer: no Hello within 0.5 s"), "{failure}");
+    let hint = failure.hint.expect("a remedy");
+    assert!(hint.contains(&format!("process {}", std::process::id())), "{hint}");
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
+}

@@ -10,7 +10,7 @@ mod signals;
 mod vsock_device;
 
 use std::{
-    io::ErrorKind,
+    io::{ErrorKind, Write as _},
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -70,7 +70,8 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("linkspand: {error:#}");
+            // Standard error is the log's file, whose disk may be full: no reason to panic.
+            let _ = writeln!(std::io::stderr(), "linkspand: {error:#}");
             let taken = matches!(error.downcast_ref(), Some(StateError::Locked { .. }));
             if taken { exit_code(DAEMON_RUNS_EXIT_CODE) } else { ExitCode::FAILURE }
         }

@@ -9,7 +9,10 @@ use linkspan_agent_client::{AgentChannel, AgentError, AgentOptions, boot_phases}
 use linkspan_machine::guest::{BootEvent, BootEvents, Guest, GuestError, GuestInfo};
 use linkspan_proto::{
     error::{ErrorCode, Failure},
-    v1::{BootPhase, HelloResponse, PowerOffRequest},
+    v1::{
+        BootPhase, ContainerConfig, HelloResponse, InspectContainerRequest, ListContainersRequest,
+        PowerOffRequest,
+    },
 };
 use linkspan_transport::{Dial, GuestSocket, dialer, listen};
 use tokio::time::Instant;
@@ -17,6 +20,9 @@ use tokio::time::Instant;
 /// How long one attempt at Hello may take. A guest that is still booting may accept a connection
 /// and lose it; the next attempt then succeeds.
 const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// Seconds that a container is given that does not say how many (`ContainerConfig`).
+const STOP_TIMEOUT: u32 = 10;
 
 /// Speaks to the guest of one machine.
 pub(crate) struct AgentGuest {
@@ -92,6 +98,24 @@ impl Guest for AgentGuest {
                 return Err(GuestError::TimedOut { seconds: deadline.as_secs(), why: last });
             }
         }
+    }
+
+    async fn stop_time(&self, socket: &GuestSocket) -> Result<Option<Duration>, GuestError> {
+        let channel = self.channel(socket, ATTEMPT)?;
+        channel.connect().await.map_err(guest_error)?;
+        let refused = |status| GuestError::Refused { why: Failure::from(status).message };
+        let mut calls = channel.containers();
+        let listed = calls.list(ListContainersRequest::default()).await.map_err(refused)?;
+        let times = listed.into_inner().containers.into_iter().map(|container| {
+            let mut calls = calls.clone();
+            let request = InspectContainerRequest { container: container.id, size: false };
+            // One that is gone by now needs no time.
+            async move { calls.inspect(request).await.ok()?.into_inner().container?.config }
+        });
+        let configs = futures::future::join_all(times).await;
+        let own = |config: ContainerConfig| config.stop_timeout_seconds.unwrap_or(STOP_TIMEOUT);
+        let longest = configs.into_iter().flatten().map(own).max();
+        Ok(longest.map(|seconds| Duration::from_secs(seconds.into())))
     }
 
     async fn power_off(

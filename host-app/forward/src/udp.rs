@@ -4,7 +4,11 @@ use std::{collections::HashMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::{net::UdpSocket, sync::mpsc, time::timeout};
+use tokio::{
+    net::UdpSocket,
+    sync::{Notify, mpsc},
+    time::timeout,
+};
 use tokio_util::{
     codec::{Framed, LengthDelimitedCodec},
     sync::CancellationToken,
@@ -100,27 +104,27 @@ async fn converse(
 ) -> io::Result<()> {
     let stream = connect.connect(target).await?;
     let (mut to_guest, mut from_guest) = Framed::new(stream, codec()).split();
-    loop {
-        let step = timeout(SILENCE, async {
-            tokio::select! {
-                datagram = datagrams.recv() => match datagram {
-                    Some(datagram) => to_guest.send(datagram).await.map(|()| true),
-                    None => Ok(false),
-                },
-                answer = from_guest.next() => match answer {
-                    Some(answer) => {
-                        // One that cannot be delivered is lost, as on any network.
-                        let _ = socket.send_to(&answer?, peer).await;
-                        Ok(true)
-                    }
-                    None => Ok(false),
-                },
-            }
-        });
-        match step.await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) | Err(_) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
+    let heard = Notify::new();
+    // Side by side: a guest that answers before it takes more is no reason to wait for each other.
+    let there = async {
+        while let Some(datagram) = datagrams.recv().await {
+            to_guest.send(datagram).await?;
+            heard.notify_one();
         }
+        Ok(())
+    };
+    let back = async {
+        while let Some(answer) = from_guest.next().await {
+            // One that cannot be delivered is lost, as on any network.
+            let _ = socket.send_to(&answer?, peer).await;
+            heard.notify_one();
+        }
+        Ok(())
+    };
+    let silence = async { while timeout(SILENCE, heard.notified()).await.is_ok() {} };
+    tokio::select! {
+        result = there => result,
+        result = back => result,
+        () = silence => Ok(()),
     }
 }

@@ -116,6 +116,48 @@ async fn each_peer_has_a_stream_of_its_own_for_its_datagrams() {
     assert_eq!(guest.opened.load(Ordering::SeqCst), 3);
 }
 
+/// A guest that has much to say before it listens again.
+struct Talkative;
+
+#[async_trait::async_trait]
+impl Connect for Talkative {
+    async fn connect(&self, _: &Target) -> io::Result<BoxStream> {
+        let (near, mut far) = tokio::io::duplex(4096);
+        tokio::spawn(async move {
+            for word in 0..=u8::MAX {
+                // The first is an answer: the peer is known then, and may have sent more.
+                let length = far.read_u16().await?;
+                far.read_exact(&mut vec![0; length.into()]).await?;
+                for _ in 0..8 {
+                    far.write_u16(1024).await?;
+                    far.write_all(&[word; 1024]).await?;
+                }
+            }
+            io::Result::Ok(())
+        });
+        Ok(Box::pin(near))
+    }
+}
+
+#[tokio::test]
+async fn a_guest_that_answers_before_it_listens_stops_nothing() {
+    let ports = Ports::new(Arc::new(Talkative));
+    let published = ports.publish("id", "dns", &[any(Protocol::Udp)]).await.expect("free ports");
+    let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
+    peer.connect(v4(&published)).await.expect("an address");
+    // More than the way to the guest holds.
+    for _ in 0..32 {
+        peer.send(&[0; 1024]).await.expect("sent");
+    }
+    let mut answer = [0; 2048];
+    loop {
+        let length = timeout(SOON, peer.recv(&mut answer)).await.expect("in time").expect("ok");
+        if answer[..length] == [31; 1024] {
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn all_is_published_or_nothing() {
     let ports = Ports::new(Arc::new(Shouting::default()));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// closes the connection.
 pub type BootEvents = BoxStream<'static, Result<BootEvent, GuestError>>;
 
-/// The three things that a machine and its guest say to each other.
+/// What a machine and its guest say to each other.
 #[async_trait]
 pub trait Guest: Send + Sync + 'static {
     /// Listens for the boot beacon on the host's vsock port `port`, before the VM is started.
@@ -33,6 +33,13 @@ pub trait Guest: Send + Sync + 'static {
         socket: &GuestSocket,
         deadline: Duration,
     ) -> Result<GuestInfo, GuestError>;
+
+    /// The longest that one of the containers that run may take to stop, as they are set. `None`:
+    /// none runs. The caller bounds the time.
+    ///
+    /// # Errors
+    /// When the agent cannot be asked.
+    async fn stop_time(&self, socket: &GuestSocket) -> Result<Option<Duration>, GuestError>;
 
     /// Asks the agent to stop the containers and to power off. `stop_timeout` is what each
     /// container is given after its stop signal; `None`: its own. Returns when the agent has

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use linkspan_transport::GuestSocket;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -11,8 +11,11 @@ use crate::{
     parts::Parts,
 };
 
-/// What a container is given when nobody says otherwise (Docker's time-out too).
+/// What containers are given when the guest does not say how long theirs may take (Docker's
+/// time-out for one too).
 const USUAL_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the question how long that is.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// How a stop ended.
 #[derive(Debug)]
@@ -43,11 +46,16 @@ pub(crate) async fn run(
     let asked = match way {
         Way::Kill => false,
         Way::Ask { socket, stop_timeout } => {
-            let deadline = Instant::now() + grace(&parts, vm.as_ref(), stop_timeout);
+            let gone = async {
+                let containers = containers_time(&parts, &socket, stop_timeout).await;
+                let slow = vm.accelerator().slow;
+                let power = parts.budgets.scaled(parts.budgets.power_off, slow);
+                ask(&parts, &vm, &socket, stop_timeout, Instant::now() + containers + power).await
+            };
             tokio::select! {
                 biased;
                 () = hurry.cancelled() => false,
-                gone = ask(&parts, &vm, &socket, stop_timeout, deadline) => gone,
+                gone = gone => gone,
             }
         }
     };
@@ -63,11 +71,20 @@ pub(crate) async fn run(
     end
 }
 
-/// Containers stop side by side, so their time counts once; then the power-off itself.
-fn grace(parts: &Parts, vm: &dyn Vm, stop_timeout: Option<Duration>) -> Duration {
-    let slow = vm.accelerator().slow;
-    let containers = stop_timeout.unwrap_or(USUAL_STOP_TIMEOUT.min(parts.budgets.power_off));
-    containers + parts.budgets.scaled(parts.budgets.power_off, slow)
+/// Containers stop side by side, so their time counts once: the longest.
+async fn containers_time(
+    parts: &Parts,
+    socket: &GuestSocket,
+    stop_timeout: Option<Duration>,
+) -> Duration {
+    if let Some(time) = stop_timeout {
+        return time;
+    }
+    match timeout(ANSWER, parts.guest.stop_time(socket)).await {
+        Ok(Ok(longest)) => longest.unwrap_or_default(),
+        // It is asked to power off all the same, and says then what is wrong.
+        Ok(Err(_)) | Err(_) => USUAL_STOP_TIMEOUT.min(parts.budgets.power_off),
+    }
 }
 
 /// Whether the VM has ended by the deadline.

@@ -65,7 +65,10 @@ impl Lock {
                 }
             }
         }
-        write_holder(&mut file, path)?;
+        // On a full disk the lock is one all the same.
+        if let Err(error) = write_holder(&mut file, path) {
+            tracing::debug!(%error, "a lock does not say who holds it");
+        }
         Ok(Self { file, path: path.to_owned() })
     }
 
@@ -169,6 +172,16 @@ mod tests {
         assert_eq!(Lock::probe(&path).unwrap(), None);
         let held = Lock::acquire(&path, "x").unwrap();
         assert_eq!(read_holder(&path), Some(LockHolder::this_process()));
+        drop(held);
+    }
+
+    /// `/dev/full` takes a lock, and no word.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_lock_needs_no_room_on_the_disk() {
+        let full = Path::new("/dev/full");
+        let held = Lock::acquire(full, "x").unwrap();
+        assert!(matches!(Lock::acquire(full, "x"), Err(StateError::Locked { .. })));
         drop(held);
     }
 

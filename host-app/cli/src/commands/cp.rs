@@ -152,7 +152,7 @@ impl Cp {
     /// As Docker: on standard error, for standard output may be the archive.
     fn say(&self, size: Option<u64>, to: &str) {
         if let (false, Some(size)) = (self.quiet, size) {
-            eprintln!("Successfully copied {} to {to}", human::size(size));
+            say!("Successfully copied {} to {to}", human::size(size));
         }
     }
 }

@@ -86,7 +86,7 @@ impl<'a> Prepared<'a> {
                 }
                 if !self.flags.quiet {
                     let image = pull::tagged(self.image());
-                    eprintln!("Unable to find image '{image}' locally");
+                    say!("Unable to find image '{image}' locally");
                 }
                 self.pull(client, context).await?;
                 containers.create(self.request).await?
@@ -95,7 +95,7 @@ impl<'a> Prepared<'a> {
         };
         let created = created.into_inner();
         for warning in &created.warnings {
-            eprintln!("warning: {warning}");
+            say!("warning: {warning}");
         }
         if let Some(path) = self.cidfile {
             std::fs::File::create_new(path)

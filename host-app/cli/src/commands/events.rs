@@ -48,7 +48,7 @@ impl Events {
                     render::print(&format.line(&event)?)?;
                 }
                 Some(events_response::Kind::Missed(count)) => {
-                    eprintln!("warning: {count} events are missing here: we read too slowly");
+                    say!("warning: {count} events are missing here: we read too slowly");
                 }
                 None => {}
             }

@@ -72,7 +72,7 @@ impl Login {
             return Err(Error::invalid("--password and --password-stdin are mutually exclusive"));
         }
         if let Some(password) = &self.password {
-            eprintln!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
+            say!("WARNING! Using --password via the CLI is insecure. Use --password-stdin.");
             return Ok(Some(password.clone()));
         }
         if !self.password_stdin {
@@ -112,7 +112,7 @@ async fn keep(
     }
     let kept = config.put(registry, &credentials).await.map_err(Failure::from)?;
     if let (Kept::File(path), false) = (kept, credentials.password.is_empty()) {
-        eprintln!(
+        say!(
             "\nWARNING! Your credentials are stored unencrypted in '{}'.\nConfigure a credential \
              helper to remove this warning. See\nhttps://docs.docker.com/go/credential-store/\n",
             path.display()

@@ -85,7 +85,7 @@ impl Logs {
                 break;
             };
             if answer.lost_files > 0 {
-                eprintln!(
+                say!(
                     "linkspan: {} full files of the log were rotated away before they were read",
                     answer.lost_files
                 );

@@ -296,7 +296,7 @@ async fn clean_up(client: &Client, name: &str) -> Result<(), Error> {
     use linkspan_proto::host::v1::ListMachinesRequest;
     let request = StopMachineRequest { name: name.to_owned(), ..StopMachineRequest::default() };
     client.machines().stop(request).await?;
-    eprintln!("the machine `{name}` is stopped");
+    say!("the machine `{name}` is stopped");
     let machines = client.machines().list(ListMachinesRequest {}).await?.into_inner().machines;
     if machines
         .iter()

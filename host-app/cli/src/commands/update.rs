@@ -82,7 +82,7 @@ impl Update {
             let request = UpdateContainerRequest { container: name.clone(), ..request.clone() };
             async move {
                 for warning in calls.update(request).await?.into_inner().warnings {
-                    eprintln!("warning: {warning}");
+                    say!("warning: {warning}");
                 }
                 Ok(Some(name))
             }

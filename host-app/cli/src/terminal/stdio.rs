@@ -101,10 +101,14 @@ pub(crate) async fn bridge<T: Send + 'static>(
         _ => output.finish().await,
     };
     drop(raw);
-    let ended = ended?;
+    let ended = match ended {
+        // Only the writer knows why: nobody reads any more, or there is no room.
+        Err(Error::OutputClosed) => return Err(written.err().unwrap_or(Error::OutputClosed)),
+        ended => ended?,
+    };
     written?;
     if ended == Ended::Detached {
-        eprintln!("read escape sequence");
+        say!("read escape sequence");
     }
     Ok(ended)
 }
@@ -150,7 +154,7 @@ fn obey(control: &Control) -> Result<Ended, Error> {
         Control::Detach => Ok(Ended::Detached),
         Control::Signal(signal) => Err(Error::Exit(exit_code_of(*signal))),
         Control::GiveUp => {
-            eprintln!("linkspan: got {IMPATIENT} signals to end: leaving; the container goes on");
+            say!("linkspan: got {IMPATIENT} signals to end: leaving; the container goes on");
             Err(Error::Exit(1))
         }
     }
@@ -261,11 +265,11 @@ fn resize(size: TerminalSize) -> StdioInput {
 /// When the process never ran.
 pub(crate) fn exit_code(exited: &ProcessExited) -> Result<u8, Error> {
     if exited.oom_killed {
-        eprintln!("linkspan: the container ran into its memory limit and a process was killed");
+        say!("linkspan: the container ran into its memory limit and a process was killed");
     }
     let code = u8::try_from(exited.exit_code & 0xff).unwrap_or(255);
     if !exited.error.is_empty() {
-        eprintln!("linkspan: {}", exited.error);
+        say!("linkspan: {}", exited.error);
         return Err(Error::Exit(if code == 0 { 125 } else { code }));
     }
     Ok(code)

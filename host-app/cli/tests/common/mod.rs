@@ -39,7 +39,7 @@ pub struct Fake {
 pub struct Daemon {
     pub fake: Fake,
     pub home: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Daemon {
@@ -89,7 +89,7 @@ impl Daemon {
             .add_service(RegistryServiceServer::new(fake.guest.clone()))
             .serve_with_incoming(ReceiverStream::new(incoming));
         runtime.spawn(server);
-        Self { fake, home, _runtime: runtime }
+        Self { fake, home, runtime: Some(runtime) }
     }
 
     /// `linkspan ARGS`, with pipes.
@@ -105,6 +105,13 @@ impl Daemon {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
+    }
+
+    /// Ends at once, in the middle of everything.
+    pub fn vanish(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 
     pub fn home(&self) -> &Path {

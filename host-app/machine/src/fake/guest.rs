@@ -51,6 +51,8 @@ pub enum PowerOffScript {
     /// Does it.
     #[default]
     Obey,
+    /// Does it after this time: its containers stop.
+    After(Duration),
     /// Agrees, and stays.
     Stay,
     /// Never answers.
@@ -70,6 +72,7 @@ struct Script {
     boots: VecDeque<Vec<Step>>,
     hello: HelloScript,
     power_off: PowerOffScript,
+    stop_time: Option<Duration>,
     stop_timeouts: Vec<Option<Duration>>,
 }
 
@@ -124,6 +127,11 @@ impl FakeGuest {
     /// From now on.
     pub fn powers_off(&self, power_off: PowerOffScript) {
         self.script().power_off = power_off;
+    }
+
+    /// How long containers may take to stop.
+    pub fn has_containers(&self, stop_time: Duration) {
+        self.script().stop_time = Some(stop_time);
     }
 
     /// The stop time-outs that power-offs came with, in order.
@@ -191,6 +199,10 @@ impl Guest for FakeGuest {
         }
     }
 
+    async fn stop_time(&self, _: &GuestSocket) -> Result<Option<Duration>, GuestError> {
+        Ok(self.script().stop_time)
+    }
+
     async fn power_off(
         &self,
         socket: &GuestSocket,
@@ -203,6 +215,11 @@ impl Guest for FakeGuest {
         };
         match power_off {
             PowerOffScript::Obey => {
+                self.driver.end(socket, VmExit::PoweredOff);
+                Ok(())
+            }
+            PowerOffScript::After(time) => {
+                tokio::time::sleep(time).await;
                 self.driver.end(socket, VmExit::PoweredOff);
                 Ok(())
             }

@@ -117,6 +117,19 @@ async fn a_guest_that_does_not_power_off_is_killed_and_that_is_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn containers_have_the_time_to_stop_that_they_are_set_to() {
+    let ground = Ground::new();
+    let machine = ground.machine().await;
+    machine.start().await.unwrap();
+    let time = BUDGET * 30;
+    ground.guest.has_containers(time);
+    ground.guest.powers_off(PowerOffScript::After(time));
+    assert!(!machine.stop(StopOrder::default()).await.unwrap().killed);
+    assert_eq!(ended(&machine), Some(Ended::PoweredOff));
+    assert_nothing_left(&ground);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_during_a_start_ends_both() {
     let ground = Ground::new();
     let machine = ground.machine().await;

@@ -71,17 +71,17 @@ impl Display {
             Style::Lines => {
                 let number = step.number;
                 if is_new {
-                    eprintln!("#{number} {}", step.title);
+                    say!("#{number} {}", step.title);
                 }
                 match step.state() {
-                    BuildStepState::Cached => eprintln!("#{number} CACHED\n"),
+                    BuildStepState::Cached => say!("#{number} CACHED\n"),
                     BuildStepState::Done => {
                         known.flush(number, took);
-                        eprintln!("#{number} DONE {took:.1}s\n");
+                        say!("#{number} DONE {took:.1}s\n");
                     }
                     BuildStepState::Failed => {
                         known.flush(number, took);
-                        eprintln!("#{number} ERROR\n");
+                        say!("#{number} ERROR\n");
                     }
                     BuildStepState::Running | BuildStepState::Unspecified => {}
                 }
@@ -101,7 +101,7 @@ impl Display {
             let line = line.trim_end_matches(['\n', '\r']);
             match &self.style {
                 Style::Quiet => {}
-                Style::Lines => eprintln!("#{} {at:.3} {line}", output.number),
+                Style::Lines => say!("#{} {at:.3} {line}", output.number),
                 Style::Bars(_) => {
                     if let Some(bar) = &step.bar {
                         bar.set_message(line.to_owned());
@@ -133,7 +133,7 @@ impl Display {
     pub(super) fn line(&self, line: &str) {
         match &self.style {
             Style::Quiet => {}
-            Style::Lines => eprintln!("{line}"),
+            Style::Lines => say!("{line}"),
             Style::Bars(all) => {
                 // A terminal that has gone needs no progress.
                 let _ = all.println(line);
@@ -156,7 +156,7 @@ impl Step {
     fn flush(&mut self, number: u32, at: f64) {
         for bytes in std::mem::take(&mut self.partial).into_values() {
             if !bytes.is_empty() {
-                eprintln!("#{number} {at:.3} {}", String::from_utf8_lossy(&bytes).trim_end());
+                say!("#{number} {at:.3} {}", String::from_utf8_lossy(&bytes).trim_end());
             }
         }
     }

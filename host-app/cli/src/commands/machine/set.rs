@@ -30,7 +30,7 @@ impl Set {
         let request = UpdateMachineRequest { name, settings: Some(settings) };
         let updated = client.machines().update(request).await?.into_inner();
         if let Some(machine) = updated.machine.filter(|machine| machine.restart_needed) {
-            eprintln!(
+            say!(
                 "note: the machine `{0}` runs: this holds from its next start (`linkspan machine \
                  stop {0}`)",
                 machine.name

@@ -21,7 +21,7 @@ impl Start {
         let client = context.client().await?;
         let started = start_machine(&client, self.which.name(&context)).await?;
         if !started.booted && !self.quiet {
-            eprintln!("the machine `{}` runs already", started.machine.name);
+            say!("the machine `{}` runs already", started.machine.name);
         }
         Ok(0)
     }

@@ -30,7 +30,7 @@ impl Stop {
         };
         let stopped = client.machines().stop(request).await?.into_inner();
         if stopped.killed && !self.force {
-            eprintln!("note: the machine did not end in time and was killed");
+            say!("note: the machine did not end in time and was killed");
         }
         Ok(0)
     }

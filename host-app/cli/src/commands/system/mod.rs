@@ -44,7 +44,7 @@ impl System {
             Verb::Stop { machines } => {
                 let ran = Client::shutdown_daemon(&ConnectOptions::default(), machines).await?;
                 if !ran {
-                    eprintln!("the daemon does not run");
+                    say!("the daemon does not run");
                 }
             }
             Verb::Restart => {
@@ -64,6 +64,6 @@ impl System {
 async fn started(context: &Context) -> Result<(), crate::error::Error> {
     let client = context.client().await?;
     let daemon = client.daemon();
-    eprintln!("the daemon runs: version {}, process {}", daemon.version, daemon.pid);
+    say!("the daemon runs: version {}, process {}", daemon.version, daemon.pid);
     Ok(())
 }
