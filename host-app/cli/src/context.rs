@@ -79,7 +79,7 @@ pub(crate) async fn start_machine(client: &Client, name: Option<&str>) -> Result
         if !answer.notice.is_empty() {
             match &display {
                 Some(display) => display.notice(&answer.notice),
-                None => eprintln!("note: {}", answer.notice),
+                None => say!("note: {}", answer.notice),
             }
         }
     }

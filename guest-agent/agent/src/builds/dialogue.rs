@@ -81,7 +81,9 @@ impl Dialogue {
         let build_request::Kind::Open(mut open) = self.hear().await? else {
             return Err(invalid("a build begins with its options"));
         };
-        let active = self.guest.builds.builder.begin();
+        let builder = Arc::clone(&self.guest.builds.builder);
+        // Waits while something is pruned.
+        let active = blocking(move || Ok(builder.begin())).await?;
         let unpacked = self.remote(&mut open).await?;
         let ignore = Ignore::parse(&open.ignore, &open.ignore_name)
             .map_err(|error| self.in_dockerfile(&open, &error))?;
@@ -295,7 +297,8 @@ impl Dialogue {
         const TITLE: &str = "[internal] load build context";
         let began = Instant::now();
         let builder = Arc::clone(&self.guest.builds.builder);
-        let mut listing = builder.listing(name, &plan.context).map_err(|error| of_build(&error))?;
+        let listing = tokio::task::block_in_place(|| builder.listing(name, &plan.context));
+        let mut listing = listing.map_err(|error| of_build(&error))?;
         loop {
             let folders = listing.folders();
             if folders.is_empty() {
@@ -317,7 +320,7 @@ impl Dialogue {
                 }
             }
         }
-        let missing = listing.missing();
+        let missing = tokio::task::block_in_place(|| listing.missing());
         if !missing.is_empty() {
             let stream_id = uuid::Uuid::new_v4().to_string();
             let ask = wire::FilesWanted {
@@ -330,7 +333,8 @@ impl Dialogue {
             let received = tokio::task::block_in_place(|| listing.receive(&missing, stream));
             received.map_err(|error| of_build(&error))?;
         }
-        let context = listing.finish().map_err(|error| of_build(&error))?;
+        let context = tokio::task::block_in_place(|| listing.finish());
+        let context = context.map_err(|error| of_build(&error))?;
         let report = Arc::clone(&self.report);
         blocking(move || {
             report.step(TITLE, StepState::Done, began.elapsed());

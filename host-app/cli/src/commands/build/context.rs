@@ -53,7 +53,8 @@ fn read_stdin() -> Result<String, Error> {
     Ok(text)
 }
 
-/// What stands at the beginning of a tar, plain or compressed.
+/// What stands at the beginning of a tar, plain or compressed. Of bzip2 three letters would be a text as well:
+/// the first block follows.
 fn is_archive(head: &[u8]) -> bool {
     head.starts_with(&[0x1f, 0x8b])
         || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])

@@ -66,7 +66,7 @@ pub(super) async fn unpack(
 ) -> Result<u64, Error> {
     let unpacking = tokio::task::spawn_blocking(move || {
         let left_out = |path: &Path| {
-            eprintln!("linkspan: left out `{}`: a device or pipe", path.display());
+            say!("linkspan: left out `{}`: a device or pipe", path.display());
         };
         let stream = SyncIoBridge::new(stream);
         linkspan_local_files::unpack(stream, &folder, keep_owner, left_out).map_err(Error::from)
