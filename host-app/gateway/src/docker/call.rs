@@ -12,7 +12,7 @@ use linkspan_docker_types::{filters::Filters, json, time, version::ApiVersion};
 use serde::de::DeserializeOwned;
 use tokio_util::io::StreamReader;
 
-use super::{Api, answer::Refusal};
+use super::{Api, answer::Refusal, body::Wanted};
 
 /// No request of Docker's is larger but the streams, which are not read whole.
 const MAX_BODY: usize = 16 * 1024 * 1024;
@@ -27,7 +27,7 @@ pub(super) struct Call {
     names: HashMap<&'static str, String>,
     query: Vec<(String, String)>,
     headers: HeaderMap,
-    body: Incoming,
+    body: Wanted,
 }
 
 impl Call {
@@ -40,7 +40,15 @@ impl Call {
     ) -> Self {
         let query = parts.uri.query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Self { api, method: parts.method, version, names, query, headers: parts.headers, body }
+        Self {
+            api,
+            method: parts.method,
+            version,
+            names,
+            query,
+            headers: parts.headers,
+            body: body.into(),
+        }
     }
 
     /// The machine's agent; the machine is booted first when it does not run.

@@ -5,6 +5,7 @@ use linkspan_docker_types::{
     image::{self, Platform, Summary, inspect::Image},
     json,
 };
+use linkspan_proto::error::Failure;
 use linkspan_proto::v1::{
     DiskUsageRequest, ImageDetail, InspectImageRequest, ListImagesRequest, PruneImagesRequest,
     RemoveImageRequest, TagImageRequest,
@@ -118,8 +119,15 @@ pub(super) async fn remove(call: Call) -> Outcome {
         no_prune: call.flag("noprune"),
         platforms: platforms(&call, "platforms")?,
     };
-    let removed = call.agent().await?.images().remove(request).await.absent(|| no_such(&name))?;
-    ok(&image::removed(&removed))
+    let removed = call.agent().await?.images().remove(request).await.map_err(|status| {
+        let failure = Failure::from(status);
+        // An image of another platform than the named one has words of its own.
+        match failure.message.starts_with("no such image") {
+            true => Refusal::new(StatusCode::NOT_FOUND, no_such(&name)),
+            false => failure.into(),
+        }
+    })?;
+    ok(&image::removed(removed.get_ref()))
 }
 
 /// `dangling=false` is what the contract calls all.

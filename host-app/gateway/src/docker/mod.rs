@@ -7,6 +7,7 @@
 //! One file a noun; `routes` is the list of all that is served.
 
 mod answer;
+mod body;
 mod build;
 mod bulk;
 mod call;

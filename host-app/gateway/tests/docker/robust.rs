@@ -170,6 +170,31 @@ async fn a_client_that_vanishes_leaves_nothing() {
     assert_eq!(docker.get(&format!("/exec/{id}/json")).await.json()["Running"], true);
 }
 
+/// As the docker CLI does: it writes the head, then the body, and reads its answer then.
+#[tokio::test]
+async fn who_is_refused_early_hears_why_and_not_of_a_broken_pipe() {
+    let docker = Docker::start();
+    let rest = at_rest(&docker).await;
+    let bytes = 2_000_000;
+    for path in ["/services/create", "/images/load?platform=nonsense"] {
+        let mut stream = docker.raw().await;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: d\r\nContent-Length: {bytes}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The answer is on its way before the body is.
+        let first = stream.read_u8().await.unwrap();
+        stream.write_all(&vec![b'x'; bytes]).await.expect("it is still read");
+        let next = "GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n";
+        stream.write_all(next.as_bytes()).await.expect("the connection is still good");
+        let mut answer = vec![first];
+        let read = tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await;
+        read.expect("it ends").unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(["503", "400"].contains(&status(&answer)), "{answer}");
+        assert!(answer.ends_with("OK"), "{answer}");
+    }
+    settles(rest).await;
+}
+
 #[tokio::test]
 async fn a_client_that_only_listens_may_close_its_own_half() {
     // More than is on its way at any moment.
