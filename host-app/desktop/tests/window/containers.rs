@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{Bench, Shared};
+use crate::{Bench, Shared, app::App};
 
 pub(crate) const TESTS: &[Shared] = &[
     ("what_happens_elsewhere_is_shown", what_happens_elsewhere_is_shown),
@@ -223,14 +223,14 @@ fn files_are_taken_out_and_put_in(bench: &Bench) {
     let taken = folder.path().join("taken");
     app.choose(&taken);
     app.press("Download note");
-    done(bench, "Download /work/note");
+    done(app, "Download /work/note");
     assert_eq!(fs::read_to_string(&taken).expect("it came"), "from inside\n");
 
     let given = folder.path().join("given");
     fs::write(&given, "from this host\n").expect("a file");
     app.choose(&given);
     app.press("Upload a file…");
-    done(bench, "Upload");
+    done(app, "Upload");
     app.find("//main//tr[contains(., 'given')]");
     let read = host.run(&["exec", "holder", "cat", "/work/given"]).ok().text();
     assert_eq!(read, "from this host");
@@ -239,10 +239,10 @@ fn files_are_taken_out_and_put_in(bench: &Bench) {
 
 /// Waits until the work that begins with these words is done.
 #[track_caller]
-pub(crate) fn done(bench: &Bench, title: &str) {
+pub(crate) fn done(app: &App, title: &str) {
     let section = "//section[@aria-label='Work under way']";
     let task = format!("div[.//button[contains(normalize-space(), {title:?})]]");
-    bench.app.find(&format!("{section}/{task}//*[@role='status'][normalize-space()='done']"));
+    app.find(&format!("{section}/{task}//*[@role='status'][normalize-space()='done']"));
 }
 
 /// The input of a dialog that has this label.
