@@ -66,6 +66,11 @@ fn from_the_first_start_to_a_removed_container(desk: &Desk) {
     app.go("Why Linux?");
     app.press("Measure one run");
     app.see("The way of one run");
+    // The container names the VM's kernel, the table says when it was measured, and all was.
+    app.find("//main//td[contains(@class, 'same')]");
+    let table = "//main//section[h2[normalize-space()='A VM against a container']]";
+    app.find(&format!("{table}//p[starts-with(normalize-space(), 'Measured on this host, ')]"));
+    app.find(&format!("{table}[not(contains(., 'not told'))]"));
     app.picture("why");
 
     // The tray is another way to the same.
