@@ -4,6 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -50,7 +51,9 @@ impl Desk {
         let session = Session::on(&address);
         let programs = install();
         let display = format!(":{number}");
+        let path = std::env::var("PATH").unwrap_or_default();
         let env = vec![
+            ("PATH", format!("{}:{path}", programs.path().join("bin").display())),
             ("DISPLAY", display.clone()),
             ("DBUS_SESSION_BUS_ADDRESS", address),
             // No bus for accessibility tools, no graphics card.
@@ -117,6 +120,11 @@ fn install() -> TempDir {
     }
     let image = target().join("vm-image");
     std::os::unix::fs::symlink(image, folder.path().join("vm-image")).expect("a fresh folder");
+    // In the place of the user's browser.
+    let browser = bin.join("xdg-open");
+    let script = "#!/bin/sh\necho \"$1\" >>\"$LINKSPAN_HOME/opened-in-the-browser\"\n";
+    fs::write(&browser, script).expect("a fresh folder");
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).expect("it is ours");
     folder
 }
 

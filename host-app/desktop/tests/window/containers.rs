@@ -2,7 +2,12 @@
 
 use std::fs;
 
-use crate::{Bench, Shared};
+use linkspan_test_e2e::wait_until;
+
+use crate::{
+    Bench, Shared,
+    app::{App, SOON},
+};
 
 pub(crate) const TESTS: &[Shared] = &[
     ("what_happens_elsewhere_is_shown", what_happens_elsewhere_is_shown),
@@ -59,7 +64,7 @@ fn one_is_paused_resumed_restarted_and_killed(bench: &Bench) {
     let pid = || host.run(&["inspect", "acted-on"]).ok().json()[0]["State"]["Pid"].clone();
     let before = pid();
     app.press("Restart");
-    assert!(linkspan_test_e2e::wait_until(crate::app::SOON, || {
+    assert!(wait_until(SOON, || {
         let now = pid();
         now != before && now != 0
     }));
@@ -132,7 +137,13 @@ fn the_dialog_runs_what_its_command_line_says(bench: &Bench) {
     app.press("Run");
     app.find(&state("running"));
     // A port of this host was chosen for it, and is a link.
-    app.find("//main//header//a[contains(normalize-space(), '→80')]");
+    app.click("//main//header//a[contains(normalize-space(), '→80')]");
+    let port = host.run(&["port", "typed", "80"]).ok().text();
+    let port = port.lines().next().and_then(|line| line.rsplit(':').next()).expect("a port");
+    let opened = host.home().join("opened-in-the-browser");
+    let opened = || fs::read_to_string(&opened).unwrap_or_default();
+    let came = wait_until(SOON, || opened() == format!("http://localhost:{port}/\n"));
+    assert!(came, "{port}: {}", opened());
     let told = host.run(&["inspect", "typed"]).ok().json()[0].clone();
     assert_eq!(told["HostConfig"]["Memory"], 64 << 20, "{told}");
     assert_eq!(told["Mounts"][0]["Destination"], "/data", "{told}");
@@ -181,7 +192,7 @@ fn the_terminal_has_the_size_of_its_window(bench: &Bench) {
     app.until("the window is smaller", "return innerWidth < 1000");
     let smaller = || size("second");
     // The terminal follows the window a moment later.
-    let follows = linkspan_test_e2e::wait_until(crate::app::SOON, || smaller() != before);
+    let follows = wait_until(SOON, || smaller() != before);
     assert!(follows, "{before}");
     app.resize(1180, 760);
     bench.remove("sized");
@@ -223,14 +234,14 @@ fn files_are_taken_out_and_put_in(bench: &Bench) {
     let taken = folder.path().join("taken");
     app.choose(&taken);
     app.press("Download note");
-    done(bench, "Download /work/note");
+    done(app, "Download /work/note");
     assert_eq!(fs::read_to_string(&taken).expect("it came"), "from inside\n");
 
     let given = folder.path().join("given");
     fs::write(&given, "from this host\n").expect("a file");
     app.choose(&given);
     app.press("Upload a file…");
-    done(bench, "Upload");
+    done(app, "Upload");
     app.find("//main//tr[contains(., 'given')]");
     let read = host.run(&["exec", "holder", "cat", "/work/given"]).ok().text();
     assert_eq!(read, "from this host");
@@ -239,10 +250,10 @@ fn files_are_taken_out_and_put_in(bench: &Bench) {
 
 /// Waits until the work that begins with these words is done.
 #[track_caller]
-pub(crate) fn done(bench: &Bench, title: &str) {
+pub(crate) fn done(app: &App, title: &str) {
     let section = "//section[@aria-label='Work under way']";
     let task = format!("div[.//button[contains(normalize-space(), {title:?})]]");
-    bench.app.find(&format!("{section}/{task}//*[@role='status'][normalize-space()='done']"));
+    app.find(&format!("{section}/{task}//*[@role='status'][normalize-space()='done']"));
 }
 
 /// The input of a dialog that has this label.

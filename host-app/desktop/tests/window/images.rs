@@ -9,7 +9,7 @@ use linkspan_test_registry::{
 
 use crate::{
     Bench, Shared,
-    app::SOON,
+    app::{App, SOON},
     containers::{done, field},
 };
 
@@ -40,8 +40,8 @@ fn pull(bench: &Bench, name: &str) {
 }
 
 /// Shows the parts and the output of work that is under way.
-fn unfold(bench: &Bench, title: &str) {
-    bench.app.click(&format!("//button[@aria-expanded][contains(normalize-space(), {title:?})]"));
+fn unfold(app: &App, title: &str) {
+    app.click(&format!("//button[@aria-expanded][contains(normalize-space(), {title:?})]"));
 }
 
 fn pulled_run_and_pushed(bench: &Bench) {
@@ -54,7 +54,7 @@ fn pulled_run_and_pushed(bench: &Bench) {
     let name = format!("localhost:{}/team/box:1", registry.port());
     app.anew("images");
     pull(bench, &name);
-    done(bench, &format!("Pull {name}"));
+    done(app, &format!("Pull {name}"));
     app.click(&link(&name));
     app.see("How it was made");
     app.picture("image");
@@ -76,7 +76,7 @@ fn pulled_run_and_pushed(bench: &Bench) {
     app.write(&field("Name"), &other);
     app.click("//dialog//button[normalize-space()='Tag']");
     app.press(&format!("Push {other}"));
-    done(bench, &format!("Push {other}"));
+    done(app, &format!("Push {other}"));
     assert_eq!(registry.digest("team/copy:2"), digest);
 
     app.press("Remove…");
@@ -92,20 +92,20 @@ fn layers_and_cancel(bench: &Bench) {
     let layer = |seed: u64, bytes: usize| {
         Layer::new(&[File::new(format!("noise-{seed}"), noise(seed, bytes))], Packing::Gzip)
     };
-    let layers = vec![layer(1, 400_000), layer(2, 3_000_000)];
-    // Of the second layer comes the half until the gate is opened, which it never is.
+    let layers = vec![layer(1, 400_000), layer(2, 10_000_000)];
+    // Of the second layer little comes at a time until the gate is opened, which it never is.
     let last = layers[1].digest.clone();
     let held = gate.clone();
     let server = Server::in_background(move |seen| {
-        if seen.path.ends_with(&last) { Act::Gate(1_500_000, held.clone()) } else { Act::Serve }
+        if seen.path.ends_with(&last) { Act::Gate(300_000, held.clone()) } else { Act::Serve }
     });
     Image::new(layers, &["/none"]).put(&server, "slow/app", "1");
     let name = format!("{}/slow/app:1", server.address);
     app.anew("images");
     pull(bench, &name);
-    unfold(bench, &format!("Pull {name}"));
+    unfold(app, &format!("Pull {name}"));
     let rows = "//section[@aria-label='Work under way']//table//tr";
-    app.find(&format!("{rows}[contains(., 'ownload')][contains(., ' MB of 3.00 MB')]"));
+    app.find(&format!("{rows}[contains(., 'ownload')][contains(., 'B of 10.0 MB')]"));
     app.until(
         "two layers are shown",
         "return document.querySelectorAll('section[aria-label=\"Work under way\"] tr').length >= 2",
@@ -127,7 +127,7 @@ fn an_archive_is_loaded(bench: &Bench) {
     app.anew("images");
     app.choose(&archive);
     app.press("Load…");
-    done(bench, "Load");
+    done(app, "Load");
     app.find(&link("kept/app:3"));
     app.press("Remove… kept/app:3");
     app.press("Remove kept/app:3");
@@ -135,16 +135,14 @@ fn an_archive_is_loaded(bench: &Bench) {
     assert!(!host.run(&["images"]).ok().text().contains("kept/app"));
 }
 
-fn write(folder: &Path, files: &[(&str, &str)]) {
+pub(crate) fn write(folder: &Path, files: &[(&str, &str)]) {
     for (name, text) in files {
         fs::write(folder.join(name), text).expect("a file");
     }
 }
 
 /// Opens the dialog with this folder chosen, under this name, and begins.
-fn build(bench: &Bench, folder: &Path, name: &str) {
-    let Bench { app, .. } = bench;
-    app.anew("images");
+pub(crate) fn build(app: &App, folder: &Path, name: &str) {
     app.choose(folder);
     app.press("Build…");
     app.press("Choose a folder…");
@@ -154,7 +152,7 @@ fn build(bench: &Bench, folder: &Path, name: &str) {
     ));
     app.replace(&field("Name"), name);
     app.click("//dialog//button[normalize-space()='Build']");
-    unfold(bench, &format!("Build {name}"));
+    unfold(app, &format!("Build {name}"));
 }
 
 fn a_folder_is_built_and_runs(bench: &Bench) {
@@ -163,9 +161,10 @@ fn a_folder_is_built_and_runs(bench: &Bench) {
     let dockerfile = "FROM busybox\nCOPY greeting /greeting\nRUN echo built in $(uname)\n\
                       CMD [\"sh\", \"-c\", \"cat /greeting; exec sleep 1000\"]\n";
     write(folder.path(), &[("Dockerfile", dockerfile), ("greeting", "hello from a file\n")]);
-    build(bench, folder.path(), "greeter");
+    app.anew("images");
+    build(app, folder.path(), "greeter");
     app.find("//section[@aria-label='Work under way']//pre[contains(., 'built in Linux')]");
-    done(bench, "Build greeter");
+    done(app, "Build greeter");
     app.picture("built");
     app.press("Run greeter:latest");
     app.write(&field("Name"), "greeting");
@@ -180,7 +179,8 @@ fn a_build_can_be_cancelled(bench: &Bench) {
     let folder = tempfile::tempdir().expect("a folder");
     let dockerfile = "FROM busybox\nRUN echo half of it; exec sleep 1000\n";
     write(folder.path(), &[("Dockerfile", dockerfile)]);
-    build(bench, folder.path(), "endless");
+    app.anew("images");
+    build(app, folder.path(), "endless");
     // Its step has not ended: this comes while it runs.
     app.find("//section[@aria-label='Work under way']//pre[contains(., '#3 half of it')]");
     app.press("Cancel Build endless");

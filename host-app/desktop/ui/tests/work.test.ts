@@ -126,6 +126,9 @@ test("a crossing is measured from end to end, and leaves nothing behind", async 
   const steps = route(seen);
   expect(steps.map(({ name }) => name)).toEqual([
     "create",
+    "to the daemon",
+    "vsock",
+    "record",
     "start",
     ...seen.trace.map(({ name }) => name),
     "its work",

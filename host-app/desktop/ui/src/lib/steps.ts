@@ -30,7 +30,9 @@ const ABOUT: Record<string, string> = {
 
 export function route(seen: Crossing): Step[] {
   const { createUs, startUs, workUs, trace, daemonUs, agentUs } = seen;
-  const vsock = Math.max(0, agentUs - daemonUs);
+  // What a crossing takes is measured beside the run, so it may be more than all of this one.
+  const toDaemon = Math.min(daemonUs, createUs);
+  const vsock = Math.min(Math.max(0, agentUs - daemonUs), createUs - toDaemon);
   const inside = Math.max(
     0,
     ...trace.map(({ startedUs, durationUs }) => Number(startedUs + durationUs)),
@@ -38,11 +40,27 @@ export function route(seen: Crossing): Step[] {
   // The VM has a clock of its own: its last step ended half a round trip before it was heard of.
   const began = createUs + Math.max(0, startUs - inside - agentUs / 2);
   return [
+    { name: "create", startedUs: 0, durationUs: createUs, note: "until it has an id" },
     {
-      name: "create",
+      name: "to the daemon",
       startedUs: 0,
-      durationUs: createUs,
-      note: `window to daemon and back ${Math.round(daemonUs)} µs, daemon to agent by vsock ${Math.round(vsock)} µs, the rest: image, folder, record`,
+      durationUs: toDaemon,
+      note: "and back, through a socket of this host (the median of several)",
+      inner: true,
+    },
+    {
+      name: "vsock",
+      startedUs: toDaemon,
+      durationUs: vsock,
+      note: "from the daemon to the agent in the VM, and back (the median of several)",
+      inner: true,
+    },
+    {
+      name: "record",
+      startedUs: toDaemon + vsock,
+      durationUs: createUs - toDaemon - vsock,
+      note: "the agent finds the image and makes the container's folder",
+      inner: true,
     },
     { name: "start", startedUs: createUs, durationUs: startUs, note: "until it is said to run" },
     ...trace.map(({ name, startedUs, durationUs }) => ({

@@ -92,10 +92,9 @@ export class MachineStore {
     if (!this.failure) await this.start();
   }
 
-  /** Whether it worked. */
-  async set(settings: MessageInitShape<typeof MachineSettingsPatchSchema>): Promise<boolean> {
-    await this.#act(() => this.#api.machines.update({ name: this.#name, settings }));
-    return !this.failure;
+  /** Throws what the daemon has against it. */
+  async set(settings: MessageInitShape<typeof MachineSettingsPatchSchema>): Promise<void> {
+    await this.#api.machines.update({ name: this.#name, settings });
   }
 
   async #act(action: () => Promise<unknown>): Promise<void> {

@@ -65,7 +65,8 @@ export class Task {
 
   progress(progress: TransferProgress): void {
     const { id, status, current, total } = progress;
-    if (id === "") this.say(status);
+    // The first words of a pull come with the tag in the place of a layer, as Docker has it.
+    if (id === "" || status.startsWith("Pulling from ")) this.say(status);
     else {
       const before = this.#parts.get(id);
       // The last words of a layer come without figures: what it had stays.
