@@ -134,12 +134,7 @@ impl Shared {
     fn reap(&self) {
         loop {
             match process::wait_any() {
-                Ok(status) => {
-                    // A stopped or continued child has not ended.
-                    if let (Some(pid), Some(code)) = (status.pid(), process::exit_code(status)) {
-                        self.table.lock().ended(pid.as_raw(), code);
-                    }
-                }
+                Ok((pid, code)) => self.table.lock().ended(pid.as_raw(), code),
                 Err(Errno::ECHILD) => {
                     let mut table = self.table.lock();
                     // The bell may have rung between the call and the lock: do not sleep for long.
@@ -159,6 +154,7 @@ mod tests {
     use std::{
         os::unix::process::ExitStatusExt as _,
         process::{Command, Stdio},
+        time::Instant,
     };
 
     use super::*;
@@ -179,6 +175,33 @@ mod tests {
         again.env(PANICS, "1").stdout(Stdio::null()).stderr(Stdio::null());
         let status = again.status().expect("it starts");
         assert_eq!(status.signal(), Some(nix::libc::SIGABRT), "{status}");
+    }
+
+    /// Set in the process that is to have children of its own only.
+    const WAITS: &str = "LINKSPAN_TEST_REAPER_WAITS";
+
+    #[test]
+    fn an_end_by_a_real_time_signal_is_told() {
+        if std::env::var_os(WAITS).is_some() {
+            let spawn = || {
+                let child = Command::new("sh").args(["-c", "kill -37 $$"]).spawn()?;
+                Ok::<_, io::Error>((Pid::from_raw(child.id().cast_signed()), ()))
+            };
+            let (.., exit) = Reaper::start().expect("a thread").spawn(spawn).expect("it starts");
+            assert_eq!(exit.blocking_recv(), Ok(ExitCode(128 + 37)));
+            return;
+        }
+        let mut again = Command::new(std::env::current_exe().expect("this program"));
+        again.args(["--exact", "reaper::tests::an_end_by_a_real_time_signal_is_told"]);
+        again.env(WAITS, "1").stdout(Stdio::null());
+        let mut running = again.spawn().expect("it starts");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while running.try_wait().expect("a child").is_none() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+        // It has ended, or never will.
+        let _ = running.kill();
+        assert!(running.wait().expect("a child").success());
     }
 
     #[test]

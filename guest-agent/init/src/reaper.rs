@@ -6,11 +6,10 @@
 //! container's own process; and a program that cannot be executed is reported as without it.
 
 use linkspan_sys::process::{
-    block_signals, close_from, exit_code, fork, kill, restore_signals, wait_signal,
+    block_signals, close_from, fork, kill, reap_any, restore_signals, wait_signal,
 };
 use linkspan_sys::{Errno, Result as SysResult};
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, setpgid, tcsetpgrp};
 
 /// Returns in the child, which is to become the program. The parent never returns.
@@ -71,12 +70,10 @@ fn stay(child: Pid) -> ! {
 fn reap(child: Pid) -> Option<i32> {
     let mut code = None;
     loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return code,
-            Ok(status) if status.pid() == Some(child) => code = exit_code(status).or(code),
-            Ok(_) => {}
-            // A real-time signal ended somebody: it is reaped, and nix has no name for it.
-            Err(_) => {}
+        match reap_any() {
+            Ok(None) | Err(_) => return code,
+            Ok(Some((ended, its))) if ended == child => code = Some(its),
+            Ok(Some(_)) => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use linkspan_runtime::launch::begin;
 use linkspan_runtime::wire::Step;
 use linkspan_sys::Errno;
-use linkspan_sys::process::{exit_code, kill as send, pidfd_open, pidfd_send_signal, wait_pidfd};
+use linkspan_sys::process::{kill as send, pidfd_open, pidfd_send_signal, wait_pidfd};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use oci_spec::runtime::ContainerState as Status;
@@ -56,9 +56,9 @@ pub(crate) fn run(store: &Store, args: &Create, detach: bool, log: &Log) -> Resu
     if detach {
         return Ok(0);
     }
-    let status = wait_pidfd(&started.pidfd).map_err(Error::kernel("wait for the process"))?;
+    let code = wait_pidfd(&started.pidfd).map_err(Error::kernel("wait for the process"))?;
     delete(store, &args.id, true, log)?;
-    Ok(exit_code(status).unwrap_or(1))
+    Ok(code)
 }
 
 /// Sends a signal to the process, or to all of the container's.

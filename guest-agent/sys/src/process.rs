@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Gid, Pid, Uid};
 
 use crate::{Errno, Result, check, check_int};
@@ -28,35 +28,54 @@ pub fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, 0) }).map(drop)
 }
 
-/// Waits until the child behind the pidfd has ended, and reaps it.
+/// Waits until the child behind the pidfd has ended, and reaps it. What a shell would say of its
+/// end: the exit code, or 128 + the signal.
 /// `ECHILD`: not our child, or somebody else has reaped it.
-pub fn wait_pidfd(pidfd: impl AsFd) -> Result<WaitStatus> {
+pub fn wait_pidfd(pidfd: impl AsFd) -> Result<i32> {
+    let pidfd = pidfd.as_fd().as_raw_fd().cast_unsigned();
     loop {
-        match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED) {
+        // SAFETY: integers and null pointers, which a siginfo_t of zeroes consists of, are valid.
+        let mut info = unsafe { std::mem::zeroed::<libc::siginfo_t>() };
+        // SAFETY: the kernel writes one siginfo_t, which lives on this frame.
+        let ended = unsafe { libc::waitid(libc::P_PIDFD, pidfd, &raw mut info, libc::WEXITED) };
+        match check_int(ended) {
             Err(Errno::EINTR) => {}
-            other => return other,
+            Err(errno) => return Err(errno),
+            Ok(_) => {
+                // SAFETY: waitid(2) fills in the status.
+                let status = unsafe { info.si_status() };
+                let by_itself = info.si_code == libc::CLD_EXITED;
+                return Ok(if by_itself { status } else { 128 + status });
+            }
         }
     }
 }
 
-/// Waits for any child, and reaps it: for the one reaper of the agent. `ECHILD`: there is none.
-pub fn wait_any() -> Result<WaitStatus> {
+/// Waits for any child, and reaps it; its end as [`wait_pidfd`] says it. For the one reaper of the
+/// agent. `ECHILD`: there is none.
+pub fn wait_any() -> Result<(Pid, i32)> {
     loop {
-        match nix::sys::wait::waitpid(None::<Pid>, None) {
-            Err(Errno::EINTR) => {}
-            other => return other,
+        match reap(0) {
+            Err(Errno::EINTR) | Ok(None) => {}
+            Ok(Some(ended)) => return Ok(ended),
+            Err(errno) => return Err(errno),
         }
     }
 }
 
-/// What a shell would say of this end: the exit code, or 128 + the signal. None: not an end.
-#[must_use]
-pub fn exit_code(status: WaitStatus) -> Option<i32> {
-    match status {
-        WaitStatus::Exited(_, code) => Some(code),
-        WaitStatus::Signaled(_, signal, _) => Some(128 + signal as i32),
-        _ => None,
-    }
+/// Reaps any child that has ended already. `ECHILD`: there is none at all.
+pub fn reap_any() -> Result<Option<(Pid, i32)>> {
+    reap(libc::WNOHANG)
+}
+
+/// Not nix's: it has no name for a real-time signal, and loses the child that one has ended.
+fn reap(flags: libc::c_int) -> Result<Option<(Pid, i32)>> {
+    let mut status = 0;
+    // SAFETY: the kernel writes one int, which lives on this frame.
+    let pid = check_int(unsafe { libc::waitpid(-1, &raw mut status, flags) })?;
+    let by_itself = libc::WIFEXITED(status);
+    let code = if by_itself { libc::WEXITSTATUS(status) } else { 128 + libc::WTERMSIG(status) };
+    Ok((pid != 0).then(|| (Pid::from_raw(pid), code)))
 }
 
 /// Forks the calling process: None in the child, the child's number in the parent.

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use linkspan_sys::process::{exit_code, pidfd_open, pidfd_send_signal, wait_pidfd};
+use linkspan_sys::process::{pidfd_open, pidfd_send_signal, wait_pidfd};
 use linkspan_sys::spawn::{CloneFlags, Program, SpawnError, SpawnRequest, spawn_exec};
 use linkspan_sys::{Errno, bpf, caps, fdpass, mount, net, process, seccomp, spawn, tty};
 use nix::fcntl::OFlag;
@@ -49,7 +49,7 @@ fn a_spawned_program_has_the_given_descriptors_and_environment_only() {
     let text = read_all(output);
     assert!(text.starts_with("hello this\n"), "{text}");
     assert!(text.contains(" 5 "), "{text}");
-    assert_eq!(exit_code(wait_pidfd(&spawned.pidfd).unwrap()), Some(0));
+    assert_eq!(wait_pidfd(&spawned.pidfd).unwrap(), 0);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn many_threads_may_spawn_at_once() {
                     let code = (number * 20 + round) % 100;
                     let script = format!("exit {code}");
                     let spawned = spawn_exec(request(SHELL, &["sh", "-c", &script])).unwrap();
-                    assert_eq!(exit_code(wait_pidfd(&spawned.pidfd).unwrap()), Some(code));
+                    assert_eq!(wait_pidfd(&spawned.pidfd).unwrap(), code);
                     let missing = request(Program::Path(c"/no/such/program"), &["x"]);
                     assert_eq!(spawn_exec(missing).unwrap_err(), SpawnError::Exec(Errno::ENOENT));
                 }
@@ -87,7 +87,7 @@ fn a_sealed_program_runs_and_cannot_be_changed() {
     let program = process::sealed_program(c"sh", &content).unwrap();
     let spawned =
         spawn_exec(request(Program::File(program.as_fd()), &["sh", "-c", "exit 3"])).unwrap();
-    assert_eq!(exit_code(wait_pidfd(&spawned.pidfd).unwrap()), Some(3));
+    assert_eq!(wait_pidfd(&spawned.pidfd).unwrap(), 3);
     let mut file = std::fs::File::from(program);
     assert_eq!(file.write_all(b"x").unwrap_err().raw_os_error(), Some(Errno::EPERM as i32));
     assert!(file.set_len(0).is_err());
@@ -98,10 +98,19 @@ fn a_signal_goes_to_the_process_behind_the_descriptor_and_to_no_later_one() {
     let spawned = spawn_exec(request(SHELL, &["sh", "-c", "exec sleep 1000"])).unwrap();
     let other = pidfd_open(spawned.pid).unwrap();
     pidfd_send_signal(&other, libc::SIGKILL).unwrap();
-    assert_eq!(exit_code(wait_pidfd(&spawned.pidfd).unwrap()), Some(128 + 9));
+    assert_eq!(wait_pidfd(&spawned.pidfd).unwrap(), 128 + 9);
     assert_eq!(pidfd_send_signal(&other, libc::SIGKILL), Err(Errno::ESRCH));
     assert_eq!(wait_pidfd(&spawned.pidfd), Err(Errno::ECHILD));
     assert!(pidfd_open(Pid::from_raw(i32::MAX)).is_err());
+}
+
+#[test]
+fn an_end_by_any_signal_is_told() {
+    for signal in [libc::SIGTERM, libc::SIGABRT, libc::SIGRTMIN() + 3, libc::SIGRTMAX()] {
+        let script = format!("kill -{signal} $$");
+        let spawned = spawn_exec(request(SHELL, &["sh", "-c", &script])).unwrap();
+        assert_eq!(wait_pidfd(&spawned.pidfd), Ok(128 + signal));
+    }
 }
 
 #[test]
@@ -113,7 +122,7 @@ fn signals_are_unblocked_in_the_child_whatever_the_caller_blocks() {
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&blocked), None).unwrap();
         let script = "kill -TERM $$; exit 9";
         let spawned = spawn_exec(request(SHELL, &["sh", "-c", script])).unwrap();
-        assert_eq!(exit_code(wait_pidfd(&spawned.pidfd).unwrap()), Some(128 + 15));
+        assert_eq!(wait_pidfd(&spawned.pidfd).unwrap(), 128 + 15);
         let mut now = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, None, Some(&mut now)).unwrap();
         assert!(now.contains(Signal::SIGTERM), "the caller's own mask is as before");

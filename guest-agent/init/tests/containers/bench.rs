@@ -15,7 +15,7 @@ use linkspan_runtime::plan::{
     Namespaces, Plan, Process, Resources, Rootfs, TerminalSize, UserSpec,
 };
 use linkspan_runtime::{capabilities, defaults, seccomp};
-use linkspan_sys::process::{exit_code, wait_pidfd};
+use linkspan_sys::process::wait_pidfd;
 use tempfile::TempDir;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -183,7 +183,7 @@ pub(crate) struct Running {
 impl Running {
     pub(crate) fn end(&self) -> i32 {
         self.cgroup.kill().unwrap();
-        exit_code(wait_pidfd(&self.started.pidfd).unwrap()).unwrap()
+        wait_pidfd(&self.started.pidfd).unwrap()
     }
 }
 
@@ -225,7 +225,7 @@ pub(crate) fn pipes() -> (Stdio, OwnedFd, OwnedFd) {
 pub(crate) fn finish(started: &Started, out: OwnedFd, err: OwnedFd) -> Outcome {
     let reader = std::thread::spawn(move || read_all(err));
     let stdout = read_all(out);
-    let code = exit_code(wait_pidfd(&started.pidfd).unwrap()).unwrap();
+    let code = wait_pidfd(&started.pidfd).unwrap();
     Outcome { code, stdout, stderr: reader.join().unwrap() }
 }
 
