@@ -13,7 +13,8 @@ use futures::{
 use linkspan_agent_client::{AgentChannel, AgentOptions};
 use linkspan_forward::{Ports, Publication};
 use linkspan_machine::{
-    Budgets, HostLimits, MIN_FREE_BYTES, Machine, MachineError, Parts, driver::Driver,
+    Budgets, HostLimits, MIN_FREE_BYTES, Machine, MachineError, Parts,
+    driver::Driver,
     state::Running,
 };
 use linkspan_proto::{
@@ -260,6 +261,7 @@ impl Fleet {
         name: &MachineName,
     ) -> Result<AgentChannel, Failure> {
         let machine = self.get_or_create(name).await?;
+        not_halted(&machine)?;
         if let Some(channel) = self.running_agent(name) {
             match channel.connect().await {
                 Ok(_) => return Ok(channel),
@@ -304,4 +306,16 @@ impl Fleet {
         known.agents.insert(name.clone(), agent);
         Some(channel)
     }
+}
+
+/// A machine that stands still is waited for in vain.
+pub(crate) fn not_halted(machine: &Machine) -> Result<(), Failure> {
+    let snapshot = machine.snapshot();
+    let Some(why) = snapshot.halted else { return Ok(()) };
+    let name = snapshot.name;
+    let message = format!("machine `{name}` stands still: {why}");
+    Err(Failure::new(ErrorCode::NoSpace, message).hint(format!(
+        "free some space on the disk of `{}`: the machine goes on by itself then",
+        snapshot.directory.display()
+    )))
 }
