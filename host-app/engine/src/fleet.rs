@@ -27,6 +27,7 @@ use parking_lot::Mutex;
 
 use crate::{
     agent_log::AgentLog,
+    clock::Clock,
     companion,
     docker_api::DockerApi,
     failure,
@@ -239,6 +240,7 @@ impl Fleet {
     fn accompany(self: &Arc<Self>, known: &mut Known, machine: &Machine) {
         let (fleet, name) = (Arc::downgrade(self), machine.name().clone());
         companion::run(fleet.clone(), machine, AgentLog::of(machine));
+        companion::run(fleet.clone(), machine, Clock::of(machine));
         let guest = Guest { fleet: fleet.clone(), machine: name.clone() };
         let ports = Arc::new(Ports::new(Arc::new(guest)));
         known.ports.insert(name.clone(), ports.clone());
