@@ -14,7 +14,7 @@ use linkspan_agent_client::{AgentChannel, AgentOptions};
 use linkspan_forward::{Ports, Publication};
 use linkspan_machine::{
     Budgets, HostLimits, MIN_FREE_BYTES, Machine, MachineError, Parts,
-    driver::Driver,
+    driver::{Driver, DriverError},
     state::Running,
 };
 use linkspan_proto::{
@@ -151,11 +151,14 @@ impl Fleet {
         if let Some(machine) = known.machines.get(name) {
             return Ok(machine.clone());
         }
-        Err(known
-            .broken
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| failure::machine(MachineError::NotFound(name.clone()))))
+        if let Some(failure) = known.broken.get(name) {
+            return Err(failure.clone());
+        }
+        let failure = failure::machine(MachineError::NotFound(name.clone()));
+        Err(match name == self.default_name() {
+            true => failure.hint("the first command that needs it makes it, as `linkspan run`"),
+            false => failure,
+        })
     }
 
     /// The default machine is made by the first call that needs it; others are not.
@@ -227,12 +230,33 @@ impl Fleet {
     }
 
     pub(crate) async fn remove(&self, name: &MachineName, force: bool) -> Result<(), Failure> {
+        if self.known.lock().broken.contains_key(name) {
+            return self.remove_broken(name, force).await;
+        }
         let machine = self.get(name)?;
         machine.remove(force).await.map_err(failure::machine)?;
         let mut known = self.known.lock();
         known.machines.remove(name);
         known.agents.remove(name);
         known.ports.remove(name);
+        Ok(())
+    }
+
+    /// Removes a machine that could not be opened: it has no owner that would do it.
+    async fn remove_broken(&self, name: &MachineName, force: bool) -> Result<(), Failure> {
+        let paths = self.paths.machine(name);
+        let failed = |error: DriverError| Failure::new(ErrorCode::Internal, error.to_string());
+        if let Some(vm) = self.driver.adopt(paths.run()).await.map_err(failed)? {
+            if !force {
+                let message = format!("cannot remove machine `{name}`: its VM runs");
+                return Err(Failure::new(ErrorCode::WrongState, message)
+                    .hint("remove it with --force, which ends the VM"));
+            }
+            vm.kill(self.budgets.kill).await.map_err(failed)?;
+        }
+        let removed = tokio::task::spawn_blocking(move || paths.remove()).await;
+        removed.map_err(failure::lost_task)?.map_err(failure::state)?;
+        self.known.lock().broken.remove(name);
         Ok(())
     }
 

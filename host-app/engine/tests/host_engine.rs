@@ -300,6 +300,9 @@ async fn a_machine_that_cannot_be_opened_is_told_where_it_is_named_and_harms_no_
     assert_eq!(listed.len(), 1);
     assert!(listed[0].failure.as_ref().unwrap().message.contains("machine.json"));
     engine.agent("").await.unwrap();
+    engine.remove_machine("broken", false).await.unwrap();
+    assert!(!folder.exists());
+    engine.create_machine("broken", MachineSettingsPatch::default()).await.unwrap();
 }
 
 #[tokio::test]
