@@ -1,11 +1,16 @@
 //! What a command has to work with: the daemon and the machine it is about.
 
+use std::time::Duration;
+
 use linkspan_client::{Client, ConnectOptions};
 use linkspan_proto::error::{ErrorCode, Failure};
 use linkspan_proto::host::v1::{Machine, MachineState, StartMachineRequest};
 
 use crate::error::Error;
 use crate::progress::BootDisplay;
+
+/// So long the VM of an earlier daemon may take to answer before the user hears of it.
+const ADOPTION: Duration = Duration::from_secs(1);
 
 /// The global flags, and the way to the daemon.
 #[derive(Debug, Clone, Default)]
@@ -56,8 +61,19 @@ pub(crate) async fn start_machine(client: &Client, name: Option<&str>) -> Result
     let mut answers = client.machines().start(request).await?.into_inner();
     let mut display: Option<BootDisplay> = None;
     let mut last = None;
+    let patience = tokio::time::sleep(ADOPTION);
+    let mut patience = std::pin::pin!(patience);
+    let mut adopting = false;
     loop {
-        let answer = match answers.message().await {
+        let next = tokio::select! {
+            next = answers.message() => next,
+            () = &mut patience, if adopting => {
+                say!("the machine runs from before: waiting for its agent");
+                adopting = false;
+                continue;
+            }
+        };
+        let answer = match next {
             Ok(Some(answer)) => answer,
             Ok(None) => break,
             Err(status) => {
@@ -68,7 +84,9 @@ pub(crate) async fn start_machine(client: &Client, name: Option<&str>) -> Result
             }
         };
         if let Some(machine) = answer.machine {
-            if display.is_none() && machine.state() != MachineState::Running {
+            // No boot: told only when it takes long.
+            adopting |= machine.adopting && last.is_none();
+            if display.is_none() && !machine.adopting && machine.state() != MachineState::Running {
                 display = Some(BootDisplay::new(&machine.name));
             }
             if let Some(display) = &mut display {

@@ -5,7 +5,7 @@ mod common;
 use std::io::{Read as _, Write as _};
 use std::process::{Output, Stdio};
 
-use common::{Daemon, ID, noise, until};
+use common::{Before, Daemon, ID, noise, until};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -146,7 +146,7 @@ fn output_that_finds_no_room_is_an_error_with_its_reason() {
 
 #[test]
 fn a_closed_standard_error_is_not_minded() {
-    let daemon = Daemon::with(true);
+    let daemon = Daemon::with(Before::Stopped);
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let output = daemon
@@ -172,7 +172,7 @@ fn a_lost_daemon_is_called_so() {
 
 #[test]
 fn a_boot_is_shown_in_plain_lines_on_standard_error_only() {
-    let daemon = Daemon::with(true);
+    let daemon = Daemon::with(Before::Stopped);
     let output = run(&daemon, &["run", "busybox", "both"]);
     assert_eq!(text(&output.stdout), "to stdout\n");
     let said = text(&output.stderr);
@@ -183,6 +183,14 @@ fn a_boot_is_shown_in_plain_lines_on_standard_error_only() {
     assert!(lines[3].starts_with("the machine `default` is ready after "), "{said}");
     assert_eq!(lines[4], "to stderr");
     assert_eq!(lines.len(), 5, "{said}");
+}
+
+#[test]
+fn a_machine_that_runs_from_before_is_no_boot() {
+    let daemon = Daemon::with(Before::Adopted);
+    let output = run(&daemon, &["run", "busybox", "both"]);
+    assert_eq!(text(&output.stdout), "to stdout\n");
+    assert_eq!(text(&output.stderr), "to stderr\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod budgets;
 mod drivers;
 mod fs_device;
+mod limits;
 mod log;
 mod signals;
 mod vsock_device;
@@ -90,6 +91,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Before the log is opened: the one who holds the lock writes it.
     let lock = Lock::acquire(&paths.daemon_lock(), "this home")?;
     log::start(&paths.daemon_log(), &arguments.log, arguments.foreground)?;
+    limits::open_files();
     let config = Config::load(&paths)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

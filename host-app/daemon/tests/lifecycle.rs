@@ -110,6 +110,55 @@ async fn clients_that_start_the_daemon_at_once_share_one() {
 }
 
 #[tokio::test]
+async fn a_daemon_without_a_file_to_spare_serves_again_when_it_has_one() {
+    let home = Home::new();
+    let mut daemon = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" --home \"$1\" --foreground", DAEMON])
+        .arg(home.0.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let options = ConnectOptions { start_daemon: false, ..home.options() };
+    let up = async {
+        loop {
+            if let Ok(client) = Client::connect(options.clone()).await {
+                return client;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let client = tokio::time::timeout(Duration::from_secs(20), up).await.expect("it starts");
+    let socket = client.paths().daemon_socket();
+    // They wait in the listener's queue, more than the daemon can take.
+    let many: Vec<_> = (0..100)
+        .map(|_| std::os::unix::net::UnixStream::connect(&socket).expect("it is queued"))
+        .collect();
+    let starved = async {
+        while !home.log().contains("a client has to wait") {
+            assert!(daemon.try_wait().unwrap().is_none(), "it ended: {}", home.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), starved).await.expect("it runs out of files");
+    drop(many);
+    assert_eq!(home.connect().await.daemon().pid, daemon.id(), "the same daemon answers");
+    signal(daemon.id(), Signal::SIGTERM);
+    daemon.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_daemon_may_open_as_many_files_as_its_user_may() {
+    let home = Home::new();
+    let pid = home.connect().await.daemon().pid;
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let words: Vec<&str> = files.split_whitespace().collect();
+    let (soft, hard) = (words[3].parse::<u64>().unwrap(), words[4].parse::<u64>().unwrap());
+    assert_eq!(soft, hard.min(1 << 20), "{files}");
+}
+
+#[tokio::test]
 async fn a_second_daemon_says_who_holds_the_home() {
     let home = Home::new();
     let client = home.connect().await;

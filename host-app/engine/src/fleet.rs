@@ -13,7 +13,8 @@ use futures::{
 use linkspan_agent_client::{AgentChannel, AgentOptions};
 use linkspan_forward::{Ports, Publication};
 use linkspan_machine::{
-    Budgets, HostLimits, MIN_FREE_BYTES, Machine, MachineError, Parts, driver::Driver,
+    Budgets, HostLimits, MIN_FREE_BYTES, Machine, MachineError, Parts,
+    driver::{Driver, DriverError},
     state::Running,
 };
 use linkspan_proto::{
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 
 use crate::{
     agent_log::AgentLog,
+    clock::Clock,
     companion,
     docker_api::DockerApi,
     failure,
@@ -149,11 +151,14 @@ impl Fleet {
         if let Some(machine) = known.machines.get(name) {
             return Ok(machine.clone());
         }
-        Err(known
-            .broken
-            .get(name)
-            .cloned()
-            .unwrap_or_else(|| failure::machine(MachineError::NotFound(name.clone()))))
+        if let Some(failure) = known.broken.get(name) {
+            return Err(failure.clone());
+        }
+        let failure = failure::machine(MachineError::NotFound(name.clone()));
+        Err(match name == self.default_name() {
+            true => failure.hint("the first command that needs it makes it, as `linkspan run`"),
+            false => failure,
+        })
     }
 
     /// The default machine is made by the first call that needs it; others are not.
@@ -225,6 +230,9 @@ impl Fleet {
     }
 
     pub(crate) async fn remove(&self, name: &MachineName, force: bool) -> Result<(), Failure> {
+        if self.known.lock().broken.contains_key(name) {
+            return self.remove_broken(name, force).await;
+        }
         let machine = self.get(name)?;
         machine.remove(force).await.map_err(failure::machine)?;
         let mut known = self.known.lock();
@@ -234,10 +242,29 @@ impl Fleet {
         Ok(())
     }
 
+    /// Removes a machine that could not be opened: it has no owner that would do it.
+    async fn remove_broken(&self, name: &MachineName, force: bool) -> Result<(), Failure> {
+        let paths = self.paths.machine(name);
+        let failed = |error: DriverError| Failure::new(ErrorCode::Internal, error.to_string());
+        if let Some(vm) = self.driver.adopt(paths.run()).await.map_err(failed)? {
+            if !force {
+                let message = format!("cannot remove machine `{name}`: its VM runs");
+                return Err(Failure::new(ErrorCode::WrongState, message)
+                    .hint("remove it with --force, which ends the VM"));
+            }
+            vm.kill(self.budgets.kill).await.map_err(failed)?;
+        }
+        let removed = tokio::task::spawn_blocking(move || paths.remove()).await;
+        removed.map_err(failure::lost_task)?.map_err(failure::state)?;
+        self.known.lock().broken.remove(name);
+        Ok(())
+    }
+
     /// What goes on beside a machine from now on.
     fn accompany(self: &Arc<Self>, known: &mut Known, machine: &Machine) {
         let (fleet, name) = (Arc::downgrade(self), machine.name().clone());
         companion::run(fleet.clone(), machine, AgentLog::of(machine));
+        companion::run(fleet.clone(), machine, Clock::of(machine));
         let guest = Guest { fleet: fleet.clone(), machine: name.clone() };
         let ports = Arc::new(Ports::new(Arc::new(guest)));
         known.ports.insert(name.clone(), ports.clone());
@@ -260,6 +287,7 @@ impl Fleet {
         name: &MachineName,
     ) -> Result<AgentChannel, Failure> {
         let machine = self.get_or_create(name).await?;
+        not_halted(&machine)?;
         if let Some(channel) = self.running_agent(name) {
             match channel.connect().await {
                 Ok(_) => return Ok(channel),
@@ -304,4 +332,16 @@ impl Fleet {
         known.agents.insert(name.clone(), agent);
         Some(channel)
     }
+}
+
+/// A machine that stands still is waited for in vain.
+pub(crate) fn not_halted(machine: &Machine) -> Result<(), Failure> {
+    let snapshot = machine.snapshot();
+    let Some(why) = snapshot.halted else { return Ok(()) };
+    let name = snapshot.name;
+    let message = format!("machine `{name}` stands still: {why}");
+    Err(Failure::new(ErrorCode::NoSpace, message).hint(format!(
+        "free some space on the disk of `{}`: the machine goes on by itself then",
+        snapshot.directory.display()
+    )))
 }

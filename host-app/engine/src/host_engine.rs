@@ -21,8 +21,13 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    DockerClient, Engine, Updates, builtin::BuiltinImages, failure, fleet::Fleet, host, ports,
-    registries::Registries, shares, start, view,
+    DockerClient, Engine, Updates,
+    builtin::BuiltinImages,
+    failure,
+    fleet::{Fleet, not_halted},
+    host, ports,
+    registries::Registries,
+    shares, start, view,
 };
 
 /// A guest that is asked what it uses answers at once or is not worth waiting for.
@@ -182,6 +187,12 @@ impl Engine for HostEngine {
         let machine = self.fleet.get(&self.fleet.resolve(name)?)?;
         let stop_timeout =
             stop_timeout_seconds.map(|seconds| std::time::Duration::from_secs(seconds.into()));
+        if !force {
+            not_halted(&machine).map_err(|failure| {
+                let hint = failure.hint.clone().unwrap_or_default();
+                failure.hint(format!("{hint}; or cut its power with --force"))
+            })?;
+        }
         let result = machine.stop(StopOrder { force, stop_timeout }).await;
         Ok(result.map_err(failure::machine)?.killed)
     }

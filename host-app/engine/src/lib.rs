@@ -7,6 +7,7 @@
 
 mod agent_log;
 mod builtin;
+mod clock;
 mod companion;
 mod docker_api;
 mod engine;

@@ -22,6 +22,7 @@ pub(crate) fn machine(snapshot: &Snapshot) -> wire::Machine {
         driver: snapshot.driver.into(),
         restart_needed: snapshot.restart_needed(),
         directory: snapshot.directory.display().to_string(),
+        halted: snapshot.halted.clone().unwrap_or_default(),
         ..wire::Machine::default()
     };
     if let Some(crash) = &snapshot.crash {
@@ -31,6 +32,7 @@ pub(crate) fn machine(snapshot: &Snapshot) -> wire::Machine {
     match &snapshot.state {
         State::Starting(starting) => {
             machine.started_unix_nanos = nanos(starting.since);
+            machine.adopting = starting.adopting;
             if let Some(verdict) = &starting.accelerator {
                 machine.accelerator = verdict.accelerator.name().into();
                 machine.accelerator_reason = verdict.reason.clone();

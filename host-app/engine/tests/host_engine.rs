@@ -300,6 +300,29 @@ async fn a_machine_that_cannot_be_opened_is_told_where_it_is_named_and_harms_no_
     assert_eq!(listed.len(), 1);
     assert!(listed[0].failure.as_ref().unwrap().message.contains("machine.json"));
     engine.agent("").await.unwrap();
+    engine.remove_machine("broken", false).await.unwrap();
+    assert!(!folder.exists());
+    engine.create_machine("broken", MachineSettingsPatch::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_machine_that_stands_still_says_so_instead_of_keeping_its_callers() {
+    let host = Host::new();
+    let engine = host.engine().await;
+    engine.agent("").await.unwrap();
+    host.driver.halt_all(Some("there is no room"));
+    let mut updates = engine.watch_machine("default").await.unwrap();
+    while updates.next().await.unwrap().unwrap().halted != "there is no room" {}
+    for failure in [
+        engine.agent("").await.map(drop).unwrap_err(),
+        engine.stop_machine("", false, None).await.map(drop).unwrap_err(),
+    ] {
+        assert_eq!(failure.code, ErrorCode::NoSpace);
+        assert!(failure.message.contains("`default` stands still: there is no room"), "{failure}");
+    }
+    host.driver.halt_all(None);
+    while !updates.next().await.unwrap().unwrap().halted.is_empty() {}
+    engine.agent("").await.unwrap();
 }
 
 #[tokio::test]

@@ -116,21 +116,25 @@ async fn each_peer_has_a_stream_of_its_own_for_its_datagrams() {
     assert_eq!(guest.opened.load(Ordering::SeqCst), 3);
 }
 
-/// A guest that has much to say before it listens again.
+/// A guest that has much to say before it listens again. The ways to and from it hold one datagram.
 struct Talkative;
+
+const DATAGRAM: u16 = 512;
+const QUESTIONS: u8 = 8;
+/// For each question. All of them fit into the buffer of the peer's socket, so none is dropped.
+const ANSWERS: usize = 8;
 
 #[async_trait::async_trait]
 impl Connect for Talkative {
     async fn connect(&self, _: &Target) -> io::Result<BoxStream> {
-        let (near, mut far) = tokio::io::duplex(4096);
+        let (near, mut far) = tokio::io::duplex(600);
         tokio::spawn(async move {
-            for word in 0..=u8::MAX {
-                // The first is an answer: the peer is known then, and may have sent more.
+            for word in 0..QUESTIONS {
                 let length = far.read_u16().await?;
                 far.read_exact(&mut vec![0; length.into()]).await?;
-                for _ in 0..8 {
-                    far.write_u16(1024).await?;
-                    far.write_all(&[word; 1024]).await?;
+                for _ in 0..ANSWERS {
+                    far.write_u16(DATAGRAM).await?;
+                    far.write_all(&[word; DATAGRAM as usize]).await?;
                 }
             }
             io::Result::Ok(())
@@ -145,14 +149,13 @@ async fn a_guest_that_answers_before_it_listens_stops_nothing() {
     let published = ports.publish("id", "dns", &[any(Protocol::Udp)]).await.expect("free ports");
     let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
     peer.connect(v4(&published)).await.expect("an address");
-    // More than the way to the guest holds.
-    for _ in 0..32 {
-        peer.send(&[0; 1024]).await.expect("sent");
+    for _ in 0..QUESTIONS {
+        peer.send(&[0; DATAGRAM as usize]).await.expect("sent");
     }
     let mut answer = [0; 2048];
     loop {
         let length = timeout(SOON, peer.recv(&mut answer)).await.expect("in time").expect("ok");
-        if answer[..length] == [31; 1024] {
+        if answer[..length] == [QUESTIONS - 1; DATAGRAM as usize] {
             break;
         }
     }

@@ -132,6 +132,9 @@ async fn failed(
     let name = parts.paths.name();
     let mut failure = trouble.into_failure(name, None);
     if let Some((vm, _)) = &leftover {
+        if let Some(why) = vm.halted().borrow().as_ref() {
+            failure.cause = format!("it stands still: {why}");
+        }
         failure.cause = format!(
             "its VM (process {}) still runs from before, and cannot be used: {}",
             vm.pid(),

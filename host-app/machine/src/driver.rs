@@ -9,6 +9,7 @@ use std::{fmt, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use linkspan_transport::GuestSocket;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::share::{FolderChanges, SharedFolder};
 
@@ -195,6 +196,12 @@ pub trait Vm: Send + Sync + 'static {
     /// driver's cannot: watchers in containers do not hear of them then.
     fn folder_changes(&self) -> Vec<FolderChanges> {
         Vec::new()
+    }
+
+    /// Why the VM stands still, as long as it does: the host's disk has no room for what the guest
+    /// writes, say. It goes on by itself when the cause is gone.
+    fn halted(&self) -> watch::Receiver<Option<String>> {
+        watch::Sender::new(None).subscribe()
     }
 
     /// Resolves when the VM has ended, however it ended. May be called by several at once.

@@ -111,6 +111,7 @@ impl Machine {
             driver: parts.driver.name(),
             directory: parts.paths.folder().to_owned(),
             crash: None,
+            halted: None,
             removed: false,
         };
         let (out, watch) = watch::channel(snapshot);

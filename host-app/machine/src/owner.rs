@@ -50,12 +50,13 @@ struct Held {
     vm: Arc<dyn Vm>,
     lock: Lock,
     exit: BoxFuture<'static, VmExit>,
+    halted: watch::Receiver<Option<String>>,
 }
 
 impl Held {
     fn new(vm: Arc<dyn Vm>, lock: Lock) -> Self {
-        let watched = Arc::clone(&vm);
-        Self { vm, lock, exit: async move { watched.wait().await }.boxed() }
+        let (watched, halted) = (Arc::clone(&vm), vm.halted());
+        Self { vm, lock, exit: async move { watched.wait().await }.boxed(), halted }
     }
 }
 
@@ -78,6 +79,8 @@ enum Event {
     Order(Option<Command>),
     Over(Outcome),
     VmEnded(VmExit),
+    /// The VM stands still, or goes on.
+    Halted,
 }
 
 impl Owner {
@@ -118,6 +121,7 @@ impl Owner {
                     self.ask_again().await;
                 }
                 Event::VmEnded(exit) => self.vm_ended(exit).await,
+                Event::Halted => self.halted(),
             }
         }
     }
@@ -129,9 +133,24 @@ impl Owner {
                 None => future::pending().await,
             }
         };
+        let (exit, halted) = match &mut self.held {
+            Some(Held { exit, halted, .. }) => (Some(exit), Some(halted)),
+            None => (None, None),
+        };
         let exit = async {
-            match &mut self.held {
-                Some(held) => held.exit.as_mut().await,
+            match exit {
+                Some(exit) => exit.as_mut().await,
+                None => future::pending().await,
+            }
+        };
+        let halted = async {
+            match halted {
+                Some(halted) => {
+                    // A driver that never halts a VM tells nothing.
+                    if halted.changed().await.is_err() {
+                        future::pending().await
+                    }
+                }
                 None => future::pending().await,
             }
         };
@@ -139,6 +158,7 @@ impl Owner {
             biased;
             outcome = over => Event::Over(outcome),
             exit = exit => Event::VmEnded(exit),
+            () = halted => Event::Halted,
             order = self.orders.recv(), if listening => Event::Order(order),
         }
     }
@@ -461,6 +481,16 @@ impl Owner {
         }
     }
 
+    fn halted(&mut self) {
+        let machine = self.parts.paths.name();
+        let halted = self.held.as_mut().and_then(|held| held.halted.borrow_and_update().clone());
+        match &halted {
+            Some(why) => tracing::error!(%machine, why, "stands still"),
+            None => tracing::info!(%machine, "goes on"),
+        }
+        self.out.send_modify(|snapshot| snapshot.halted = halted);
+    }
+
     /// The guest crashed, and nothing is left of its VM: another is started, or, after too many,
     /// none.
     fn crashed(&mut self, mut failure: Failure, phases: Option<Phases>) {
@@ -498,7 +528,11 @@ impl Owner {
 
     fn publish(&self, state: State) {
         tracing::info!(machine = %self.parts.paths.name(), state = state.name());
-        self.out.send_modify(|snapshot| snapshot.state = state);
+        let halted = self.held.as_ref().and_then(|held| held.halted.borrow().clone());
+        self.out.send_modify(|snapshot| {
+            snapshot.state = state;
+            snapshot.halted = halted;
+        });
     }
 }
 

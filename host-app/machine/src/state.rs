@@ -191,6 +191,8 @@ pub struct Snapshot {
     pub directory: PathBuf,
     /// Why it was started again by itself; until somebody starts or stops it.
     pub crash: Option<Crash>,
+    /// Why its VM stands still, as long as it does.
+    pub halted: Option<String>,
     /// It does not exist any more.
     pub removed: bool,
 }

@@ -175,13 +175,19 @@ mod tests {
         drop(held);
     }
 
-    /// `/dev/full` takes a lock, and no word.
+    /// A file that takes a lock, and no word.
     #[cfg(target_os = "linux")]
     #[test]
     fn a_lock_needs_no_room_on_the_disk() {
-        let full = Path::new("/dev/full");
-        let held = Lock::acquire(full, "x").unwrap();
-        assert!(matches!(Lock::acquire(full, "x"), Err(StateError::Locked { .. })));
+        use std::os::fd::AsRawFd as _;
+
+        use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+        let sealed = memfd_create("sealed", MemfdFlags::ALLOW_SEALING).unwrap();
+        fcntl_add_seals(&sealed, SealFlags::WRITE).unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", sealed.as_raw_fd()));
+        let held = Lock::acquire(&path, "x").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"", "it could not be written");
+        assert!(matches!(Lock::acquire(&path, "x"), Err(StateError::Locked { .. })));
         drop(held);
     }
 

@@ -84,7 +84,9 @@ pub(crate) fn list(format: &Format, machines: &[Machine], now: Timestamp) -> Res
 fn status(machine: &Machine, now: Timestamp) -> String {
     match machine.state() {
         MachineState::Running if machine.started_unix_nanos != 0 => {
-            format!("Up {}", human::duration(human::since(machine.started_unix_nanos, now)))
+            let up = human::duration(human::since(machine.started_unix_nanos, now));
+            let halted = if machine.halted.is_empty() { "" } else { " (stands still)" };
+            format!("Up {up}{halted}")
         }
         other => {
             let word = state(other);
@@ -102,6 +104,7 @@ pub(crate) struct View {
     state: &'static str,
     settings: SettingsView,
     restart_needed: bool,
+    halted: String,
     driver: String,
     accelerator: String,
     accelerator_reason: String,
@@ -177,6 +180,7 @@ impl From<&Machine> for View {
                 userns: settings.userns,
             },
             restart_needed: machine.restart_needed,
+            halted: machine.halted.clone(),
             driver: machine.driver.clone(),
             accelerator: machine.accelerator.clone(),
             accelerator_reason: machine.accelerator_reason.clone(),
@@ -240,6 +244,7 @@ pub(crate) fn describe(machine: &Machine, now: Timestamp) -> String {
         fact("failure", failure.message.clone());
         fact("hint", failure.hint.clone());
     }
+    fact("stands still", machine.halted.clone());
     if let Some(crash) = &machine.last_crash {
         let ago = human::duration(human::since(machine.last_crash_unix_nanos, now));
         fact("crashed", format!("{ago} ago, and was started again: {}", crash.message));

@@ -33,7 +33,16 @@ pub struct Fake {
     pub guest: FakeGuest,
     config: Arc<Mutex<ContainerConfig>>,
     signal: Arc<watch::Sender<u32>>,
-    boots: bool,
+    before: Before,
+}
+
+/// What the machine does before the first command.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Before {
+    Runs,
+    Stopped,
+    /// It runs since before the daemon, which asks whether it is well.
+    Adopted,
 }
 
 pub struct Daemon {
@@ -44,11 +53,10 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Self {
-        Self::with(false)
+        Self::with(Before::Runs)
     }
 
-    /// `boots`: the machine does not run yet.
-    pub fn with(boots: bool) -> Self {
+    pub fn with(before: Before) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let paths = linkspan_state::Paths::at(home.path()).expect("a state folder");
         let fake = Fake {
@@ -56,7 +64,7 @@ impl Daemon {
             guest: FakeGuest::default(),
             config: Arc::default(),
             signal: Arc::new(watch::channel(0).0),
-            boots,
+            before,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -302,11 +310,12 @@ impl MachineService for Fake {
             ..Machine::default()
         };
         let mut answers = Vec::new();
-        if self.boots {
+        if self.before != Before::Runs {
+            let adopting = self.before == Before::Adopted;
             let starting = machine(MachineState::Starting, phase(PhaseState::Running, 0));
             answers.push(StartMachineResponse {
-                machine: Some(starting),
-                notice: "no hardware acceleration here".into(),
+                machine: Some(Machine { adopting, ..starting }),
+                notice: if adopting { "" } else { "no hardware acceleration here" }.into(),
             });
         }
         let running = machine(MachineState::Running, phase(PhaseState::Done, 840_000));

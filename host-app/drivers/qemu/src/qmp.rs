@@ -36,8 +36,9 @@ pub(crate) enum Event {
     Shutdown { reason: String },
     /// The guest's kernel told its panic.
     GuestPanicked,
-    /// The data disk failed: the operation and the host's words.
-    DiskError { operation: String, reason: String },
+    /// The data disk failed: the operation and the host's words. `halts`: the VM stands still
+    /// until it is told to go on, and then tries again.
+    DiskError { operation: String, reason: String, halts: bool },
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,6 +79,11 @@ impl Qmp {
         let answer = within(self.execute("query-status")).await?;
         let status = answer.get("status").and_then(Value::as_str);
         status.map(str::to_owned).ok_or_else(|| foreign("query-status without status"))
+    }
+
+    /// Lets a VM that stands still go on. That it does is not waited for: the events tell.
+    pub(crate) async fn go_on(&mut self) -> io::Result<()> {
+        self.writer.write_all(b"{\"execute\":\"cont\"}\n").await
     }
 
     /// Ends QEMU. It may hang up before it has answered.
@@ -149,6 +155,7 @@ fn known_event(message: Message) -> Option<Event> {
         "BLOCK_IO_ERROR" => Some(Event::DiskError {
             operation: text("operation").to_owned(),
             reason: text("reason").to_owned(),
+            halts: text("action") == "stop",
         }),
         other => {
             tracing::debug!(event = other, "QEMU");
@@ -201,6 +208,30 @@ mod tests {
         assert_eq!(qmp.event().await.expect("second"), shutdown);
         let end = qmp.event().await.expect_err("the monitor has gone");
         assert_eq!(end.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn a_disk_without_room_halts_and_another_failure_is_the_guests() {
+        let folder = tempfile::tempdir().expect("folder");
+        let lines: &[&str] = &[
+            HELLO,
+            "{\"return\": {}}\r\n\
+             {\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"operation\": \"write\", \
+             \"action\": \"stop\", \"nospace\": true, \"reason\": \"No space left\"}}\r\n\
+             {\"event\": \"STOP\", \"data\": {}}\r\n",
+            "{\"return\": {}}\r\n{\"event\": \"RESUME\", \"data\": {}}\r\n\
+             {\"event\": \"BLOCK_IO_ERROR\", \"data\": {\"operation\": \"read\", \
+             \"action\": \"report\", \"nospace\": false, \"reason\": \"broken\"}}\r\n",
+        ];
+        let mut qmp = monitor(folder.path(), lines).await.expect("handshake");
+        let error = |operation: &str, reason: &str, halts| Event::DiskError {
+            operation: operation.into(),
+            reason: reason.into(),
+            halts,
+        };
+        assert_eq!(qmp.event().await.expect("first"), error("write", "No space left", true));
+        qmp.go_on().await.expect("it listens");
+        assert_eq!(qmp.event().await.expect("second"), error("read", "broken", false));
     }
 
     #[tokio::test]

@@ -96,7 +96,7 @@ async fn watch_new(record: Record, files: Files) -> Result<QemuVm, DriverError> 
     if let Err(error) = &qmp {
         tracing::warn!(%error, "QEMU's monitor cannot be reached yet");
     }
-    Ok(QemuVm::watch(record, files, qmp.ok()))
+    Ok(QemuVm::watch(record, files, qmp.ok(), false))
 }
 
 async fn abandon(processes: &[Process], files: &Files) {
@@ -262,18 +262,18 @@ pub(crate) async fn adopt(directory: &Path) -> Result<Option<QemuVm>, DriverErro
         blocking(move || find_running(&files)).await??
     };
     let Some(record) = found else { return Ok(None) };
-    let qmp = match Qmp::connect(&files.qmp).await {
+    let (qmp, halted) = match Qmp::connect(&files.qmp).await {
         Ok(mut qmp) => {
             let status = qmp.status().await;
             tracing::info!(pid = record.qemu.pid, ?status, "adopted a VM");
-            Some(qmp)
+            (Some(qmp), status.is_ok_and(|status| status == "io-error"))
         }
         Err(error) => {
             tracing::warn!(pid = record.qemu.pid, %error, "adopted a VM whose monitor is silent");
-            None
+            (None, false)
         }
     };
-    Ok(Some(QemuVm::watch(record, files, qmp)))
+    Ok(Some(QemuVm::watch(record, files, qmp, halted)))
 }
 
 /// Removes what is left of a VM that has ended.

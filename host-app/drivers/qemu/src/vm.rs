@@ -1,7 +1,7 @@
 //! A VM that runs. One task watches it from its start (or adoption) to its end:
 //!
 //! ```text
-//!   watching --QMP events--> the reason is noted
+//!   watching --QMP events--> the reason is noted; halted <--> goes on
 //!      |  kill() --> `quit` over QMP, then SIGKILL
 //!      v  QEMU's process has ended
 //!   cleaning: the devices' processes are ended, sockets and the record are removed
@@ -32,24 +32,34 @@ const LAST_EVENTS: Duration = Duration::from_secs(1);
 /// Between two tries to reach a monitor that hung up while QEMU runs on.
 const RECONNECT: Duration = Duration::from_secs(1);
 
+/// Between two tries to go on, of a VM that the full disk of the host stopped.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// Why QEMU stops a VM by itself: `werror=enospc`, its usual setting. Everything else that is wrong
+/// with the disk is told to the guest.
+const NO_ROOM: &str = "the host's disk has no room left for its data disk";
+
 #[derive(Debug)]
 pub(crate) struct QemuVm {
     record: Record,
     end: watch::Receiver<Option<VmExit>>,
     quit: mpsc::Sender<()>,
+    halted: watch::Receiver<Option<String>>,
 }
 
 impl QemuVm {
-    /// Begins to watch. `qmp`: connected, if that worked; else it is tried again.
-    pub(crate) fn watch(record: Record, files: Files, qmp: Option<Qmp>) -> Self {
+    /// Begins to watch. `qmp`: connected, if that worked; else it is tried again. `halt`: the VM
+    /// stands still since before.
+    pub(crate) fn watch(record: Record, files: Files, qmp: Option<Qmp>, halt: bool) -> Self {
         let (told, end) = watch::channel(None);
         let (quit, quits) = mpsc::channel(1);
-        let watcher = Watcher { record: record.clone(), files, seen: Seen::default() };
+        let (halt, halted) = watch::channel(halt.then(|| NO_ROOM.to_owned()));
+        let watcher =
+            Watcher { record: record.clone(), files, seen: Seen::default(), halt, tried: false };
         tokio::spawn(async move {
             let exit = watcher.run(qmp, quits).await;
             told.send_replace(Some(exit));
         });
-        Self { record, end, quit }
+        Self { record, end, quit, halted }
     }
 }
 
@@ -69,6 +79,10 @@ impl Vm for QemuVm {
 
     fn accelerator(&self) -> AcceleratorVerdict {
         self.record.accelerator.clone()
+    }
+
+    fn halted(&self) -> watch::Receiver<Option<String>> {
+        self.halted.clone()
     }
 
     async fn wait(&self) -> VmExit {
@@ -114,6 +128,8 @@ struct Seen {
     killed: bool,
     panicked: bool,
     shutdown: Option<String>,
+    /// The disk had no room since it was last told to go on.
+    full: bool,
 }
 
 impl Seen {
@@ -121,7 +137,8 @@ impl Seen {
         match event {
             Event::GuestPanicked => self.panicked = true,
             Event::Shutdown { reason } => self.shutdown = Some(reason),
-            Event::DiskError { operation, reason } => {
+            Event::DiskError { halts: true, .. } => self.full = true,
+            Event::DiskError { operation, reason, halts: false } => {
                 tracing::error!(operation, reason, "the machine's data disk failed on the host");
             }
         }
@@ -143,6 +160,10 @@ struct Watcher {
     record: Record,
     files: Files,
     seen: Seen,
+    /// Why the VM stands still.
+    halt: watch::Sender<Option<String>>,
+    /// It was told to go on.
+    tried: bool,
 }
 
 impl Watcher {
@@ -155,9 +176,17 @@ impl Watcher {
                 // Events that already arrived come before the end that they explain.
                 biased;
                 event = next_event(&mut qmp, &self.files) => match event {
-                    Ok(event) => self.seen.note(event),
+                    Ok(event) => {
+                        self.seen.note(event);
+                        if self.seen.full && self.halt.borrow().is_none() {
+                            self.halt.send_replace(Some(NO_ROOM.to_owned()));
+                        }
+                    }
                     Err(_) => qmp = None,
                 },
+                () = tokio::time::sleep(TRY_AGAIN), if self.halt.borrow().is_some() => {
+                    self.go_on(&mut qmp).await;
+                }
                 () = &mut ended => break,
                 Some(()) = quits.recv() => {
                     self.seen.killed = true;
@@ -175,6 +204,20 @@ impl Watcher {
         }
         self.clean().await;
         self.seen.exit()
+    }
+
+    /// Lets a VM that stands still try again. One that has not stood still since the last try goes
+    /// on for good.
+    async fn go_on(&mut self, qmp: &mut Option<Qmp>) {
+        if self.tried && !self.seen.full {
+            self.halt.send_replace(None);
+            self.tried = false;
+            return;
+        }
+        if let Some(qmp) = qmp {
+            self.seen.full = false;
+            self.tried = qmp.go_on().await.is_ok();
+        }
     }
 
     /// Asks QEMU to end; if it cannot be asked, ends it.

@@ -165,6 +165,13 @@ impl FakeDriver {
         }
     }
 
+    /// Every VM stands still for this reason, or goes on.
+    pub fn halt_all(&self, why: Option<&str>) {
+        for vm in self.inner().vms.values() {
+            vm.halted.send_replace(why.map(str::to_owned));
+        }
+    }
+
     /// Ends the VM behind `socket` so.
     pub fn end(&self, socket: &GuestSocket, exit: VmExit) {
         let vm = self.inner().vms.values().find(|vm| vm.socket() == *socket).cloned();
@@ -238,6 +245,7 @@ impl Driver for FakeDriver {
                 hub: inner.hubs.get(&spec.directory).cloned().unwrap_or_default(),
                 verdict: verdict.clone(),
                 end: Arc::new(watch::Sender::new(None)),
+                halted: watch::Sender::new(None),
                 part: Mutex::new(None),
             });
             let before = inner.vms.insert(spec.directory.clone(), Arc::clone(&vm));
@@ -277,6 +285,7 @@ struct FakeVm {
     hub: Hub,
     verdict: AcceleratorVerdict,
     end: Arc<watch::Sender<Option<VmExit>>>,
+    halted: watch::Sender<Option<String>>,
     part: Mutex<Option<AbortHandle>>,
 }
 
@@ -309,6 +318,10 @@ impl Vm for FakeVm {
 
     fn accelerator(&self) -> AcceleratorVerdict {
         self.verdict.clone()
+    }
+
+    fn halted(&self) -> watch::Receiver<Option<String>> {
+        self.halted.subscribe()
     }
 
     async fn wait(&self) -> VmExit {

@@ -130,6 +130,22 @@ async fn containers_have_the_time_to_stop_that_they_are_set_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_vm_that_stands_still_is_seen_until_it_goes_on() {
+    let ground = Ground::new();
+    let machine = ground.machine().await;
+    machine.start().await.unwrap();
+    assert_eq!(machine.snapshot().halted, None);
+    let mut seen = machine.subscribe();
+    for why in [Some("the disk is full"), None, Some("again")] {
+        ground.driver.halt_all(why);
+        let told = seen.wait_for(|snapshot| snapshot.halted.as_deref() == why);
+        tokio::time::timeout(BUDGET, told).await.expect("it is told").unwrap();
+    }
+    machine.kill().await.unwrap();
+    assert_eq!(machine.snapshot().halted, None, "nothing stands still any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_during_a_start_ends_both() {
     let ground = Ground::new();
     let machine = ground.machine().await;

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -21,6 +22,9 @@ use tokio::{
 
 use super::{ConnectError, HangUp};
 use crate::with_subject;
+
+/// Between two attempts to accept while there is no room for a connection.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection between the daemon and a client.
 #[derive(Debug)]
@@ -84,7 +88,15 @@ impl Listener {
     pub async fn accept(&mut self) -> io::Result<Stream> {
         let ours = rustix::process::geteuid().as_raw();
         loop {
-            let (stream, _) = self.listener.accept().await?;
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) if passes(&error) => {
+                    tracing::warn!(%error, path = %self.path.display(), "a client has to wait");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             match stream.peer_cred() {
                 Ok(peer) if peer.uid() == ours => return Ok(Stream(stream)),
                 Ok(peer) => {
@@ -96,6 +108,15 @@ impl Listener {
             }
         }
     }
+}
+
+/// Whether a failure to accept says nothing about the listener: the client has gone, or the system
+/// or this process has no room for one more connection at this moment (accept(2)).
+fn passes(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let passing =
+        [Errno::CONNABORTED, Errno::INTR, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    passing.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 impl Drop for Listener {

@@ -21,6 +21,8 @@ use crate::with_subject;
 const PIPE_BUSY: i32 = 231;
 /// `ERROR_ACCESS_DENIED`: for a first instance, that the pipe already exists.
 const ACCESS_DENIED: i32 = 5;
+/// `ERROR_NO_DATA`: the client has gone before it was accepted.
+const NO_DATA: i32 = 232;
 /// How long [`connect`] waits for a free instance.
 const BUSY_LIMIT: Duration = Duration::from_secs(5);
 /// Between two tries.
@@ -91,12 +93,19 @@ impl Listener {
     /// # Errors
     /// When the pipe broke.
     pub async fn accept(&mut self) -> io::Result<Stream> {
-        self.next.connect().await.map_err(|error| with_subject(&error, &self.name))?;
-        let next = ServerOptions::new()
-            .reject_remote_clients(true)
-            .create(&self.name)
-            .map_err(|error| with_subject(&error, &self.name))?;
-        Ok(Stream(End::Server(std::mem::replace(&mut self.next, next))))
+        loop {
+            let connected = self.next.connect().await;
+            let next = ServerOptions::new()
+                .reject_remote_clients(true)
+                .create(&self.name)
+                .map_err(|error| with_subject(&error, &self.name))?;
+            let used = std::mem::replace(&mut self.next, next);
+            match connected {
+                Ok(()) => return Ok(Stream(End::Server(used))),
+                Err(error) if error.raw_os_error() == Some(NO_DATA) => {}
+                Err(error) => return Err(with_subject(&error, &self.name)),
+            }
+        }
     }
 }
 

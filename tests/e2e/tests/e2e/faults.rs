@@ -52,6 +52,24 @@ impl Image {
     }
 }
 
+/// The machine of `host` lives on a small file system, which `filler` fills.
+fn fills_up(host: &Host, filler: &Path) {
+    use std::io::Write as _;
+    let _ = host.run(&["machine", "init", "--disk", "1", "--memory", "512"]).ok();
+    let write = "while :; do dd if=/dev/zero of=/fill bs=1M count=4; sync; sleep 1; done";
+    let _ = host.run(&["run", "-d", "--name", "writer", "busybox", "sh", "-c", write]).ok();
+    let mut full = fs::File::create(filler).unwrap();
+    while full.write_all(&[1; 1 << 16]).is_ok() {}
+    let status = || host.run(&["machine", "list", "--format", "{{.Status}}"]).text();
+    assert!(wait_until(SOON, || status().contains("stands still")), "{}", status());
+    host.run(&["ps"]).fails(1, &["`default` stands still", "no room", "hint: free some space"]);
+    host.run(&["machine", "stop"]).fails(1, &["`default` stands still", "--force"]);
+    fs::remove_file(filler).unwrap();
+    drop(full);
+    assert!(wait_until(SOON, || !status().contains("stands still")), "{}", status());
+    assert_eq!(host.run(&["exec", "writer", "echo", "goes on"]).ok().text(), "goes on");
+}
+
 fn no_vm(host: &Host) -> bool {
     wait_until(SOON, || {
         !host.processes().iter().any(|(_, command)| {
@@ -177,6 +195,30 @@ pub(crate) const TESTS: &[Own] = &[
         assert!(filler.is_ok(), "{filler:?}");
         assert_eq!(done.code, 1, "{done:?}");
         assert!(done.err.contains("space"), "{}", done.err);
+    }),
+    ("a_host_disk_that_fills_up_halts_the_machine_until_there_is_room", || {
+        let place = tempfile::tempdir().unwrap();
+        let mounted = nix::mount::mount(
+            Some("none"),
+            place.path(),
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            Some("size=400m"),
+        );
+        if let Err(errno) = mounted {
+            println!("skipped: cannot mount a small file system ({errno})");
+            return;
+        }
+        let home = place.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let host = Host::new().with_env("LINKSPAN_HOME", &home);
+        let tried = std::panic::catch_unwind(|| fills_up(&host, &place.path().join("filler")));
+        let _ = host.run(&["machine", "stop", "--force"]);
+        let _ = host.run(&["system", "stop-daemon"]);
+        let _ = nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH);
+        if let Err(panic) = tried {
+            std::panic::resume_unwind(panic);
+        }
     }),
     ("a_full_data_disk_is_the_containers_problem_only", || {
         let host = Host::new();
