@@ -181,19 +181,19 @@ fn the_terminal_has_the_size_of_its_window(bench: &Bench) {
     bench.open_container("sized");
     app.click(&tab("Terminal"));
     let keys = "//textarea[contains(@class, 'xterm-helper-textarea')]";
-    let size = |mark: &str| {
-        app.write(keys, &format!("echo {mark}-$(stty size | tr ' ' x)-\n"));
-        let pattern = format!("/{mark}-(\\d+x\\d+)-/.exec(document.body.innerText)");
+    let mut asked = 0;
+    let mut size = || {
+        asked += 1;
+        app.write(keys, &format!("echo size{asked}-$(stty size | tr ' ' x)-\n"));
+        let pattern = format!("/size{asked}-(\\d+x\\d+)-/.exec(document.body.innerText)");
         app.until("the terminal answers", &format!("return {pattern} !== null"));
         app.run(&format!("return {pattern}[1]")).as_str().expect("a text").to_owned()
     };
-    let before = size("first");
+    let before = size();
     app.resize(900, 600);
     app.until("the window is smaller", "return innerWidth < 1000");
-    let smaller = || size("second");
     // The terminal follows the window a moment later.
-    let follows = wait_until(SOON, || smaller() != before);
-    assert!(follows, "{before}");
+    assert!(wait_until(SOON, || size() != before), "{before}");
     app.resize(1180, 760);
     bench.remove("sized");
 }
