@@ -115,7 +115,6 @@ mod tests {
             version: "0.1.0".into(),
             architecture: architecture("x86_64").into(),
             kernel: "6.12".into(),
-            ..VersionFacts::default()
         };
         let shown = serde_json::to_value(Version::from(&facts)).unwrap();
         assert_eq!(shown["MinAPIVersion"], "1.24");
