@@ -150,7 +150,7 @@ fn every_field_of_the_host_configuration_is_honoured_or_refused() {
         ("VolumeDriver", json!("local"), Honoured),
         ("VolumesFrom", json!(["x:ro"]), Honoured),
         ("Mounts", json!([{"Type": "tmpfs", "Target": "/t"}]), Honoured),
-        ("ConsoleSize", json!([25, 80]), Honoured),
+        ("ConsoleSize", json!([25, 80]), Nothing),
         ("Annotations", json!({"a": "b"}), Honoured),
         ("CapAdd", json!(["NET_ADMIN"]), Honoured),
         ("CapDrop", json!(["ALL"]), Honoured),

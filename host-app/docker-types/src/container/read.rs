@@ -149,7 +149,7 @@ pub(crate) fn host_config(host: HostConfig, wire: &mut ContainerConfig) -> Resul
         auto_remove,
         volume_driver,
         volumes_from,
-        // See `create`.
+        // How the terminal begins: clients say its size again when the container runs.
         console_size: _,
         annotations,
         cap_add,
