@@ -10,7 +10,9 @@ use std::{
 
 use linkspan_build::{Ignore, ImageConfig, ImageInfo, Images, Outcome, Plan, plan};
 use linkspan_containers::log::{LogConfig, Record, Select, read_files};
-use linkspan_images::{ImportOptions, Limits, Options, Platform, Reference, Store, copy_in};
+use linkspan_images::{
+    CopyIn, ImportOptions, Limits, Options, Platform, Reference, Store, copy_in,
+};
 use linkspan_net::dns::{self, Answer, Directory};
 use linkspan_proto::preface::Preface;
 use linkspan_runtime::{
@@ -90,7 +92,8 @@ pub(crate) fn copy(input: &[u8]) {
     std::os::unix::fs::symlink("../neighbour", ground.root().join("link")).expect("made");
     fs::create_dir(ground.root().join("folder")).expect("made");
     let root = OwnedFd::from(File::open(ground.root()).expect("it is there"));
-    let _ = copy_in(input, root, Path::new("/folder"), true, None, &limits());
+    let how = CopyIn { keep_owner: true, replace_kinds: true };
+    let _ = copy_in(input, root, Path::new("/folder"), how, None, &limits());
     ground.check();
 }
 
