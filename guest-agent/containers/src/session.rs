@@ -78,7 +78,10 @@ impl Session {
         oom: Option<OomBase>,
         ended_with: impl FnOnce(i32) + Send + 'static,
     ) -> io::Result<Self> {
-        let streams = Streams::new(launched.stdio)?;
+        let streams = Streams::new(launched.stdio).inspect_err(|_| {
+            // Nobody could ever hear it, nor end it. ESRCH: it has ended.
+            let _ = launcher.signal(&launched.target, Signal::KILL);
+        })?;
         let (sender, events) = mpsc::channel(QUEUE);
         let stdin = streams.input.map(|input| {
             let (sender, chunks) = mpsc::channel(QUEUE);

@@ -94,7 +94,7 @@ impl FakeLauncher {
         self.table.inner.lock().last_pid
     }
 
-    /// From now on first processes have standard streams that nobody can use, or proper ones again.
+    /// From now on processes have standard streams that nobody can use, or proper ones again.
     pub fn break_streams(&self, breaks: bool) {
         self.table.inner.lock().breaks_streams = breaks;
     }
@@ -120,6 +120,17 @@ impl FakeLauncher {
     #[must_use]
     pub fn frozen(&self) -> usize {
         self.table.inner.lock().frozen.len()
+    }
+
+    /// What was launched, with streams as [`FakeLauncher::break_streams`] has them.
+    fn with_streams(&self, launched: Launched) -> Result<Launched, LaunchError> {
+        if !self.table.inner.lock().breaks_streams {
+            return Ok(launched);
+        }
+        // Neither a pipe nor a terminal.
+        let no_pipe = File::open("/proc/self/exe").map_err(engine)?;
+        let stdio = Stdio::Pipes { stdin: None, stdout: Some(no_pipe.into()), stderr: None };
+        Ok(Launched { stdio, ..launched })
     }
 
     fn launch(
@@ -294,17 +305,10 @@ impl Launcher for FakeLauncher {
         if inner.cgroups.insert(plan.cgroup.clone(), 0).is_some() {
             return Err(engine(format!("cgroup `{}` exists already", plan.cgroup.display())));
         }
-        let breaks = inner.breaks_streams;
         drop(inner);
         let first = plan.namespaces.pid;
         let launched = self.launch(&plan.process, &plan.hostname, &plan.cgroup, stdio, first)?;
-        if !breaks {
-            return Ok(launched);
-        }
-        // Neither a pipe nor a terminal.
-        let no_pipe = File::open("/proc/self/exe").map_err(engine)?;
-        let stdio = Stdio::Pipes { stdin: None, stdout: Some(no_pipe.into()), stderr: None };
-        Ok(Launched { stdio, ..launched })
+        self.with_streams(launched)
     }
 
     fn docker_api(&self) -> io::Result<PathBuf> {
@@ -327,7 +331,8 @@ impl Launcher for FakeLauncher {
         if !self.table.inner.lock().processes.contains_key(&target.pid) {
             return Err(engine("setns: no such process"));
         }
-        self.launch(process, "", &target.cgroup, stdio, false)
+        let launched = self.launch(process, "", &target.cgroup, stdio, false)?;
+        self.with_streams(launched)
     }
 
     fn signal(&self, target: &Target, signal: Signal) -> io::Result<()> {

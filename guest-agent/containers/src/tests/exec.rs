@@ -130,6 +130,23 @@ async fn commands_are_listed_with_their_ids_while_they_run() {
 }
 
 #[tokio::test]
+async fn a_command_without_usable_streams_is_not_left_behind() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    started(&containers, "host", config(&["sleep", "3600"])).await;
+    bench.launcher.break_streams(true);
+    let exec = ExecConfig { args: vec!["sleep".into(), "3600".into()], ..ExecConfig::default() };
+    containers.exec("host", exec).await.map(drop).expect_err("nobody could hear it");
+    within(async {
+        while bench.launcher.processes() > 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    containers.remove("host", true, false).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_caller_that_goes_while_it_is_started_leaves_it_listed_until_it_ends() {
     let bench = Bench::new();
     let containers = bench.open();
