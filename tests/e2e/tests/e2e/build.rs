@@ -4,7 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
 
+use linkspan_test_dockerfiles::{Image, MACHINE, cases};
 use linkspan_test_e2e::{Done, Host};
 use linkspan_test_registry::skopeo;
 use tempfile::TempDir;
@@ -60,108 +63,38 @@ fn id(host: &Host, context: &Files, flags: &[&str]) -> String {
     id
 }
 
-/// What it is, the Dockerfile, and the files beside it with their contents.
-type Asserting = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+/// Two builds at one time, as many as there are processors.
+const AT_ONCE: usize = 2;
 
-/// Dockerfiles that assert what they should come to, with their files.
-const SAME: &[Asserting] = &[
-    (
-        "run and copy",
-        "FROM busybox\nRUN echo made > /made\nCOPY f /f\nRUN test \"$(cat /made /f | tr -d '\\n')\" = madex\n",
-        &[("f", "x")],
-    ),
-    (
-        "heredocs of RUN",
-        "FROM busybox\nRUN <<E\nset -e\necho one > /a\ntest $(cat /a) = one\nE\n",
-        &[],
-    ),
-    (
-        "a heredoc with its own program",
-        "FROM busybox\nRUN <<E\n#!/bin/sh -e\necho $0 > /a\nE\nRUN test \"$(cat /a)\" = /dev/pipes/E && test ! -e /dev/pipes/E\n",
-        &[],
-    ),
-    (
-        "heredocs of COPY",
-        "FROM busybox\nARG WHO=world\nCOPY <<A <<'B' /x/\nhello $WHO\nA\nhello $WHO\nB\nRUN test \"$(cat /x/A)\" = 'hello world' && test \"$(cat /x/B)\" = 'hello $WHO'\n",
-        &[],
-    ),
-    (
-        "ARG and ENV",
-        "ARG BASE=busybox\nFROM $BASE\nARG A=1\nENV B=${A}2 PATH=$PATH:/more\nRUN test $A$B = 112 && echo $PATH | grep -q :/more$\n",
-        &[],
-    ),
-    (
-        "USER by name and number",
-        "FROM busybox\nRUN mkdir -p /etc && echo 'root:x:0:0:::' > /etc/passwd && echo 'app:x:1000:1001::/:' >> /etc/passwd\nUSER app\nRUN test \"$(id -u):$(id -g)\" = 1000:1001\nUSER 7:8\nRUN test \"$(id -u):$(id -g)\" = 7:8\n",
-        &[],
-    ),
-    (
-        "WORKDIR",
-        "FROM busybox\nWORKDIR /a\nWORKDIR b/c\nCOPY f .\nRUN test $(pwd) = /a/b/c && test -f /a/b/c/f && test $(stat -c %a /a) = 755\n",
-        &[("f", "x")],
-    ),
-    (
-        "chown and chmod",
-        "FROM busybox\nCOPY --chown=5:6 --chmod=640 f /f\nRUN test \"$(stat -c '%u:%g %a' /f)\" = '5:6 640'\n",
-        &[("f", "x")],
-    ),
-    (
-        "wildcards and several sources",
-        "FROM busybox\nCOPY *.txt one /d/\nRUN test \"$(ls /d | tr '\\n' ' ')\" = 'a.txt b.txt one '\n",
-        &[("a.txt", ""), ("b.txt", ""), ("c.md", ""), ("one", "")],
-    ),
-    (
-        "folders, nested",
-        "FROM busybox\nCOPY d /d\nCOPY d/e /e/\nRUN test -f /d/e/f && test -f /e/f\n",
-        &[("d/e/f", "x")],
-    ),
-    (
-        "parents and exclude",
-        "FROM busybox\nCOPY --parents d/*/f /p/\nCOPY --exclude=*.md d /x/\nRUN test -f /p/d/e/f && test ! -e /x/g.md && test -f /x/e/f\n",
-        &[("d/e/f", "x"), ("d/g.md", "")],
-    ),
-    (
-        "stages and images",
-        "FROM busybox AS one\nRUN mkdir /o && echo 1 > /o/f\nFROM busybox AS two\nRUN echo 2 > /f\nFROM scratch AS all\nCOPY --from=one /o/ /\nCOPY --from=two /f /g\nFROM busybox\nCOPY --from=all / /all/\nCOPY --from=busybox /bin/busybox /own\nRUN test $(cat /all/f /all/g | tr -d '\\n') = 12 && test -s /own\n",
-        &[],
-    ),
-    ("a linked copy", "FROM busybox\nCOPY --link f /deep/f\nRUN test -f /deep/f\n", &[("f", "x")]),
-    (
-        "what is removed",
-        "FROM busybox\nRUN echo x > /gone && mkdir /d && echo y > /d/f\nRUN rm -r /gone /d && mkdir /d\nRUN test ! -e /gone && test -z \"$(ls /d)\"\n",
-        &[],
-    ),
-    (
-        "tmpfs and cache mounts",
-        "FROM busybox\nRUN --mount=type=tmpfs,target=/m --mount=type=cache,target=/c,id=e2e echo x > /m/f && echo x >> /c/f\nRUN --mount=type=cache,target=/c,id=e2e test -s /c/f && test ! -e /m && echo y > /c/g\n",
-        &[],
-    ),
-    (
-        "bind mounts",
-        "FROM busybox AS one\nRUN echo 1 > /f\nFROM busybox\nRUN --mount=target=/ctx --mount=from=one,source=/f,target=/one test $(cat /ctx/f /one | tr -d '\\n') = x1 && ! touch /ctx/new\nRUN --mount=target=/ctx,rw touch /ctx/new\nRUN test ! -e /ctx/new\n",
-        &[("f", "x")],
-    ),
-    (
-        "no network, and loopback",
-        "FROM busybox\nRUN --network=none test \"$(ls /sys/class/net)\" = lo\nRUN ls /sys/class/net | grep -q eth0 && grep -q nameserver /etc/resolv.conf && grep -q localhost /etc/hosts\n",
-        &[],
-    ),
-    (
-        "confined as a container",
-        "FROM busybox\nRUN grep -q 'CapBnd:.00000000a80425fb' /proc/self/status && grep -q 'Seccomp:.2' /proc/self/status && test $(hostname) = buildkitsandbox\n",
-        &[],
-    ),
-    (
-        "an escape directive and continuations",
-        "# escape=`\nFROM busybox\nRUN echo a `\n  # between\n  b > /f && test \"$(cat /f)\" = 'a b'\n",
-        &[],
-    ),
-    (
-        "SHELL",
-        "FROM busybox\nSHELL [\"/bin/sh\", \"-ec\"]\nRUN test $- = ehB || echo $- | grep -q e\n",
-        &[],
-    ),
-];
+/// What a build comes to, as an archive that no machine keeps.
+fn image(host: &Host, context: &str, flags: &[String]) -> Result<Image, Done> {
+    let mut args = vec!["build", "--progress", "plain", "-o", "type=oci,dest=-"];
+    args.extend(flags.iter().map(String::as_str));
+    args.push(context);
+    let done = host.run(&args);
+    if done.code == 0 { Ok(Image::read(&done.out)) } else { Err(done) }
+}
+
+fn table(host: &Host) {
+    let plain = Files::new(&[("Dockerfile", "FROM busybox\n")]);
+    let base = image(host, plain.path(), &[]).expect("the image that is there");
+    let cases = Mutex::new(cases(MACHINE).into_iter());
+    let wrong = Mutex::new(Vec::new());
+    let work = || loop {
+        let case = cases.lock().expect("no thread panics with it").next();
+        let Some(case) = case else { return };
+        let context = Files::new(&[("Dockerfile", &case.dockerfile)]);
+        case.write(Path::new(context.path()));
+        let difference = match image(host, context.path(), &case.flags) {
+            Ok(made) => case.difference(&base, &made),
+            Err(done) => Some(format!("#### {}\n{}", case.name, done.err)),
+        };
+        wrong.lock().expect("no thread panics with it").extend(difference);
+    };
+    thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    let wrong = wrong.into_inner().expect("no thread panics with it");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
 
 fn tar_of(path: &str, content: &str) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
@@ -210,14 +143,7 @@ fn as_archives(host: &Host, folder: &Path) {
 }
 
 pub(crate) const TESTS: &[Shared] = &[
-    ("dockerfiles_come_to_what_they_say", |host| {
-        for (what, dockerfile, files) in SAME {
-            let context = Files::new(files);
-            context.write("Dockerfile", dockerfile);
-            let done = context.build(host, &[]);
-            assert_eq!(done.code, 0, "{what}: {}", done.err);
-        }
-    }),
+    ("dockerfiles_come_to_the_files_and_the_configuration_that_the_table_says", table),
     ("an_image_that_was_built_runs_as_it_says", |host| {
         let name = unique("built/app");
         let text = "FROM busybox\nENV GREETING=hello\nLABEL a=b\nEXPOSE 80\nVOLUME /data\n\

@@ -3,7 +3,8 @@
 use std::{path::Path, process::Command};
 
 use linkspan_test_e2e::{Host, target};
-use linkspan_test_registry::skopeo;
+use linkspan_test_registry::{Act, File, Layer, Packing, Server, skopeo};
+use serde_json::json;
 
 use crate::{CHECKER, Shared, registry::busybox, unique};
 
@@ -111,6 +112,27 @@ pub(crate) const TESTS: &[Shared] = &[
         let inspected = host.run(&["inspect", "--type", "image", CHECKER]).ok().json();
         assert_eq!(inspected[0]["Config"]["Cmd"], serde_json::json!(["/checker"]));
         assert_eq!(inspected[0]["Config"]["Env"], serde_json::json!(["PATH=/bin"]));
+    }),
+    ("import_fetches_what_a_url_names", |host| {
+        let server = Server::in_background(|_| Act::Serve);
+        let layer = Layer::new(&[File::new("word", "fetched")], Packing::Gzip);
+        let digest = server.put_blob("some/files", layer.blob);
+        let url = |digest| format!("http://{}/v2/some/files/blobs/{digest}", server.address);
+        let name = unique("imported/url");
+        let args = ["import", "-c", "CMD x", &url(&digest), &name];
+        let id = host.run(&args).ok().text();
+        let image = &host.run(&["inspect", "--type", "image", &name]).ok().json()[0];
+        assert_eq!((&image["Id"], &image["Config"]["Cmd"][2]), (&json!(id), &json!("x")));
+        let container = unique("from-url");
+        let _ = host.run(&["create", "--name", &container, &name]).ok();
+        let tar = host.run(&["cp", &format!("{container}:/word"), "-"]).ok().out;
+        let mut archive = tar::Archive::new(tar.as_slice());
+        let word = archive.entries().expect("a tar").next().expect("a file").expect("a file");
+        assert_eq!(std::io::read_to_string(word).expect("text"), "fetched");
+        let _ = host.run(&["rm", &container]).ok();
+        let missing = url(&digest.replace('a', "b"));
+        host.run(&["import", &missing]).fails(1, &["cannot fetch", &missing, "404"]);
+        host.run(&["import", "http://127.0.0.1:1/x.tar"]).fails(1, &["cannot fetch"]);
     }),
     ("tags_come_and_go_and_the_last_one_takes_the_image", |host| {
         let (one, two) = (unique("tag/one"), unique("tag/two"));
