@@ -92,7 +92,11 @@ pub(crate) const TESTS: &[Shared] = &[
         for (kind, filter, expected) in [
             ("volume", format!("volume={volume}"), "create mount unmount destroy"),
             ("network", format!("network={network}"), "create destroy"),
-            ("container", format!("container={name}"), "create start commit kill die destroy"),
+            (
+                "container",
+                format!("container={name}"),
+                "create start pause unpause commit kill die destroy",
+            ),
             ("image", format!("image={first}"), "untag"),
         ] {
             let actions = || {
