@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use linkspan_images::Digest;
+use linkspan_records::Durability;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::record;
+use crate::error::Result;
 
 /// Raised when an older program could not read the file any more.
 const FORMAT: u32 = 1;
@@ -48,26 +48,14 @@ pub(crate) struct MountRecord {
     pub(crate) uses: u64,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Table {
-    format: u32,
     /// By the key of the step.
     layers: BTreeMap<String, LayerRecord>,
     /// By the name of the folder.
     mounts: BTreeMap<String, MountRecord>,
     /// From what was looked at to what was found.
     contents: BTreeMap<String, String>,
-}
-
-impl Default for Table {
-    fn default() -> Self {
-        Self {
-            format: FORMAT,
-            layers: BTreeMap::new(),
-            mounts: BTreeMap::new(),
-            contents: BTreeMap::new(),
-        }
-    }
 }
 
 /// The records. Locks for itself.
@@ -90,19 +78,8 @@ pub(crate) fn now() -> i64 {
 
 impl Cache {
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Header {
-            format: u32,
-        }
         let path = folder.join("cache.json");
-        let table = match record::read::<Header>(&path)? {
-            None => Table::default(),
-            Some(Header { format: FORMAT }) => record::read(&path)?.unwrap_or_default(),
-            Some(Header { format }) => {
-                let why = format!("it has format {format}, this program reads {FORMAT}");
-                return Err(Error::Record { path, why });
-            }
-        };
+        let table = linkspan_records::read(&path, FORMAT)?.unwrap_or_default();
         Ok(Self { path, table: Mutex::new(State { table, dirty: false }) })
     }
 
@@ -185,7 +162,7 @@ impl Cache {
     }
 
     fn save(&self, state: &mut State) -> Result<()> {
-        record::write(&self.path, &state.table)?;
+        linkspan_records::write(&self.path, FORMAT, &state.table, Durability::Machine)?;
         state.dirty = false;
         Ok(())
     }

@@ -10,15 +10,16 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use linkspan_build::ContextFilter;
+use linkspan_records::Durability;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::Builder;
 use crate::context::{Context, ContextEntry, ContextKind, MOST_LINKS, join, wanted};
 use crate::error::{Error, Result};
-use crate::{Builder, record};
 
 /// Raised when an older program could not read the file any more.
-const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 const BUFFER: usize = 256 * 1024;
 /// For more files it costs less to read the folder of all contents than to look at each.
 const MANY: usize = 500;
@@ -51,7 +52,6 @@ pub enum ListedKind {
 /// build that changes nothing does not write ten thousand names anew.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Known {
-    format: u32,
     /// How the client called it.
     name: String,
     files: BTreeMap<String, KnownFile>,
@@ -99,18 +99,17 @@ impl Builder {
     /// [`Error::Io`].
     pub fn listing(&self, name: &str, filter: &ContextFilter) -> Result<Listing<'_>> {
         let path = self.known_path(name);
-        let known = match record::read::<Known>(&path) {
-            Ok(known) => known.filter(|known| known.format == FORMAT),
+        let known = match linkspan_records::read::<Known>(&path, FORMAT) {
+            Ok(known) => known.unwrap_or_default(),
             // It only says what need not be sent.
-            Err(Error::Record { .. }) => None,
-            Err(error) => return Err(error),
+            Err(linkspan_records::Error::Content { .. }) => Known::default(),
+            Err(error) => return Err(error.into()),
         };
-        let known = known.unwrap_or_default();
         let folders = if filter.is_empty() { Vec::new() } else { vec![String::new()] };
         Ok(Listing {
             builder: self,
             filter: filter.clone(),
-            known: Known { format: FORMAT, name: name.to_owned(), ..known },
+            known: Known { name: name.to_owned(), ..known },
             entries: BTreeMap::new(),
             aside: BTreeMap::new(),
             followed: 0,
@@ -264,7 +263,7 @@ impl Listing<'_> {
         let path = self.builder.known_path(&self.known.name);
         let same = !self.received && self.known.files.len() == before;
         if !(same && touch(&path)) {
-            record::write(&path, &self.known)?;
+            linkspan_records::write(&path, FORMAT, &self.known, Durability::Machine)?;
         }
         Ok(context)
     }

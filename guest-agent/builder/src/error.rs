@@ -160,3 +160,14 @@ impl Error {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source: source.into() }
     }
 }
+
+impl From<linkspan_records::Error> for Error {
+    fn from(error: linkspan_records::Error) -> Self {
+        match error {
+            linkspan_records::Error::Io { action, path, source } => {
+                Self::Io { action, path, source }
+            }
+            linkspan_records::Error::Content { path, why } => Self::Record { path, why },
+        }
+    }
+}

@@ -32,7 +32,6 @@ mod instruction;
 mod layer;
 mod mounts;
 mod prune;
-mod record;
 mod run;
 mod tree;
 mod users;

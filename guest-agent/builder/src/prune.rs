@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::Builder;
 use crate::cache::now;
+use crate::contents::FORMAT;
 use crate::error::{Error, Result};
-use crate::record;
 
 /// What a record is; the names are BuildKit's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -217,7 +217,9 @@ impl Builder {
             let path = entry.map_err(Error::io("read", &folder))?.path();
             let name = path.file_stem().and_then(|name| name.to_str()).map(str::to_owned);
             // One that cannot be read is of no use to anybody, and is replaced by the next build.
-            if let (Some(name), Ok(Some(known))) = (name, record::read::<Known>(&path)) {
+            if let (Some(name), Ok(Some(known))) =
+                (name, linkspan_records::read::<Known>(&path, FORMAT))
+            {
                 let used = modified(&path).map_err(Error::io("look at", &path))?;
                 all.push((name, known, used));
             }

@@ -219,3 +219,14 @@ impl LaunchError {
         }
     }
 }
+
+impl From<linkspan_records::Error> for Error {
+    fn from(error: linkspan_records::Error) -> Self {
+        match error {
+            linkspan_records::Error::Io { action, path, source } => {
+                Self::File { action, path, source }
+            }
+            linkspan_records::Error::Content { path, why } => Self::Record { path, why },
+        }
+    }
+}

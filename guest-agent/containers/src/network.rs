@@ -6,7 +6,7 @@
 //! counts.
 
 use std::{
-    fs, io,
+    fs,
     net::IpAddr,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
@@ -333,10 +333,9 @@ fn write_files(container: &Container, shared: &Shared) -> Result<bool, Error> {
     Ok(named)
 }
 
-/// What was connected since `create`, with the version of its format.
+/// What was connected since `create`.
 #[derive(Serialize, Deserialize)]
 struct Changed {
-    format: u32,
     endpoints: Vec<EndpointSpec>,
 }
 
@@ -357,20 +356,8 @@ fn wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
 }
 
 fn read_wanted(container: &Container) -> Result<Vec<EndpointSpec>, Error> {
-    let path = changed_path(container);
-    let bytes = match fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(container.record().config.network.wanted());
-        }
-        Err(error) => return Err(Error::file("read", path)(error)),
-    };
-    let bad = |why: String| Error::Record { path: path.clone(), why };
-    let changed: Changed = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-    if changed.format != FORMAT {
-        return Err(bad(format!("its format is {}, and this program knows 1", changed.format)));
-    }
-    Ok(changed.endpoints)
+    let changed: Option<Changed> = linkspan_records::read(&changed_path(container), FORMAT)?;
+    Ok(changed.map_or_else(|| container.record().config.network.wanted(), |read| read.endpoints))
 }
 
 fn remember(
@@ -378,10 +365,9 @@ fn remember(
     shared: &Shared,
     endpoints: Vec<EndpointSpec>,
 ) -> Result<(), Error> {
-    let path = changed_path(container);
-    let durable = !container.record().config.auto_remove;
-    let changed = Changed { format: FORMAT, endpoints };
-    crate::store::replace(&path, &changed, durable).map_err(Error::file("write", &path))?;
+    let durability = container.folder.durability();
+    let changed = Changed { endpoints };
+    linkspan_records::write(&changed_path(container), FORMAT, &changed, durability)?;
     *container.wanted.lock() = Some(changed.endpoints);
     shared.revision.next();
     Ok(())

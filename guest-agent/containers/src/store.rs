@@ -15,12 +15,12 @@
 //! anyway.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
+use linkspan_records::Durability;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -72,19 +72,12 @@ impl From<State> for Saved {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    format: u32,
-    #[serde(flatten)]
-    value: T,
-}
-
 /// One container's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     path: PathBuf,
     id: ContainerId,
-    durable: bool,
+    durability: Durability,
 }
 
 impl Folder {
@@ -94,7 +87,10 @@ impl Folder {
         Self {
             path: root.join(record.id.as_str()),
             id: record.id.clone(),
-            durable: !record.config.auto_remove,
+            durability: match record.config.auto_remove {
+                true => Durability::Process,
+                false => Durability::Machine,
+            },
         }
     }
 
@@ -132,10 +128,14 @@ impl Folder {
             let path = self.path.join(name);
             fs::write(&path, text).map_err(Error::file("write", &path))?;
         }
-        if self.durable {
+        if self.durability == Durability::Machine {
             self.write("state.json", &Saved::from(state.clone()))?;
         }
         self.write("config.json", record)
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
     }
 
     /// Replaces state.json.
@@ -167,16 +167,14 @@ impl Folder {
         };
         fs::remove_file(&config).or_else(gone).map_err(Error::file("delete", &config))?;
         fs::remove_dir_all(&self.path).or_else(gone).map_err(Error::file("delete", &self.path))?;
-        match self.path.parent().filter(|_| self.durable) {
-            Some(root) => sync(root).map_err(Error::file("write", root)),
+        match self.path.parent().filter(|_| self.durability == Durability::Machine) {
+            Some(root) => linkspan_records::sync_folder(root).map_err(Error::file("write", root)),
             None => Ok(()),
         }
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), Error> {
-        let path = self.path.join(name);
-        replace(&path, &Versioned { format: FORMAT, value }, self.durable)
-            .map_err(Error::file("write", &path))
+        Ok(linkspan_records::write(&self.path.join(name), FORMAT, value, self.durability)?)
     }
 }
 
@@ -199,43 +197,9 @@ fn hosts(hostname: &str, domainname: &str) -> String {
     )
 }
 
-pub(crate) fn replace(path: &Path, value: &impl Serialize, durable: bool) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    if durable {
-        file.sync_all()?;
-    }
-    fs::rename(&temporary, path)?;
-    if durable && let Some(folder) = path.parent() {
-        // Makes the rename itself durable (rename(2) only orders it).
-        sync(folder)?;
-    }
-    Ok(())
-}
-
-/// Makes what was made, renamed and deleted in a folder durable: with ext4, all that was changed
-/// before it, too.
-pub(crate) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let bytes = fs::read(path).map_err(Error::file("read", path))?;
-    let bad = |why: String| Error::Record { path: path.into(), why };
-    #[derive(Deserialize)]
-    struct Header {
-        format: u32,
-    }
-    let header: Header = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-    if header.format != FORMAT {
-        return Err(bad(format!(
-            "its format is {}, and this program knows {FORMAT}",
-            header.format
-        )));
-    }
-    let versioned: Versioned<T> = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-    Ok(versioned.value)
+    linkspan_records::read(path, FORMAT)?
+        .ok_or_else(|| Error::file("read", path)(io::ErrorKind::NotFound.into()))
 }
 
 /// Reads every container under `root`, after the machine was down: what ran has ended, what was
@@ -266,11 +230,11 @@ pub fn load(root: &Path) -> Result<Vec<(Record, Saved)>, Error> {
 fn load_one(path: &Path, id: ContainerId) -> Result<Option<(Record, Saved)>, Error> {
     if !path.join("config.json").exists() {
         tracing::info!(container = id.short(), "deleting what is left of a container");
-        Folder { path: path.into(), id, durable: false }.remove()?;
+        Folder { path: path.into(), id, durability: Durability::Process }.remove()?;
         return Ok(None);
     }
     let record: Record = read(&path.join("config.json"))?;
-    let folder = Folder { path: path.into(), id, durable: true };
+    let folder = Folder { path: path.into(), id, durability: Durability::Machine };
     if record.config.auto_remove {
         folder.remove()?;
         return Ok(None);

@@ -57,7 +57,8 @@ impl Networks {
         let store = Store::new(folder);
         let known = store.load()?;
         let fresh = known.is_none();
-        let known = known.unwrap_or_else(|| Document::new(ipam::random_ula(), Vec::new()));
+        let known = known
+            .unwrap_or_else(|| Document { ipv6_prefix: ipam::random_ula(), networks: Vec::new() });
         let entries = known.networks.into_iter().map(|n| (n.id.clone(), Entry::new(n))).collect();
         let state = State { ipv6_prefix: known.ipv6_prefix, entries };
         let networks = Self { store, machine, state: Mutex::new(state), kernel: Mutex::default() };
@@ -260,6 +261,6 @@ impl Networks {
 
     fn save(&self, state: &State) -> Result<(), Error> {
         let networks = state.entries.values().map(|entry| entry.network.clone()).collect();
-        self.store.save(&Document::new(state.ipv6_prefix, networks))
+        self.store.save(&Document { ipv6_prefix: state.ipv6_prefix, networks })
     }
 }

@@ -141,6 +141,7 @@ fn the_runtime_is_synchronous_and_knows_no_wire_types() {
         "linkspan-build",
         "linkspan-builder",
         "linkspan-net",
+        "linkspan-records",
     ] {
         for foreign in ["tokio", "tonic", "linkspan-proto"] {
             graph.forbid(crate_, foreign, "it is on the synchronous side");

@@ -94,3 +94,14 @@ impl VolumeError {
         move |source| Self::File { action, path, source }
     }
 }
+
+impl From<linkspan_records::Error> for VolumeError {
+    fn from(error: linkspan_records::Error) -> Self {
+        match error {
+            linkspan_records::Error::Io { action, path, source } => {
+                Self::File { action, path, source }
+            }
+            linkspan_records::Error::Content { path, why } => Self::Record { path, why },
+        }
+    }
+}

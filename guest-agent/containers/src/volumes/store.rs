@@ -8,26 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use linkspan_records::Durability;
 
 use super::{Result, Volume, VolumeError};
-use crate::store::{replace, sync};
 
 /// The version of volume.json that this program writes and reads.
 const FORMAT: u32 = 1;
 const RECORD: &str = "volume.json";
-
-#[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    format: u32,
-    #[serde(flatten)]
-    value: T,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    format: u32,
-}
 
 /// Where a volume's files are.
 pub(super) fn content(root: &Path, name: &str) -> PathBuf {
@@ -43,14 +30,12 @@ pub(super) fn create(root: &Path, volume: &Volume) -> Result<()> {
     };
     make(&folder, 0o700)?;
     make(&content, 0o755)?;
-    let path = folder.join(RECORD);
-    replace(&path, &Versioned { format: FORMAT, value: volume }, true)
-        .map_err(VolumeError::file("write", path))
+    Ok(linkspan_records::write(&folder.join(RECORD), FORMAT, volume, Durability::Machine)?)
 }
 
 /// Volumes that were removed are not there again when the power goes.
 pub(super) fn settle(root: &Path) -> Result<()> {
-    sync(root).map_err(VolumeError::file("write", root))
+    linkspan_records::sync_folder(root).map_err(VolumeError::file("write", root))
 }
 
 /// The record first: what is left after that is a leftover. [`settle`] makes it durable.
@@ -75,30 +60,16 @@ pub(super) fn load(root: &Path) -> Result<BTreeMap<String, Volume>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(root).map_err(VolumeError::file("read", root))? {
         let folder = entry.map_err(VolumeError::file("read", root))?.path();
-        if !folder.join(RECORD).exists() {
-            tracing::info!(path = %folder.display(), "deleting what is left of a volume");
-            if let Err(error) = fs::remove_dir_all(&folder) {
-                tracing::warn!(path = %folder.display(), %error, "a leftover cannot be deleted");
+        match linkspan_records::read::<Volume>(&folder.join(RECORD), FORMAT) {
+            Ok(Some(volume)) => drop(found.insert(volume.name.clone(), volume)),
+            Ok(None) => {
+                tracing::info!(path = %folder.display(), "deleting what is left of a volume");
+                if let Err(error) = fs::remove_dir_all(&folder) {
+                    tracing::warn!(path = %folder.display(), %error, "a leftover cannot be deleted");
+                }
             }
-            continue;
-        }
-        match read(&folder.join(RECORD)) {
-            Ok(volume) => drop(found.insert(volume.name.clone(), volume)),
             Err(error) => tracing::warn!(%error, "a volume is left out"),
         }
     }
     Ok(found)
-}
-
-fn read(path: &Path) -> Result<Volume> {
-    let bytes = fs::read(path).map_err(VolumeError::file("read", path))?;
-    let bad = |why: String| VolumeError::Record { path: path.into(), why };
-    let header: Header = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-    if header.format != FORMAT {
-        let why = format!("its format is {}, and this program knows {FORMAT}", header.format);
-        return Err(bad(why));
-    }
-    let versioned: Versioned<Volume> =
-        serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-    Ok(versioned.value)
 }
