@@ -42,9 +42,28 @@ impl Store {
         self.0.join("networks.json")
     }
 
-    /// None: it has never been written.
+    /// None: it has never been written, or cannot be read. That must not keep a machine from its
+    /// boot: the log says so, and the file is set aside.
+    ///
+    /// # Errors
+    /// When it cannot be set aside either.
     pub(crate) fn load(&self) -> Result<Option<Document>, Error> {
         fs::create_dir_all(&self.0).map_err(Error::file("create", &self.0))?;
+        let error = match self.read() {
+            Ok(document) => return Ok(document),
+            Err(error) => error,
+        };
+        let (path, aside) = (self.file(), self.0.join("networks.json.unreadable"));
+        fs::rename(&path, &aside).map_err(Error::file("set aside", path))?;
+        tracing::error!(
+            %error,
+            kept = %aside.display(),
+            "only the networks that are always there are left: make the others again"
+        );
+        Ok(None)
+    }
+
+    fn read(&self) -> Result<Option<Document>, Error> {
         let path = self.file();
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
