@@ -52,6 +52,7 @@ pub use change::Changes;
 pub(crate) use command::Command;
 use command::Reply;
 pub(crate) use signals::By;
+pub(crate) use command::{Command, Hears};
 
 /// What others see of a container.
 #[derive(Debug, Clone)]

@@ -311,8 +311,8 @@ impl Containers {
     /// # Errors
     /// When it cannot be started, with the failing step, or its state forbids it.
     pub async fn start(&self, who: &str) -> Result<bool, Error> {
-        let begun = self.find(who)?.ask(|reply| Command::Start { size: None, reply }).await?;
-        Ok(begun == Verdict::Go)
+        let start = |reply| Command::Start { size: None, hears: None, reply };
+        Ok(self.find(who)?.ask(start).await?.verdict == Verdict::Go)
     }
 
     /// Sends the stop signal and, after the grace period, SIGKILL to everything in the container.
