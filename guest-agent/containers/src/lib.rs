@@ -9,6 +9,7 @@
 
 mod actions;
 mod attach;
+mod commit;
 pub mod config;
 mod container;
 mod create;
@@ -390,6 +391,9 @@ impl Containers {
     ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
         let exits = container.status.borrow().exits;
+        if force {
+            container.forced.cancel();
+        }
         container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
         let ended = |status: &Status| status.exits > exits || !status.state.kind().is_live();
         let ended = timeout(KILL_BUDGET, container.wait_until(ended)).await;
