@@ -24,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::streams::Streams;
+use crate::{accept::Retry, streams::Streams};
 
 /// As Docker Desktop's: root's, and its group's.
 const MODE: u32 = 0o660;
@@ -32,8 +32,6 @@ const MODE: u32 = 0o660;
 const HOST_WITHIN: Duration = Duration::from_secs(10);
 /// Connections at a time; more wait to be accepted.
 const MOST: usize = 512;
-/// After a failure to accept that will last a moment: no file descriptor is left, say.
-const PAUSE: Duration = Duration::from_millis(100);
 
 type Host = mpsc::UnboundedSender<DockerApiConnection>;
 
@@ -104,22 +102,17 @@ impl DockerApi {
 
     async fn accept(self, listener: UnixListener) {
         let turns = Arc::new(Semaphore::new(MOST));
+        let mut retry = Retry::new("Docker's API in containers");
         while let Ok(turn) = turns.clone().acquire_owned().await {
-            match listener.accept().await {
-                Ok((client, _)) => {
-                    let api = self.clone();
-                    tokio::spawn(async move {
-                        if let Err(error) = api.carry(client).await {
-                            tracing::debug!(%error, "a connection to Docker's API broke off");
-                        }
-                        drop(turn);
-                    });
+            let accepted = listener.accept().await;
+            let Some((client, _)) = retry.after(accepted).await else { continue };
+            let api = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = api.carry(client).await {
+                    tracing::debug!(%error, "a connection to Docker's API broke off");
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to Docker's API");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            }
+                drop(turn);
+            });
         }
     }
 

@@ -7,6 +7,7 @@
 //! [`rpc::services`] can be served over any byte stream: the tests of the whole stack use an
 //! in-memory pipe and a scripted launcher.
 
+mod accept;
 pub mod beacon;
 pub mod boot;
 pub mod builds;

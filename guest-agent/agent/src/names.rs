@@ -22,6 +22,10 @@ use tokio::{
     time::timeout,
 };
 
+use crate::accept::Retry;
+
+/// For the log.
+const SERVER: &str = "a container's name server";
 /// How long a server outside may take. The resolver of the C library asks again after five seconds.
 const OUTSIDE: Duration = Duration::from_secs(2);
 /// How long a connection may be silent.
@@ -82,14 +86,15 @@ async fn serve_udp(socket: UdpSocket, directory: impl Directory, outside: Arc<[S
     // Aborted with this: a container that is gone is not answered.
     let mut forwards = JoinSet::new();
     let mut buffer = vec![0; UDP_BUFFER];
+    let mut retry = Retry::new(SERVER);
     loop {
         while forwards.try_join_next().is_some() {}
-        let (length, from) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
+        let received = match socket.recv_from(&mut buffer).await {
             // An answer to a client that has gone comes back as an error of the next call.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => continue,
-            Err(error) => return tracing::warn!(%error, "a container's name server ends"),
+            received => received,
         };
+        let Some((length, from)) = retry.after(received).await else { continue };
         let query = &buffer[..length];
         match dns::answer(query, dns::UDP_LIMIT, &directory) {
             Answer::Ignore => {}
@@ -152,12 +157,11 @@ async fn serve_tcp(
     outside: Arc<[SocketAddr]>,
 ) {
     let mut connections = JoinSet::new();
+    let mut retry = Retry::new(SERVER);
     loop {
         while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => return tracing::warn!(%error, "a container's name server ends"),
-        };
+        let accepted = listener.accept().await;
+        let Some((stream, _)) = retry.after(accepted).await else { continue };
         if connections.len() >= AT_ONCE {
             continue;
         }
@@ -220,6 +224,13 @@ async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()>
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        os::fd::AsRawFd as _,
+        process::{Command, Stdio},
+    };
+
+    use linkspan_sys::process::set_rlimit;
+
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -294,6 +305,37 @@ mod tests {
         write_message(&mut server, b"answer").await.unwrap();
         let reply = timeout(DEADLINE, read_message(&mut stream)).await.unwrap().unwrap();
         assert_eq!(reply, b"answer");
+    }
+
+    /// Set in the process whose descriptors are to run out.
+    const SCARCE: &str = "LINKSPAN_TEST_NAMES_SCARCE";
+
+    #[test]
+    fn a_time_without_descriptors_is_not_the_end() {
+        if std::env::var_os(SCARCE).is_some() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            return runtime.unwrap().block_on(without_descriptors_for_a_while());
+        }
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "names::tests::a_time_without_descriptors_is_not_the_end"]);
+        again.env(SCARCE, "1").stdout(Stdio::null());
+        assert!(again.status().unwrap().success());
+    }
+
+    async fn without_descriptors_for_a_while() {
+        const MOST: u64 = 1024;
+        let may_have = |count| set_rlimit(nix::libc::RLIMIT_NOFILE, count, MOST).unwrap();
+        let (_, tcp) = listen(Vec::new());
+        let client = tokio::net::TcpSocket::new_v4().unwrap();
+        let next = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+        may_have(next.try_into().unwrap());
+        let mut stream = timeout(DEADLINE, client.connect(tcp)).await.unwrap().unwrap();
+        // The server has tried, once or more often.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        may_have(MOST);
+        write_message(&mut stream, &query("db")).await.unwrap();
+        let reply = timeout(DEADLINE, read_message(&mut stream)).await.unwrap().unwrap();
+        assert!(reply.ends_with(&[172, 18, 0, 9]), "{reply:?}");
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use futures::{SinkExt as _, Stream, StreamExt as _};
 use linkspan_containers::ports::{
     Broker, PortError, PortErrorKind, PortMapping as ContainerMapping,
@@ -221,7 +221,15 @@ impl Broker for Ports {
     ) -> Result<Vec<ContainerPort>, PortError> {
         let mappings = wanted.iter().map(wire_ports::mapping_to_wire).collect();
         let ports = Self::publish(self, container, name, mappings).await;
-        ports.and_then(|ports| wire_ports::published(&ports)).map_err(|failure| PortError {
+        let ports = match ports.map(|ports| wire_ports::published(&ports)) {
+            Ok(Err(nonsense)) => {
+                Self::withdraw(self, container).await;
+                Err(nonsense)
+            }
+            Ok(known) => known,
+            Err(refusal) => Err(refusal),
+        };
+        ports.map_err(|failure| PortError {
             kind: match failure.code {
                 ErrorCode::InUse => PortErrorKind::InUse,
                 ErrorCode::PermissionDenied => PortErrorKind::Denied,
@@ -318,34 +326,32 @@ async fn datagrams(
 ) -> io::Result<()> {
     let codec = LengthDelimitedCodec::builder().length_field_type::<u16>().new_codec();
     let (mut to_host, mut from_host) = Framed::new(stream, codec).split();
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(MOST_BYTES);
-        let step = timeout(SILENCE, async {
-            tokio::select! {
-                datagram = from_host.next() => match datagram {
-                    Some(datagram) => {
-                        // One that nobody takes is lost, as on any network.
-                        let _ = inner.send(&datagram?).await;
-                        Ok(true)
-                    }
-                    None => Ok(false),
-                },
-                received = inner.recv_buf(&mut buffer) => {
-                    // An error is the echo of a datagram that nobody took.
-                    let answer: Bytes = buffer.split().freeze();
-                    if received.is_ok() {
-                        to_host.send(answer).await?;
-                    }
-                    Ok(true)
-                }
-            }
-        });
-        match step.await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) | Err(_) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
+    let heard = Notify::new();
+    // Side by side: a host that takes none for a while is no reason not to hear it.
+    let there = async {
+        while let Some(datagram) = from_host.next().await {
+            // One that nobody takes is lost, as on any network.
+            let _ = inner.send(&datagram?).await;
+            heard.notify_one();
         }
+        Ok(())
+    };
+    let back = async {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(MOST_BYTES);
+            // An error is the echo of a datagram that nobody took.
+            if inner.recv_buf(&mut buffer).await.is_ok() {
+                to_host.send(buffer.split().freeze()).await?;
+            }
+            heard.notify_one();
+        }
+    };
+    let silence = async { while timeout(SILENCE, heard.notified()).await.is_ok() {} };
+    tokio::select! {
+        result = there => result,
+        result = back => result,
+        () = silence => Ok(()),
     }
 }
 
@@ -457,6 +463,54 @@ mod tests {
         assert!(matches!(told.pop(), Some(port_order::Kind::Publish(_))), "{told:?}");
         let is_it = |order: &WithdrawPorts| order.container_id == "id";
         assert!(matches!(&last, port_order::Kind::Withdraw(order) if is_it(order)), "{last:?}");
+    }
+
+    #[tokio::test]
+    async fn ports_of_an_answer_that_makes_no_sense_are_closed() {
+        let ports = Ports::default();
+        let mut orders = host(&ports, |order| {
+            let mut answer = yes(order);
+            answer.ports.iter_mut().for_each(|port| port.host_ip = "nonsense".into());
+            answer
+        });
+        let wanted = ContainerMapping {
+            host_ip: None,
+            host_ports: None,
+            port: "80/tcp".parse().expect("a port"),
+        };
+        let refused = Broker::publish(&ports, "id", "web", &[wanted]).await;
+        refused.expect_err("it makes no sense");
+        assert!(ports.0.state.lock().wanted.is_empty());
+        let mut told = Vec::new();
+        while let Ok(order) = orders.try_recv() {
+            told.extend(order.kind);
+        }
+        assert!(matches!(told.last(), Some(port_order::Kind::Withdraw(_))), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn datagrams_come_in_while_the_host_takes_none() {
+        let inside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let port = inside.local_addr().expect("bound").port();
+        let (mut near, far) = tokio::io::duplex(64);
+        let target = PortTarget {
+            container_id: "id".into(),
+            port: port.into(),
+            protocol: PortProtocol::Udp.into(),
+        };
+        near.write_all(&target.encode_length_delimited_to_vec()).await.expect("it is read");
+        let far = tokio::spawn(connect(far, |_| Some(Ipv4Addr::LOCALHOST.into())));
+        let within = Duration::from_secs(20);
+        let mut buffer = [0; 64];
+        for number in 0..20 {
+            near.write_all(&[0, 1, number]).await.expect("it is read");
+            let taken = timeout(within, inside.recv_from(&mut buffer)).await;
+            let (_, peer) = taken.expect("it comes").expect("a datagram");
+            assert_eq!(buffer[0], number);
+            inside.send_to(&[number; 60], peer).await.expect("it is sent");
+        }
+        drop(near);
+        let _ = timeout(within, far).await.expect("it ends with the host").expect("no panic");
     }
 
     #[tokio::test]

@@ -43,6 +43,8 @@ struct Shared {
 struct Table {
     waiting: HashMap<i32, oneshot::Sender<ExitCode>>,
     unclaimed: VecDeque<(i32, i32)>,
+    /// There may be children that the reaper has not looked for yet.
+    rung: bool,
 }
 
 impl Table {
@@ -91,8 +93,7 @@ impl Reaper {
         // An older process's end under the same number is not this one's.
         table.unclaimed.retain(|(ended, _)| *ended != pid.as_raw());
         let exit = table.register(pid.as_raw());
-        drop(table);
-        self.0.children.notify_one();
+        self.0.ring(&mut table);
         Ok((pid, value, exit))
     }
 
@@ -107,8 +108,7 @@ impl Reaper {
         if let Some((_, code)) = ended.and_then(|index| table.unclaimed.remove(index)) {
             table.ended(pid, code);
         }
-        drop(table);
-        self.0.children.notify_one();
+        self.0.ring(&mut table);
         receiver
     }
 }
@@ -116,7 +116,7 @@ impl Reaper {
 impl Reaper {
     /// Tells the reaper that there is a child which nobody registered for.
     pub fn expect_orphan(&self) {
-        self.0.children.notify_one();
+        self.0.ring(&mut self.0.table.lock());
     }
 }
 
@@ -131,14 +131,21 @@ fn or_abort(work: impl FnOnce()) {
 }
 
 impl Shared {
+    /// Wakes the reaper, or keeps it from sleeping.
+    fn ring(&self, table: &mut Table) {
+        table.rung = true;
+        self.children.notify_one();
+    }
+
     fn reap(&self) {
         loop {
             match process::wait_any() {
                 Ok((pid, code)) => self.table.lock().ended(pid.as_raw(), code),
                 Err(Errno::ECHILD) => {
+                    // Without a child there is no orphan that could become one.
                     let mut table = self.table.lock();
-                    // The bell may have rung between the call and the lock: do not sleep for long.
-                    self.children.wait_for(&mut table, Duration::from_millis(100));
+                    self.children.wait_while(&mut table, |table| !table.rung);
+                    table.rung = false;
                 }
                 Err(errno) => {
                     tracing::error!(%errno, "waiting for children failed");
@@ -180,19 +187,21 @@ mod tests {
     /// Set in the process that is to have children of its own only.
     const WAITS: &str = "LINKSPAN_TEST_REAPER_WAITS";
 
-    #[test]
-    fn an_end_by_a_real_time_signal_is_told() {
+    fn spawn(reaper: &Reaper, script: &str) -> oneshot::Receiver<ExitCode> {
+        let spawn = || {
+            let child = Command::new("sh").args(["-c", script]).spawn()?;
+            Ok::<_, io::Error>((Pid::from_raw(child.id().cast_signed()), ()))
+        };
+        reaper.spawn(spawn).expect("it starts").2
+    }
+
+    /// Runs `work` in a process that has no other children: this one, started again for `test`.
+    fn alone(test: &str, work: impl FnOnce(&Reaper)) {
         if std::env::var_os(WAITS).is_some() {
-            let spawn = || {
-                let child = Command::new("sh").args(["-c", "kill -37 $$"]).spawn()?;
-                Ok::<_, io::Error>((Pid::from_raw(child.id().cast_signed()), ()))
-            };
-            let (.., exit) = Reaper::start().expect("a thread").spawn(spawn).expect("it starts");
-            assert_eq!(exit.blocking_recv(), Ok(ExitCode(128 + 37)));
-            return;
+            return work(&Reaper::start().expect("a thread"));
         }
         let mut again = Command::new(std::env::current_exe().expect("this program"));
-        again.args(["--exact", "reaper::tests::an_end_by_a_real_time_signal_is_told"]);
+        again.args(["--exact", &format!("reaper::tests::{test}")]);
         again.env(WAITS, "1").stdout(Stdio::null());
         let mut running = again.spawn().expect("it starts");
         let deadline = Instant::now() + Duration::from_secs(60);
@@ -202,6 +211,50 @@ mod tests {
         // It has ended, or never will.
         let _ = running.kill();
         assert!(running.wait().expect("a child").success());
+    }
+
+    #[test]
+    fn an_end_by_a_real_time_signal_is_told() {
+        alone("an_end_by_a_real_time_signal_is_told", |reaper| {
+            let exit = spawn(reaper, "kill -37 $$");
+            assert_eq!(exit.blocking_recv(), Ok(ExitCode(128 + 37)));
+        });
+    }
+
+    #[test]
+    fn one_that_had_no_children_hears_of_each_that_comes() {
+        alone("one_that_had_no_children_hears_of_each_that_comes", |reaper| {
+            for round in 0..100 {
+                let exit = spawn(reaper, &format!("exit {round}"));
+                assert_eq!(exit.blocking_recv(), Ok(ExitCode(round)));
+            }
+        });
+    }
+
+    /// How often the reaper's thread has slept.
+    fn sleeps() -> Option<String> {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("proc is mounted");
+        let paths = tasks.map(|task| task.expect("a thread").path());
+        let read = |path: std::path::PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        let reaper = paths.into_iter().find(|path| read(path.join("comm")).trim() == "reaper")?;
+        let status = read(reaper.join("status"));
+        status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).map(str::to_owned)
+    }
+
+    #[test]
+    fn one_without_children_sleeps_until_it_has_one() {
+        alone("one_without_children_sleeps_until_it_has_one", |reaper| {
+            // It may have to look once more.
+            for _ in 0..10 {
+                let before = sleeps();
+                thread::sleep(Duration::from_millis(500));
+                if before.is_some() && sleeps() == before {
+                    let exit = spawn(reaper, "exit 7");
+                    return assert_eq!(exit.blocking_recv(), Ok(ExitCode(7)));
+                }
+            }
+            panic!("it does not come to rest");
+        });
     }
 
     #[test]

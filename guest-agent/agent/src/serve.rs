@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream};
 use linkspan_proto::{
     REQUEST_ID_KEY,
     ports::{AGENT_RPC, AGENT_STREAMS},
@@ -16,7 +16,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_vsock::{VMADDR_CID_ANY, VMADDR_CID_HOST, VsockAddr, VsockListener, VsockStream};
 use tonic::transport::{Server, server::Connected};
 
-use crate::rpc::{self, Guest};
+use crate::{
+    accept::Retry,
+    rpc::{self, Guest},
+};
 
 /// HTTP/2's own 64 KiB would make every chunk of a container's output wait for an answer.
 const WINDOW: u32 = 8 << 20;
@@ -124,15 +127,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FromHost<S> {
 /// Connections from the host only. Over the loopback transport a process in the VM could reach the
 /// same port; a container cannot, its system call filter refuses the socket.
 fn from_host(listener: VsockListener) -> impl Stream<Item = io::Result<VsockStream>> {
-    listener.incoming().filter(|connection| {
-        let welcome = match connection {
-            Ok(stream) => stream.peer_addr().is_ok_and(|peer| peer.cid() == VMADDR_CID_HOST),
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                false
+    let retry = Retry::new("the host's connections");
+    stream::unfold((listener, retry), async |(listener, mut retry)| {
+        loop {
+            let accepted = listener.accept().await;
+            let Some((stream, peer)) = retry.after(accepted).await else { continue };
+            if peer.cid() == VMADDR_CID_HOST {
+                return Some((Ok(stream), (listener, retry)));
             }
-        };
-        std::future::ready(welcome)
+        }
     })
 }
 

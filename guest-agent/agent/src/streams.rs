@@ -1,7 +1,15 @@
 //! Byte streams that belong to a call: each arrives on a connection of its own and is paired with
 //! the call that names it. Either may come first.
 
-use std::{collections::HashMap, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    io,
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use linkspan_proto::{
     error::{ErrorCode, Failure},
@@ -9,10 +17,11 @@ use linkspan_proto::{
 };
 use parking_lot::Mutex;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     sync::oneshot,
     time::timeout,
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::ports;
 
@@ -31,6 +40,60 @@ pub type Duplex = Box<dyn ReadWrite>;
 /// What a [`Duplex`] is.
 pub trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
+
+/// A stream that breaks off when `cut` is cancelled, also for who waits for it then.
+pub struct Severable<S> {
+    stream: S,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Severable<S> {
+    /// The whole of `stream` until then.
+    pub fn new(stream: S, cut: CancellationToken) -> Self {
+        Self { stream, cut: Box::pin(cut.cancelled_owned()) }
+    }
+}
+
+impl<S: Unpin> Severable<S> {
+    fn poll_with<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        poll(Pin::new(&mut self.stream), cx)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Severable<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_with(cx, |stream, cx| stream.poll_read(cx, buffer))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Severable<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(cx, |stream, cx| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(cx, AsyncWrite::poll_flush)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(cx, AsyncWrite::poll_shutdown)
+    }
+}
 
 /// One of them, as its preface says.
 enum Directed {
@@ -288,5 +351,27 @@ mod tests {
         near.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n").await.expect("it fits");
         let error = Streams::default().accept(far, |_| None).await.expect_err("not a preface");
         assert!(error.to_string().contains("LSPN"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_stream_that_is_cut_waits_no_more() {
+        let (near, far) = tokio::io::duplex(1);
+        let cut = CancellationToken::new();
+        let (mut reads, mut writes) = tokio::io::split(Severable::new(far, cut.clone()));
+        let waiting = tokio::spawn(async move {
+            let mut byte = [0];
+            tokio::join!(reads.read(&mut byte), writes.write_all(&[0; 10]))
+        });
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!waiting.is_finished(), "nobody reads or writes at the other end");
+        cut.cancel();
+        let (read, written) =
+            timeout(PAIRED_WITHIN, waiting).await.expect("in time").expect("both");
+        for error in [read.map(drop).expect_err("cut"), written.expect_err("cut")] {
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        }
+        drop(near);
     }
 }

@@ -82,7 +82,8 @@ impl Containers {
 }
 
 async fn start_at_boot(container: Arc<Container>) {
-    if let Err(error) = container.ask(|reply| Command::Start { size: None, reply }).await {
+    let start = |reply| Command::Start { size: None, hears: None, reply };
+    if let Err(error) = container.ask(start).await {
         tracing::warn!(%error, name = container.name(), "a container was not started at boot");
     }
 }

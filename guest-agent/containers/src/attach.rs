@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     Containers, Error, Shared, Status,
-    container::{Command, Container, blocking},
+    container::{Command, Container, Hears, blocking},
     io::Channel,
     log::{Batch, LogFiles, Position, Reader, Select},
     output::{Attached, Backlog, LogEnd},
@@ -115,6 +115,17 @@ fn resize(container: &Container, shared: &Shared, rows: u16, columns: u16) -> st
     Ok(())
 }
 
+/// Starts it and connects to that run. How many had ended before, and what is heard.
+async fn start(
+    container: &Container,
+    options: AttachOptions,
+) -> Result<(u64, (Attached, Backlog)), Error> {
+    let AttachOptions { stdout, stderr, size, .. } = options;
+    let hears = Some(Hears { stdout, stderr });
+    let begun = container.ask(|reply| Command::Start { size, hears, reply }).await?;
+    Ok((begun.exits, begun.heard.ok_or_else(|| Error::Gone(container.name()))?))
+}
+
 impl Containers {
     /// Connects to a container's own streams.
     ///
@@ -129,12 +140,11 @@ impl Containers {
         if !options.start && !only_log && !waits {
             container.permit(Action::Attach)?;
         }
-        let exits_before = container.status.borrow().exits;
-        let (output, backlog) = container.hub.attach(options.stdout, options.stderr, options.start);
-        self.shared.tell(&container, "attach", []);
-        if options.start {
-            container.ask(|reply| Command::Start { size: options.size, reply }).await?;
-        }
+        let (exits_before, (output, backlog)) = if options.start {
+            start(&container, options).await?
+        } else {
+            self.join(&container, options)
+        };
         let replay = if options.logs
             && let Some(files) = container.hub.log()
         {
@@ -184,6 +194,20 @@ impl Containers {
             }
         }
         Ok(attachment)
+    }
+
+    /// Connects to the run that is there, or to the next.
+    fn join(&self, container: &Container, options: AttachOptions) -> (u64, (Attached, Backlog)) {
+        let exits = || container.status.borrow().exits;
+        loop {
+            let before = exits();
+            let heard = container.hub.attach(options.stdout, options.stderr, false);
+            // Otherwise it may be of a run that has begun meanwhile.
+            if exits() == before {
+                self.shared.tell(container, "attach", []);
+                return (before, heard);
+            }
+        }
     }
 
     /// Changes the size of a container's terminal. Does nothing where there is none.
@@ -340,10 +364,10 @@ impl AttachedInput {
         }
     }
 
-    /// Changes the terminal's size.
+    /// Changes the terminal's size. Does nothing where there is none.
     ///
     /// # Errors
-    /// As ioctl(TIOCSWINSZ); `Unsupported` without a terminal.
+    /// As ioctl(TIOCSWINSZ).
     pub fn resize(&self, rows: u16, columns: u16) -> std::io::Result<()> {
         resize(&self.container, &self.shared, rows, columns)
     }

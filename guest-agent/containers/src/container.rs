@@ -31,6 +31,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use crate::{
     Error, KILL_BUDGET, Shared,
     health::{self, Health},
@@ -49,8 +51,8 @@ use crate::{
 
 pub(crate) use around::tell_network;
 pub use change::Changes;
-pub(crate) use command::Command;
 use command::Reply;
+pub(crate) use command::{Command, Hears};
 pub(crate) use signals::By;
 
 /// What others see of a container.
@@ -94,6 +96,8 @@ pub(crate) struct Container {
     /// Held, on threads that may block, while a container that does not run is started, removed or
     /// mounted to work with its files: its overlay is mounted once at most.
     pub(crate) files: Mutex<()>,
+    /// It is removed by force: whoever works with its files is not waited for.
+    pub(crate) forced: CancellationToken,
 }
 
 impl Container {
@@ -222,6 +226,7 @@ pub(crate) fn spawn(shared: &Arc<Shared>, record: Record, saved: Saved) -> Arc<C
         networking: Mutex::default(),
         wanted: Mutex::default(),
         files: Mutex::default(),
+        forced: CancellationToken::new(),
     });
     let task = Task {
         container: Arc::clone(&container),

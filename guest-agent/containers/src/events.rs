@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -19,6 +20,8 @@ use crate::Error;
 /// 1024; each is a few hundred bytes.
 const HISTORY: usize = 1024;
 const BUFFER: usize = 1024;
+/// How much is remembered at most: labels may be long.
+const HISTORY_BYTES: usize = 4 << 20;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,13 +47,35 @@ pub struct Events {
 #[derive(Debug)]
 struct Inner {
     history: VecDeque<Arc<Event>>,
+    /// Of what is in the history.
+    bytes: usize,
     live: broadcast::Sender<Arc<Event>>,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        let inner = Inner { history: VecDeque::new(), live: broadcast::Sender::new(BUFFER) };
+        let live = broadcast::Sender::new(BUFFER);
+        let inner = Inner { history: VecDeque::new(), bytes: 0, live };
         Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+}
+
+impl Event {
+    /// What it takes, about.
+    fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len());
+        self.action.len() + self.id.len() + attributes.sum::<usize>()
+    }
+}
+
+impl Inner {
+    fn remember(&mut self, event: &Arc<Event>) {
+        self.bytes += event.bytes();
+        self.history.push_back(Arc::clone(event));
+        while self.history.len() > HISTORY || self.bytes > HISTORY_BYTES {
+            let Some(oldest) = self.history.pop_front() else { return };
+            self.bytes -= oldest.bytes();
+        }
     }
 }
 
@@ -68,10 +93,7 @@ impl Events {
         let time = Timestamp::now();
         let (action, id) = (action.into(), id.into());
         let event = Arc::new(Event { time, kind, action, id, attributes });
-        if inner.history.len() == HISTORY {
-            inner.history.pop_front();
-        }
-        inner.history.push_back(Arc::clone(&event));
+        inner.remember(&event);
         // An error means that nobody listens.
         let _ = inner.live.send(event);
     }
@@ -125,15 +147,14 @@ impl Listener {
             let received = match self.until {
                 None => self.live.recv().await,
                 Some(until) => {
-                    // Nothing of the past comes live.
-                    let left = Timestamp::now().duration_until(until).unsigned_abs();
-                    if until <= Timestamp::now() {
-                        return None;
-                    }
+                    let left = Timestamp::now().duration_until(until);
+                    let left = Duration::try_from(left).unwrap_or_default();
+                    // What waits to be heard comes even when the time is over.
                     tokio::time::timeout(left, self.live.recv()).await.ok()?
                 }
             };
             match received {
+                Ok(event) if self.until.is_some_and(|until| event.time > until) => return None,
                 Ok(event) if self.filters.matches(&event) => return Some(Heard::Event(event)),
                 Ok(_) => {}
                 Err(RecvError::Lagged(count)) => return Some(Heard::Missed(count)),
@@ -281,6 +302,33 @@ mod tests {
         assert_eq!(told, ["start", "die"]);
         let told = actions(events.listen(filters(&[]), Some(Timestamp::UNIX_EPOCH), now)).await;
         assert_eq!(told, ["create", "start", "die"]);
+    }
+
+    #[tokio::test]
+    async fn what_happened_before_the_end_is_told_whenever_it_is_asked_for() {
+        let events = Events::default();
+        let mut listener = events.listen(filters(&[]), None, Some(Timestamp::MAX));
+        publish(&events, "start", "a");
+        let until = Timestamp::now();
+        listener.until = Some(until);
+        while Timestamp::now() <= until {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        publish(&events, "die", "a");
+        assert_eq!(actions(listener).await, ["start"]);
+    }
+
+    #[tokio::test]
+    async fn the_history_is_bounded_in_bytes() {
+        let events = Events::default();
+        for number in 0..100 {
+            let label = ("label".to_owned(), "x".repeat(HISTORY_BYTES / 10));
+            events.publish("container", number.to_string(), "a", [label].into());
+        }
+        let all = events.listen(filters(&[]), Some(Timestamp::MIN), Some(Timestamp::now()));
+        let told = actions(all).await;
+        assert!(told.len() < 11, "{}", told.len());
+        assert_eq!(told.last().unwrap(), "99");
     }
 
     #[tokio::test]

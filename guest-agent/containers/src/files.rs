@@ -1,10 +1,9 @@
-//! The files of containers, running or not: copied in and out, compared with the image, exported,
-//! and made a layer of.
+//! The files of containers, running or not: copied in and out, compared with the image, exported.
 //!
 //! A running container is seen through its first process's root, with all that is mounted there.
 //! One that does not run is mounted by a `linkspan-init` for the time of the call, in a mount
 //! namespace of its own; it cannot be started or removed meanwhile, because two overlays over one
-//! folder are not allowed. `diff`, `export` and `commit` read the layers themselves.
+//! folder are not allowed. `diff` and `export` read the layers themselves, as [`crate::commit`] does.
 
 use std::{
     ffi::OsStr,
@@ -20,23 +19,23 @@ use std::{
 pub use linkspan_files::changes::{Change, Kind as ChangeKind};
 use linkspan_files::{Archive, Folder, Leaf, Node, archive::Owners, changes::changes};
 pub use linkspan_images::CopyIn;
-use linkspan_images::{CommitOptions, Healthcheck as ImageHealth, Limits, copy_in};
+use linkspan_images::{Limits, copy_in};
 use linkspan_runtime::plan::{HostIds, Look, UserNamespace};
 use linkspan_sys::process::as_file_owner;
 use nix::{fcntl::OFlag, sys::stat::Mode};
-use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Containers, Error, Shared,
-    container::{Command, Container, blocking},
-    health::Healthcheck,
+    container::{Container, blocking},
     mounts::{self, MountPoint, Source},
-    plan, state,
+    plan,
 };
 
 /// What the engine makes in a container's own layer to mount something there. Docker has these in
 /// a layer of their own.
-const OWN: &[&str] = &["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+pub(crate) const OWN: &[&str] =
+    &["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// So many names of one folder are told: an answer stays far below the size that gRPC allows.
 pub const LISTED: usize = 10_000;
@@ -212,71 +211,18 @@ impl Containers {
         .await
     }
 
-    /// The image that a container was made of, and what of its configuration belongs into one
-    /// made of the container.
+    /// Cancelled when a container is removed by force. One that does not run waits for the copies
+    /// of its files, and so each has to end then.
     ///
     /// # Errors
     /// When there is no such container.
-    pub fn commit_options(&self, who: &str) -> Result<(String, CommitOptions), Error> {
-        let record = self.find(who)?.record();
-        let config = &record.config;
-        let options = CommitOptions {
-            created_by: record.resolved.args.join(" "),
-            env: config.env.clone(),
-            entrypoint: config.entrypoint.clone(),
-            cmd: config.command.clone(),
-            user: config.user.clone(),
-            working_dir: config.working_dir.clone(),
-            stop_signal: config.stop_signal.clone(),
-            labels: config.labels.clone(),
-            health: config
-                .health
-                .as_ref()
-                .map(|asked| probe(asked, record.resolved.health.as_ref())),
-            exposed_ports: record.resolved.exposed.iter().map(ToString::to_string).collect(),
-            volumes: record.resolved.mounts.iter().filter_map(anonymous_path).collect(),
-            ..CommitOptions::default()
-        };
-        Ok((record.resolved.image_id.clone(), options))
-    }
-
-    /// Writes a container's own layer as that of an image. With `pause`, it is paused meanwhile,
-    /// unless somebody lets it run on or ends it.
-    ///
-    /// # Errors
-    /// When there is no such container, it cannot be paused, or nobody takes the layer any more.
-    pub async fn layer(
-        &self,
-        who: &str,
-        pause: bool,
-        out: impl Write + Send + 'static,
-    ) -> Result<(), Error> {
-        let container = self.find(who)?;
-        blocking(move || {
-            // One that is paused stays so.
-            let runs = container.status.borrow().state.kind() == state::Kind::Running;
-            let paused = (pause && runs).then(|| Paused::new(&container)).transpose()?;
-            let mut archive = Archive::new(out);
-            let own = |path: &Path| OWN.iter().any(|own| Path::new(own) == path);
-            archive.add_layer(&container.folder.path().join("upper"), &own)?;
-            archive.finish()?.flush().map_err(linkspan_files::Error::Write)?;
-            drop(paused);
-            Ok(())
-        })
-        .await
+    pub fn forced_removal(&self, who: &str) -> Result<CancellationToken, Error> {
+        Ok(self.find(who)?.forced.clone())
     }
 
     fn tell_path(&self, who: &str, action: &str, path: &str) -> Result<(), Error> {
         self.shared.tell(&*self.find(who)?, action, [("path", path.to_owned())]);
         Ok(())
-    }
-
-    /// An image was made of a container.
-    pub fn committed(&self, who: &str, image: &str, message: &str) {
-        // It may have been removed at the last moment; the image is there all the same.
-        let Ok(container) = self.find(who) else { return };
-        let details = [("comment", message.to_owned()), ("imageID", image.to_owned())];
-        self.shared.tell(&container, "commit", details);
     }
 
     /// Gives `work` the root of a container as its processes see it, and how ids are mapped
@@ -304,48 +250,6 @@ impl Containers {
             work(mounted.root(), None)
         })
         .await
-    }
-}
-
-/// The probe of a container that has one of its own, as images have it.
-fn probe(asked: &Healthcheck, resolved: Option<&Healthcheck>) -> ImageHealth {
-    // Without one, it was switched off.
-    let check = resolved.unwrap_or(asked);
-    ImageHealth {
-        test: check.test.clone(),
-        interval: check.interval,
-        timeout: check.timeout,
-        start_period: check.start_period,
-        start_interval: check.start_interval,
-        retries: check.retries,
-    }
-}
-
-/// Where a volume is mounted that nobody gave a name.
-fn anonymous_path(mount: &MountPoint) -> Option<String> {
-    mount.anonymous_volume().map(|_| mount.destination.display().to_string())
-}
-
-/// The container is paused while it lives: by its own task, so that a stop meanwhile is heard. For
-/// threads that may block.
-struct Paused<'a>(&'a Container);
-
-impl<'a> Paused<'a> {
-    fn new(container: &'a Container) -> Result<Self, Error> {
-        Handle::current().block_on(container.ask(|reply| Command::Pause { reply }))?;
-        Ok(Self(container))
-    }
-}
-
-impl Drop for Paused<'_> {
-    fn drop(&mut self) {
-        match Handle::current().block_on(self.0.ask(|reply| Command::Unpause { reply })) {
-            // Somebody else has let it run on, or has ended it.
-            Ok(()) | Err(Error::WrongState { .. } | Error::Gone(_)) => {}
-            Err(error) => {
-                tracing::error!(%error, "a container that was paused for a commit stands still");
-            }
-        }
     }
 }
 

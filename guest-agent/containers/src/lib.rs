@@ -9,6 +9,7 @@
 
 mod actions;
 mod attach;
+mod commit;
 pub mod config;
 mod container;
 mod create;
@@ -311,8 +312,8 @@ impl Containers {
     /// # Errors
     /// When it cannot be started, with the failing step, or its state forbids it.
     pub async fn start(&self, who: &str) -> Result<bool, Error> {
-        let begun = self.find(who)?.ask(|reply| Command::Start { size: None, reply }).await?;
-        Ok(begun == Verdict::Go)
+        let start = |reply| Command::Start { size: None, hears: None, reply };
+        Ok(self.find(who)?.ask(start).await?.verdict == Verdict::Go)
     }
 
     /// Sends the stop signal and, after the grace period, SIGKILL to everything in the container.
@@ -390,6 +391,9 @@ impl Containers {
     ) -> Result<ContainerId, Error> {
         let container = self.find(who)?;
         let exits = container.status.borrow().exits;
+        if force {
+            container.forced.cancel();
+        }
         container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
         let ended = |status: &Status| status.exits > exits || !status.state.kind().is_live();
         let ended = timeout(KILL_BUDGET, container.wait_until(ended)).await;

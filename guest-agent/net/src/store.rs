@@ -35,10 +35,25 @@ impl Store {
         self.0.join("networks.json")
     }
 
-    /// None: it has never been written.
+    /// None: it has never been written, or cannot be read. That must not keep a machine from its
+    /// boot: the log says so, and the file is set aside.
+    ///
+    /// # Errors
+    /// When it cannot be set aside either.
     pub(crate) fn load(&self) -> Result<Option<Document>, Error> {
         fs::create_dir_all(&self.0).map_err(Error::file("create", &self.0))?;
-        Ok(linkspan_records::read(&self.file(), FORMAT)?)
+        let error = match linkspan_records::read(&self.file(), FORMAT) {
+            Ok(document) => return Ok(document),
+            Err(error) => error,
+        };
+        let (path, aside) = (self.file(), self.0.join("networks.json.unreadable"));
+        fs::rename(&path, &aside).map_err(Error::file("set aside", path))?;
+        tracing::error!(
+            %error,
+            kept = %aside.display(),
+            "only the networks that are always there are left: make the others again"
+        );
+        Ok(None)
     }
 
     pub(crate) fn save(&self, document: &Document) -> Result<(), Error> {

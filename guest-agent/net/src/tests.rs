@@ -449,3 +449,19 @@ fn only_networks_with_names_have_names() {
     assert_eq!(vm.networks.resolve(&c.id, "a"), None);
     assert_eq!(vm.networks.resolve(&a.id, "d"), None);
 }
+
+#[test]
+fn a_file_that_cannot_be_read_is_set_aside_and_the_networks_that_are_always_there_are_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("networks.json");
+    for unreadable in ["half of a", r#"{"format":99}"#] {
+        std::fs::write(&file, unreadable).unwrap();
+        let networks = Networks::open(folder.path(), Vec::new()).unwrap();
+        let names: Vec<String> = networks.list().into_iter().map(|v| v.network.name).collect();
+        assert_eq!(names, ["bridge", "host", "none"]);
+        let aside = folder.path().join("networks.json.unreadable");
+        assert_eq!(std::fs::read_to_string(aside).unwrap(), unreadable);
+        let again = Networks::open(folder.path(), Vec::new()).unwrap();
+        assert_eq!(again.list(), networks.list(), "they are kept");
+    }
+}

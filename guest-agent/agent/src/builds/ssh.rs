@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::report::{Answers, message};
-use crate::streams::Streams;
+use crate::{accept::Retry, streams::Streams};
 
 /// Connections to one socket at one time.
 const MOST: usize = 64;
@@ -38,14 +38,12 @@ impl Agents {
 
     async fn serve(self, id: String, listener: UnixListener) {
         let mut connections = JoinSet::new();
+        let mut retry = Retry::new("an SSH agent in a build");
         loop {
             let near = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok((near, _)) => near,
-                    Err(error) => {
-                        tracing::warn!(%error, "an SSH agent's socket is not served any more");
-                        return;
-                    }
+                accepted = listener.accept() => match retry.after(accepted).await {
+                    Some((near, _)) => near,
+                    None => continue,
                 },
                 Some(_) = connections.join_next() => continue,
             };

@@ -19,7 +19,10 @@ use tokio_util::io::SyncIoBridge;
 use tonic::{Request, Response, Status};
 
 use super::{Guest, blocking};
-use crate::failure::{of_container, of_store};
+use crate::{
+    failure::{of_container, of_store},
+    streams::Severable,
+};
 
 /// The service.
 pub(super) struct Face(pub(super) Guest);
@@ -66,10 +69,16 @@ impl Read for Whole {
 
 impl Face {
     /// What is written to a download stream. Nothing is written to it but the bytes asked for: what
-    /// goes wrong is the call's answer.
-    async fn download(&self, id: &str) -> Result<impl Write + Send + use<>, Status> {
+    /// goes wrong is the call's answer. It ends with its container.
+    async fn download(
+        &self,
+        container: &str,
+        id: &str,
+    ) -> Result<impl Write + Send + use<>, Status> {
         let stream = self.0.streams.take_download(id).await?;
-        Ok(std::io::BufWriter::with_capacity(BUFFER, SyncIoBridge::new(stream)))
+        let forced = self.0.containers.forced_removal(container).map_err(refuse)?;
+        let stream = SyncIoBridge::new(Severable::new(stream, forced));
+        Ok(std::io::BufWriter::with_capacity(BUFFER, stream))
     }
 }
 
@@ -101,7 +110,7 @@ impl FileService for Face {
     ) -> Answer<wire::CopyOutResponse> {
         let wire::CopyOutRequest { container, path, follow, name, stream_id } =
             request.into_inner();
-        let out = self.download(&stream_id).await?;
+        let out = self.download(&container, &stream_id).await?;
         let what = CopyOut { path, follow, name };
         self.0.containers.copy_out(&container, what, out).await.map_err(refuse)?;
         Ok(Response::new(wire::CopyOutResponse {}))
@@ -110,7 +119,9 @@ impl FileService for Face {
     async fn copy_in(&self, request: Request<wire::CopyInRequest>) -> Answer<wire::CopyInResponse> {
         let wire::CopyInRequest { container, path, keep_owner, stream_id, replace_kinds } =
             request.into_inner();
-        let archive = SyncIoBridge::new(self.0.streams.take(&stream_id).await?);
+        let stream = self.0.streams.take(&stream_id).await?;
+        let forced = self.0.containers.forced_removal(&container).map_err(refuse)?;
+        let archive = SyncIoBridge::new(Severable::new(stream, forced));
         let how = CopyIn { keep_owner, replace_kinds };
         let copied = self.0.containers.copy_in(&container, &path, how, archive).await;
         copied.map_err(refuse)?;
@@ -141,7 +152,7 @@ impl FileService for Face {
         request: Request<wire::ExportContainerRequest>,
     ) -> Answer<wire::ExportContainerResponse> {
         let wire::ExportContainerRequest { container, stream_id } = request.into_inner();
-        let out = self.download(&stream_id).await?;
+        let out = self.download(&container, &stream_id).await?;
         self.0.containers.export(&container, out).await.map_err(refuse)?;
         Ok(Response::new(wire::ExportContainerResponse {}))
     }
@@ -151,13 +162,15 @@ impl FileService for Face {
         request: Request<wire::CommitContainerRequest>,
     ) -> Answer<wire::CommitContainerResponse> {
         let request = request.into_inner();
-        let (parent, mut options) =
-            self.0.containers.commit_options(&request.container).map_err(refuse)?;
-        options.reference = Some(request.reference).filter(|reference| !reference.is_empty());
-        options.author = request.author;
-        options.message.clone_from(&request.message);
-        options.changes = request.changes;
-        say(&mut options, request.config.unwrap_or_default());
+        let said = CommitOptions {
+            reference: Some(request.reference).filter(|reference| !reference.is_empty()),
+            author: request.author,
+            message: request.message.clone(),
+            changes: request.changes,
+            ..said(request.config.unwrap_or_default())
+        };
+        let options = self.0.containers.commit_options(&request.container, said);
+        let (parent, options) = options.map_err(refuse)?;
         let pipe = |error: std::io::Error| {
             Failure::new(ErrorCode::Internal, format!("cannot make a pipe: {error}"))
         };
@@ -193,36 +206,27 @@ impl FileService for Face {
 }
 
 /// What the image is to say in the place of what the container was told.
-fn say(options: &mut CommitOptions, config: wire::CommitConfig) {
-    options.env.extend(config.env);
-    if !config.entrypoint.is_empty() {
-        options.entrypoint = Some(config.entrypoint);
-        options.cmd = config.command;
-    } else if !config.command.is_empty() {
-        options.cmd = config.command;
-    }
-    for (own, said) in [
-        (&mut options.user, config.user),
-        (&mut options.working_dir, config.working_dir),
-        (&mut options.stop_signal, config.stop_signal),
-    ] {
-        if !said.is_empty() {
-            *own = said;
-        }
-    }
-    options.labels.extend(config.labels);
-    options.exposed_ports.extend(config.exposed_ports);
-    options.volumes.extend(config.volumes);
-    options.on_build = config.on_build;
-    options.shell = config.shell;
-    if let Some(check) = config.healthcheck {
-        options.health = Some(Healthcheck {
+fn said(config: wire::CommitConfig) -> CommitOptions {
+    CommitOptions {
+        env: config.env,
+        entrypoint: (!config.entrypoint.is_empty()).then_some(config.entrypoint),
+        cmd: config.command,
+        user: config.user,
+        working_dir: config.working_dir,
+        stop_signal: config.stop_signal,
+        labels: config.labels.into_iter().collect(),
+        health: config.healthcheck.map(|check| Healthcheck {
             test: check.test,
             interval: Duration::from_nanos(check.interval_nanos),
             timeout: Duration::from_nanos(check.timeout_nanos),
             start_period: Duration::from_nanos(check.start_period_nanos),
             start_interval: Duration::from_nanos(check.start_interval_nanos),
             retries: check.retries,
-        });
+        }),
+        exposed_ports: config.exposed_ports,
+        volumes: config.volumes,
+        on_build: config.on_build,
+        shell: config.shell,
+        ..CommitOptions::default()
     }
 }

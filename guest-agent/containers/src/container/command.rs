@@ -9,10 +9,28 @@ use super::{Changes, Container, Task, signals::By};
 use crate::{
     Error,
     health::{Health, ProbeResult},
+    output::{Attached, Backlog},
     restart::RestartPolicy,
     signal::Signal,
     state::{Action, Verdict},
 };
+
+/// Which outputs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hears {
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+}
+
+/// What a start has come to.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) verdict: Verdict,
+    /// How many runs had ended before.
+    pub(crate) exits: u64,
+    /// To the one who [`Hears`].
+    pub(crate) heard: Option<(Attached, Backlog)>,
+}
 
 /// Where the answer goes.
 pub(super) type Reply = oneshot::Sender<Result<(), Error>>;
@@ -22,7 +40,9 @@ pub(super) type Reply = oneshot::Sender<Result<(), Error>>;
 pub(crate) enum Command {
     Start {
         size: Option<(u16, u16)>,
-        reply: oneshot::Sender<Result<Verdict, Error>>,
+        /// The outputs that the caller hears of the run that begins, from its first byte on.
+        hears: Option<Hears>,
+        reply: oneshot::Sender<Result<Begun, Error>>,
     },
     Stop {
         signal: Signal,
@@ -74,7 +94,7 @@ impl Task {
     pub(super) async fn obey(&mut self, command: Command) {
         // The caller may have gone; what was begun goes on all the same.
         match command {
-            Command::Start { size, reply } => self.obey_start(size, reply).await,
+            Command::Start { size, hears, reply } => self.obey_start(size, hears, reply).await,
             Command::Stop { signal, grace, by, reply } => {
                 let _ = reply.send(self.stop(signal, grace, by).await);
             }
@@ -109,8 +129,16 @@ impl Task {
     async fn obey_start(
         &mut self,
         size: Option<(u16, u16)>,
-        reply: oneshot::Sender<Result<Verdict, Error>>,
+        hears: Option<Hears>,
+        reply: oneshot::Sender<Result<Begun, Error>>,
     ) {
+        // Not sooner: the end of a run before would end it for this caller too.
+        let exits = self.status.borrow().exits;
+        let heard = hears.map(|Hears { stdout, stderr }| {
+            let heard = self.container.hub.attach(stdout, stderr, true);
+            self.shared.tell(&self.container, "attach", []);
+            heard
+        });
         let result = match self.container.permit(Action::Start) {
             Ok(Verdict::Go) => {
                 self.by_hand_from_here();
@@ -118,6 +146,7 @@ impl Task {
             }
             other => other,
         };
+        let result = result.map(|verdict| Begun { verdict, exits, heard });
         let removes = self.remove_unstarted(&result).await;
         let policy = self.container.record().config.restart;
         if policy != RestartPolicy::No && !removes {

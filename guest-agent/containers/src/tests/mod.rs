@@ -3,9 +3,11 @@
 
 mod again;
 mod change;
+mod commit;
 mod ends;
 mod events;
 mod exec;
+mod files;
 mod health;
 mod mounts;
 mod network;

@@ -191,6 +191,40 @@ async fn a_client_that_comes_while_the_run_is_being_closed_hears_of_its_end() {
 }
 
 #[tokio::test]
+async fn a_client_that_starts_one_whose_run_is_being_closed_hears_of_its_own_run() {
+    let bench = Bench::new();
+    let containers = bench.open();
+    let mut asked = config(&["sigwait"]);
+    let port = "80/tcp".parse().unwrap();
+    asked.ports.published = vec![PortMapping { host_ip: None, host_ports: None, port }];
+    started(&containers, "box", asked).await;
+    logged(&containers, "box", "ready").await;
+    let container = containers.find("box").unwrap();
+    let end = async |signal| {
+        let released = bench.ports.hold_withdrawals();
+        containers.kill("box", Signal::parse(signal).unwrap()).await.unwrap();
+        within(container.hub.log_end().wait_for(|end| !end.open)).await.unwrap();
+        released
+    };
+    let released = end("USR1").await;
+    let mut attach = Box::pin(containers.attach("box", ALL));
+    assert!(poll_once(attach.as_mut()).await.is_none(), "the run before is not over");
+    drop(released);
+    let mut own = within(attach).await.unwrap();
+    assert!(matches!(own.next().await.unwrap(), Some(Event::Started { .. })));
+    let Some(Event::Output(_, text)) = within(own.next()).await.unwrap() else { panic!() };
+    assert_eq!(text, "ready\n");
+    let released = end("TERM").await;
+    let hearing = tokio::spawn(async move { hear(&mut own).await.code });
+    // Long enough to hear of a run that is over.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(released);
+    assert_eq!(hearing.await.unwrap(), Some(15));
+}
+
+#[tokio::test]
 async fn clients_that_have_left_a_silent_container_are_forgotten() {
     let containers = Bench::new().open();
     started(&containers, "box", config(&["sleep", "3600"])).await;
