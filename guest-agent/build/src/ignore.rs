@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Problem, Result};
 
-pub use filter::ContextFilter;
+pub use filter::{ContextFilter, MOST_LINKS};
 
 /// Where the patterns of a Dockerfile at this path are, relative to the context: the first file that
 /// exists counts, alone.

@@ -41,7 +41,7 @@ mod syntax;
 pub use config::{Config, Empty, Healthcheck, History, ImageConfig};
 pub use error::{Error, Problem, Result, Suggestion, excerpt};
 pub use execute::{Built, Event, Failure, ImageName, Tree, Trees, Worker, execute};
-pub use ignore::{ContextFilter, Ignore, Matched, ignore_files};
+pub use ignore::{ContextFilter, Ignore, MOST_LINKS, Matched, ignore_files};
 pub use mode::ModeChange;
 pub use plan::{
     Action, Base, CopyStep, Entitlement, FileSource, FolderStep, Hole, ImageInfo, ImageRequest,

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::Builder;
-use crate::context::{Context, ContextEntry, ContextKind, MOST_LINKS, join, wanted};
+use crate::context::{Context, ContextEntry, ContextKind, join, wanted};
 use crate::error::{Error, Result};
 
 /// Raised when an older program could not read the file any more.
@@ -73,8 +73,6 @@ pub struct Listing<'a> {
     entries: BTreeMap<String, Listed>,
     /// What was listed and is not wanted, unless a link leads there.
     aside: BTreeMap<String, Listed>,
-    /// Links that let in more.
-    followed: usize,
     folders: Vec<String>,
     /// All names of the folders that were listed.
     seen: BTreeSet<String>,
@@ -112,7 +110,6 @@ impl Builder {
             known: Known { name: name.to_owned(), ..known },
             entries: BTreeMap::new(),
             aside: BTreeMap::new(),
-            followed: 0,
             folders,
             seen: BTreeSet::new(),
             listed: BTreeSet::new(),
@@ -125,6 +122,7 @@ impl Listing<'_> {
     /// The folders to look at next; empty: all is known.
     #[must_use]
     pub fn folders(&mut self) -> Vec<String> {
+        while self.folders.is_empty() && self.follow() {}
         std::mem::take(&mut self.folders)
     }
 
@@ -157,19 +155,23 @@ impl Listing<'_> {
         if is_folder {
             self.folders.push(path.clone());
         }
-        let leads_on = match &entry.kind {
-            ListedKind::Link(target) => {
-                self.followed < MOST_LINKS && self.filter.follow(&path, target)
-            }
-            _ => false,
-        };
         self.entries.insert(path, entry);
-        if leads_on {
-            self.followed += 1;
+    }
+
+    /// Lets in what the links lead to. Whether that is more than before.
+    fn follow(&mut self) -> bool {
+        let links = self.entries.iter().filter_map(|(path, entry)| match &entry.kind {
+            ListedKind::Link(target) => Some((path, target)),
+            _ => None,
+        });
+        let filter = &mut self.filter;
+        let more = links.fold(false, |more, (path, target)| filter.follow(path, target) | more);
+        if more {
             for (path, entry) in std::mem::take(&mut self.aside) {
                 self.consider(path, entry);
             }
         }
+        more
     }
 
     /// The files whose contents are not here.

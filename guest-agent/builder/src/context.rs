@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use linkspan_build::ContextFilter;
+use linkspan_build::{ContextFilter, MOST_LINKS};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
@@ -48,9 +48,6 @@ pub enum ContextKind {
     },
 }
 
-/// As many as the kernel follows in one path (path_resolution(7)).
-pub(crate) const MOST_LINKS: usize = 40;
-
 impl Context {
     /// Reads what a build can use of a folder that is ours, where nobody writes.
     ///
@@ -59,7 +56,7 @@ impl Context {
     pub fn read(root: &Path, filter: &ContextFilter) -> Result<Self> {
         let mut filter = filter.clone();
         let mut context = Self { entries: BTreeMap::new(), ignore: filter.ignore.clone() };
-        for _ in 0..=MOST_LINKS {
+        loop {
             context.walk(root, &filter)?;
             let links = context.entries.iter().filter_map(|(path, entry)| match &entry.kind {
                 ContextKind::Link(target) => Some((path, target)),
@@ -67,10 +64,9 @@ impl Context {
             });
             // What they lead to was passed by.
             if !links.fold(false, |more, (path, target)| filter.follow(path, target) | more) {
-                break;
+                return Ok(context);
             }
         }
-        Ok(context)
     }
 
     /// Adds what is wanted and not there yet.

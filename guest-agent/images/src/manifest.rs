@@ -18,6 +18,9 @@ pub(crate) const ANNOTATION_REF: &str = "org.opencontainers.image.ref.name";
 /// On what buildkit attaches to an image, such as provenance.
 const ANNOTATION_REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
+/// Image-spec, manifest.md.
+pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// Points to a blob.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -106,7 +109,7 @@ pub(crate) fn media_type(bytes: &[u8]) -> String {
     }
     let typed: Typed = serde_json::from_slice(bytes).unwrap_or_default();
     if typed.media_type.is_empty() {
-        return "application/vnd.oci.image.manifest.v1+json".to_owned();
+        return OCI_MANIFEST.to_owned();
     }
     typed.media_type
 }

@@ -8,13 +8,36 @@ use crate::plan::{Action, FileSource, Mount, PlannedStage, Source};
 /// What a client needs to send: what a COPY, an ADD or a mount names, without what is left out.
 #[derive(Debug, Clone, Serialize)]
 pub struct ContextFilter {
-    /// Paths relative to the context with Go's wildcards, sorted. A folder means all below.
+    /// Paths relative to the context with Go's wildcards: those of the steps, sorted, then those that links
+    /// lead to. A folder means all below.
     pub paths: Vec<String>,
     /// What is left out.
     pub ignore: Ignore,
     /// The paths, taken apart: contexts have many files.
     #[serde(skip)]
-    wanted: Vec<Vec<Part>>,
+    wanted: Vec<Wanted>,
+}
+
+/// As many as the kernel follows in one path (path_resolution(7)).
+pub const MOST_LINKS: usize = 40;
+
+/// A path, taken apart.
+#[derive(Debug, Clone)]
+struct Wanted {
+    parts: Vec<Part>,
+    /// How many links led here.
+    links: usize,
+}
+
+impl Wanted {
+    fn new(path: &str, links: usize) -> Self {
+        let parts = match path {
+            // All of it.
+            "" => Vec::new(),
+            path => path.split('/').map(Part::of).collect(),
+        };
+        Self { parts, links }
+    }
 }
 
 /// A part of a path.
@@ -70,7 +93,7 @@ impl ContextFilter {
         if paths.iter().any(String::is_empty) {
             paths = vec![String::new()];
         }
-        Self { wanted: paths.iter().map(|path| parts(path)).collect(), paths, ignore }
+        Self { wanted: paths.iter().map(|path| Wanted::new(path, 0)).collect(), paths, ignore }
     }
 
     /// Whether the build reads no file of the context.
@@ -81,24 +104,26 @@ impl ContextFilter {
 
     /// A symbolic link is at this path. Where a step names it, or something behind it, the build can also
     /// use what it points to; of links within a folder that a step names, it copies the links. Whether
-    /// this lets in more than before.
+    /// this lets in more than before: then every link is to be told of again.
     pub fn follow(&mut self, link: &str, target: &str) -> bool {
         let depth = link.split('/').count();
         let mut new = Vec::new();
         for (path, wanted) in self.paths.iter().zip(&self.wanted) {
-            let above = wanted.get(..depth).unwrap_or_default();
+            let above = wanted.parts.get(..depth).unwrap_or_default();
             let named = !above.is_empty() && !above.iter().any(|part| matches!(part, Part::Any));
-            if named && meets(above, link) {
+            if named && wanted.links < MOST_LINKS && meets(above, link) {
                 let behind: Vec<&str> = path.split('/').skip(depth).collect();
                 let path = lead(link, target, &behind);
                 if !self.paths.contains(&path) {
-                    new.push(path);
+                    new.push((path, wanted.links + 1));
                 }
             }
         }
         let more = !new.is_empty();
-        self.wanted.extend(new.iter().map(|path| parts(path)));
-        self.paths.extend(new);
+        for (path, links) in new {
+            self.wanted.push(Wanted::new(&path, links));
+            self.paths.push(path);
+        }
         more
     }
 
@@ -107,15 +132,7 @@ impl ContextFilter {
     pub fn uses(&self, path: &str) -> bool {
         let path = path.trim_matches('/');
         let ignored = self.ignore.ignores(path) && !self.ignore.may_keep_below(path);
-        !ignored && self.wanted.iter().any(|wanted| meets(wanted, path))
-    }
-}
-
-fn parts(path: &str) -> Vec<Part> {
-    match path {
-        // All of it.
-        "" => Vec::new(),
-        path => path.split('/').map(Part::of).collect(),
+        !ignored && self.wanted.iter().any(|wanted| meets(&wanted.parts, path))
     }
 }
 

@@ -122,3 +122,29 @@ fn links_that_lead_on_and_on_come_to_an_end() {
         assert!(bench.fails("FROM base\nCOPY a /a\n").contains("not found"));
     }
 }
+
+#[test]
+fn links_are_followed_however_many_there_are_and_wherever_they_lead_on() {
+    let mut bench = Bench::new();
+    let link = |to: &str, at: &str| {
+        std::os::unix::fs::symlink(to, bench.context.join(at)).unwrap();
+    };
+    fs::create_dir(bench.context.join("links")).unwrap();
+    // More than one path may have.
+    for number in 0..60 {
+        bench.file(&format!("real/{number}"), "x");
+        link(&format!("../real/{number}"), &format!("links/{number}"));
+    }
+    // The second was followed before it was known that the first leads to it.
+    bench.file("c/x", "x");
+    bench.file("c/y", "y");
+    link("c", "b");
+    link("b", "z");
+    for listed in [false, true] {
+        bench.listed = listed;
+        let done = bench.build("FROM base\nCOPY links/* /all/\nCOPY b/y z/x /\n");
+        assert_eq!(done.names("/all").len(), 60);
+        assert_eq!(done.text("/y").as_deref(), Some("y"));
+        assert_eq!(done.text("/x").as_deref(), Some("x"));
+    }
+}

@@ -12,7 +12,7 @@ use flate2::{Compression, GzBuilder};
 use crate::config::ConfigFile;
 use crate::digest::{Digest, Hasher, ImageId};
 use crate::error::{Context as _, Error, Result};
-use crate::manifest::Document;
+use crate::manifest::{self, Document, OCI_MANIFEST};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -23,7 +23,6 @@ use super::query::{Found, find_as, record};
 use super::{RemoteBlob, Store, WorkFolder};
 
 /// Image-spec, manifest.md.
-const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 /// Image-spec, layer.md.
 const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
@@ -213,21 +212,15 @@ impl Store {
 
 /// The manifest in these bytes, if it is one and of this image.
 fn manifest(digest: Digest, bytes: Vec<u8>, id: ImageId) -> Option<Manifest> {
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Typed {
-        media_type: Option<String>,
-    }
     let document = Document::parse(&bytes, "manifest").ok()?;
     let Document::Manifest { config, layers } = document else { return None };
-    let typed: Typed = serde_json::from_slice(&bytes).ok()?;
     let blob = |layer: &crate::manifest::Descriptor| RemoteBlob {
         digest: layer.digest,
         size: layer.size,
         media_type: layer.media_type.clone(),
     };
     let layers = layers.iter().map(blob).collect();
-    let media_type = typed.media_type.unwrap_or_else(|| OCI_MANIFEST.to_owned());
+    let media_type = manifest::media_type(&bytes);
     (config.digest == id.0).then_some(Manifest { digest, media_type, bytes, layers })
 }
 
