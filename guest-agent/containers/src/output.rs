@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -58,11 +58,16 @@ pub(crate) struct Hub {
     terminal: Mutex<Option<Terminal>>,
 }
 
+/// Held for a moment only, never while a file is written: asynchronous tasks wait for it.
 #[derive(Debug, Default)]
 struct Shared {
     /// A run's output is not complete.
     open: bool,
-    log: Option<log::Writer>,
+    /// Locked before this, by blocking threads only.
+    log: Option<Arc<Mutex<log::Writer>>>,
+    /// What the log was given but does not hold, because its line has not ended: standard output's
+    /// and standard error's.
+    partial: [Bytes; 2],
     clients: Vec<Arc<Client>>,
 }
 
@@ -133,7 +138,9 @@ impl Hub {
         let Some(files) = &self.log else { return Ok(()) };
         let writer = log::Writer::open(Arc::clone(files), attributes)?;
         self.log_end.send_replace(LogEnd { at: writer.end(), open: true });
-        self.shared.lock().log = Some(writer);
+        let mut shared = self.shared.lock();
+        shared.log = Some(Arc::new(Mutex::new(writer)));
+        shared.partial = Default::default();
         Ok(())
     }
 
@@ -173,10 +180,7 @@ impl Hub {
         // Those that have left are noticed by the next output, which may never come.
         shared.clients.retain(|client| !client.queue.is_left());
         shared.clients.push(Arc::new(client));
-        let partial = |channel| {
-            let bytes = shared.log.as_ref().map_or(&[][..], |log| log.partial(channel));
-            (channel, Bytes::copy_from_slice(bytes))
-        };
+        let partial = |channel| (channel, shared.partial[channel as usize].clone());
         let backlog = Backlog {
             end: self.log_end.borrow().at,
             partial: [Channel::Stdout, Channel::Stderr].map(partial).into(),
@@ -206,30 +210,38 @@ impl Hub {
         self.terminal.lock().clone()
     }
 
-    /// Writes the log and returns who else is to get `bytes`: one lock over both, so that a client
-    /// that attaches now finds them either in the log or in its queue.
+    /// Writes the log and returns who else is to get `bytes`. How far the log goes and who gets
+    /// them are settled at once, so that a client that attaches now finds them either in the log or
+    /// in its queue. Blocks.
     fn record(&self, channel: Channel, bytes: &[u8]) -> (io::Result<()>, Vec<Arc<Client>>) {
-        let mut shared = self.shared.lock();
-        let mut written = Ok(());
-        if let Some(log) = &mut shared.log {
-            written = log.write(channel, bytes);
-            let at = log.end();
-            self.log_end.send_modify(|end| end.at = at);
-        }
         let wants = |client: &&Arc<Client>| match channel {
             Channel::Stdout => client.stdout,
             Channel::Stderr => client.stderr,
         };
+        let (written, shared) = self.write(channel, |log| log.write(channel, bytes));
         (written, shared.clients.iter().filter(wants).cloned().collect())
     }
 
     fn finish(&self, channel: Channel) -> io::Result<()> {
+        self.write(channel, |log| log.finish(channel)).0
+    }
+
+    /// Writes to the log, if there is one, and then says how far it goes.
+    fn write(
+        &self,
+        channel: Channel,
+        write: impl FnOnce(&mut log::Writer) -> io::Result<()>,
+    ) -> (io::Result<()>, MutexGuard<'_, Shared>) {
+        let shared = self.shared.lock();
+        let Some(log) = shared.log.clone() else { return (Ok(()), shared) };
+        drop(shared);
+        // Held until its end is told: the other output's comes after it.
+        let mut log = log.lock();
+        let written = write(&mut log);
         let mut shared = self.shared.lock();
-        let Some(log) = &mut shared.log else { return Ok(()) };
-        let result = log.finish(channel);
-        let at = log.end();
-        self.log_end.send_modify(|end| end.at = at);
-        result
+        shared.partial[channel as usize] = Bytes::copy_from_slice(log.partial(channel));
+        self.log_end.send_modify(|end| end.at = log.end());
+        (written, shared)
     }
 
     fn drop_client(&self, client: &Arc<Client>) {
@@ -312,5 +324,59 @@ impl Client {
                 return false;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Read as _, os::fd::AsFd as _, thread, time::Instant};
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+    use crate::log::LogConfig;
+
+    fn ready(pipe: &File, to: PollFlags) -> bool {
+        poll(&mut [PollFd::new(pipe.as_fd(), to)], PollTimeout::from(10_u8)).unwrap() > 0
+    }
+
+    #[test]
+    fn a_disk_that_stands_still_holds_up_nobody_but_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Both ends are open, and nobody reads yet.
+        let mut disk = File::options().read(true).write(true).open(&path).unwrap();
+        let files = LogFiles::new(path, LogConfig::default().settings().unwrap().unwrap());
+        let hub = Hub::new(Some(Arc::new(files)), folder.path().into());
+        hub.open(Default::default()).unwrap();
+        let line = [vec![b'x'; 8 << 10], b"\n".to_vec()].concat();
+        let (told, heard) = std::sync::mpsc::channel();
+        thread::scope(|scope| {
+            let log = scope.spawn(|| {
+                let lines = std::iter::repeat_n(&line, 20);
+                lines.map(|line| hub.record(Channel::Stdout, line).1.len()).collect::<Vec<_>>()
+            });
+            // It has more to say than a pipe holds.
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while ready(&disk, PollFlags::POLLOUT) {
+                assert!(Instant::now() < deadline, "the log is not written");
+                thread::yield_now();
+            }
+            scope.spawn(|| {
+                let (attached, _) = hub.attach(true, true, false);
+                told.send((hub.is_open(), attached)).unwrap();
+            });
+            let attached = heard.recv_timeout(Duration::from_secs(20));
+            let mut rest = vec![0; 64 << 10];
+            while !log.is_finished() {
+                if ready(&disk, PollFlags::POLLIN) {
+                    let _ = disk.read(&mut rest).unwrap();
+                }
+            }
+            let (open, _attached) = attached.expect("a client attaches meanwhile");
+            assert!(open);
+            assert_eq!(log.join().unwrap().last(), Some(&1), "it gets what comes then");
+        });
     }
 }

@@ -20,18 +20,18 @@ use hyper::{
     body::Incoming,
     client::conn::http2::{Builder, SendRequest},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use linkspan_proto::{
     ports,
     v1::{HelloResponse, agent_service_client::AgentServiceClient},
 };
 use linkspan_transport::{BoxStream, Dial};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tonic::{Status, body::Body};
 use tracing::Instrument as _;
 
-use crate::{AgentError, hello};
+use crate::{AgentError, hello, patience::Patience};
 
 /// How much may be on its way unacknowledged, for one stream. Standard output passes through
 /// here: with HTTP/2's 64 KiB each chunk would wait for a round trip through the VM.
@@ -46,7 +46,7 @@ pub const MAX_HEADER_BYTES: u32 = 1024 * 1024;
 
 /// How long a connection with calls under way may be silent before the agent is asked for a sign
 /// of life, and how long that may take. Long: a guest on a busy host stands still for seconds, and
-/// nothing may be lost by that. But one that is halted or hangs must not keep its callers for ever.
+/// nothing may be lost by that. But one that hangs must not keep its callers for ever.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 const AUTHORITY: &str = "linkspan-agent";
@@ -61,6 +61,8 @@ pub struct AgentOptions {
     /// After so much silence during calls the agent is asked for a sign of life; after twice as
     /// much without one the connection counts as lost.
     pub keep_alive: Duration,
+    /// Why the guest stands still, as long as it does: its silence does not count then.
+    pub halted: watch::Receiver<Option<String>>,
     /// Features without which the agent is refused.
     pub required_features: &'static [&'static str],
 }
@@ -72,6 +74,7 @@ impl AgentOptions {
             machine: machine.into(),
             connect_timeout: Duration::from_secs(10),
             keep_alive: KEEP_ALIVE,
+            halted: watch::Sender::new(None).subscribe(),
             required_features: &[],
         }
     }
@@ -238,7 +241,7 @@ async fn handshake(dial: Arc<dyn Dial>, options: AgentOptions) -> Result<Live, A
     })?;
     let lost = |source| AgentError::Lost { machine: machine.clone(), source: Arc::new(source) };
     let (send, connection) = Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
+        .timer(Patience(options.halted))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)

@@ -16,6 +16,7 @@ mod error;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod hello;
+mod patience;
 
 pub use beacon::{BeaconError, boot_phases};
 pub use channel::{AgentChannel, AgentOptions, MAX_HEADER_BYTES};

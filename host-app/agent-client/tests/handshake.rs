@@ -9,7 +9,10 @@ use linkspan_proto::{
     v1::PingRequest,
 };
 use linkspan_transport::{BoxStream, Dial};
-use tokio::sync::watch;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    sync::watch,
+};
 
 fn channel(guest: &FakeGuest) -> AgentChannel {
     let options = AgentOptions {
@@ -115,19 +118,26 @@ struct Halting {
 #[async_trait::async_trait]
 impl Dial for Halting {
     async fn dial(&self, port: u32) -> std::io::Result<BoxStream> {
-        let mut inner = self.guest.dial(port).await?;
-        let (near, mut far) = tokio::io::duplex(64 * 1024);
-        let mut halted = self.halted.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = halted.wait_for(|&halted| halted) => {}
-                _ = tokio::io::copy_bidirectional(&mut inner, &mut far) => return,
-            }
-            let _held = (inner, far);
-            std::future::pending().await
-        });
+        let (guest_reads, guest_writes) = tokio::io::split(self.guest.dial(port).await?);
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let (host_reads, host_writes) = tokio::io::split(far);
+        tokio::spawn(pass(guest_reads, host_writes, self.halted.clone()));
+        tokio::spawn(pass(host_reads, guest_writes, self.halted.clone()));
         Ok(Box::pin(near))
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncRead + Unpin + Send,
+    mut to: impl AsyncWrite + Unpin + Send,
+    mut halted: watch::Receiver<bool>,
+) {
+    let mut bytes = vec![0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        let goes_on = halted.wait_for(|&halted| !halted).await.is_ok();
+        if !goes_on || to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -145,6 +155,27 @@ async fn a_call_to_an_agent_that_stands_still_ends() {
     let failure = Failure::from(call.await.expect("it ends").unwrap_err());
     assert_eq!(failure.code, ErrorCode::Unavailable);
     assert!(failure.message.contains("the agent of machine `box` was lost"), "{failure}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_waits_as_long_as_the_machine_is_known_to_stand_still() {
+    let (halt, halted) = watch::channel(false);
+    let (tell, told) = watch::channel(None);
+    let guest = FakeGuest::default();
+    let dial = Halting { guest: guest.clone(), halted };
+    let options = AgentOptions { halted: told, ..AgentOptions::new("box") };
+    let channel = AgentChannel::new(Arc::new(dial), options);
+    channel.agent().ping(PingRequest::default()).await.unwrap();
+    halt.send(true).unwrap();
+    tell.send(Some("the host's disk is full".to_owned())).unwrap();
+    let mut agent = channel.agent();
+    let mut call = std::pin::pin!(agent.ping(PingRequest::default()));
+    let early = tokio::time::timeout(Duration::from_secs(3600), &mut call).await;
+    assert!(early.is_err(), "it ended: {early:?}");
+    tell.send(None).unwrap();
+    halt.send(false).unwrap();
+    call.await.unwrap();
+    assert_eq!(guest.hellos(), 1, "on the same connection");
 }
 
 #[tokio::test]

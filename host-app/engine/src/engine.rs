@@ -9,6 +9,7 @@ use linkspan_proto::{
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine,
         MachineSettingsPatch, RegistrySettings, RegistrySettingsPatch, StartMachineResponse,
+        StopMachineResponse,
     },
     v1::{CreateContainerRequest, CreateContainerResponse, RegistryCredentials},
 };
@@ -48,13 +49,13 @@ pub trait Engine: Send + Sync + 'static {
     /// updates does not stop the boot.
     async fn start_machine(&self, name: &str) -> Result<Updates<StartMachineResponse>, Failure>;
 
-    /// Stops a machine. Returns whether it had to be killed.
+    /// Stops a machine, and tells how.
     async fn stop_machine(
         &self,
         name: &str,
         force: bool,
         stop_timeout_seconds: Option<u32>,
-    ) -> Result<bool, Failure>;
+    ) -> Result<StopMachineResponse, Failure>;
 
     /// All machines, by name.
     async fn list_machines(&self) -> Result<Vec<Machine>, Failure>;

@@ -323,7 +323,9 @@ impl Fleet {
                 return None;
             }
         };
-        let channel = AgentChannel::new(dial, AgentOptions::new(name.as_str()));
+        let options =
+            AgentOptions { halted: running.halted.clone(), ..AgentOptions::new(name.as_str()) };
+        let channel = AgentChannel::new(dial, options);
         let agent = Agent {
             boot_id: running.guest.boot_id.clone(),
             socket: running.socket.clone(),

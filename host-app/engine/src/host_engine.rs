@@ -13,6 +13,7 @@ use linkspan_proto::{
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine,
         MachineSettingsPatch, RegistrySettings, RegistrySettingsPatch, StartMachineResponse,
+        StopMachineResponse,
     },
     v1::{CreateContainerRequest, CreateContainerResponse, RegistryCredentials, UsageRequest},
 };
@@ -183,7 +184,7 @@ impl Engine for HostEngine {
         name: &str,
         force: bool,
         stop_timeout_seconds: Option<u32>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<StopMachineResponse, Failure> {
         let machine = self.fleet.get(&self.fleet.resolve(name)?)?;
         let stop_timeout =
             stop_timeout_seconds.map(|seconds| std::time::Duration::from_secs(seconds.into()));
@@ -194,7 +195,7 @@ impl Engine for HostEngine {
             })?;
         }
         let result = machine.stop(StopOrder { force, stop_timeout }).await;
-        Ok(result.map_err(failure::machine)?.killed)
+        Ok(view::stopped(result.map_err(failure::machine)?))
     }
 
     async fn list_machines(&self) -> Result<Vec<Machine>, Failure> {

@@ -19,7 +19,7 @@ use linkspan_proto::{
     host::v1::{
         HostHelloRequest, HostHelloResponse, HostInfoResponse, HostPort, Machine, MachineSettings,
         MachineSettingsPatch, MachineState, RegistrySettings, RegistrySettingsPatch,
-        StartMachineResponse,
+        StartMachineResponse, StopMachineResponse,
     },
     v1::{CreateContainerRequest, CreateContainerResponse, RegistryCredentials},
 };
@@ -157,9 +157,14 @@ impl Engine for StubEngine {
         Ok(stream::iter(updates).boxed())
     }
 
-    async fn stop_machine(&self, name: &str, force: bool, _: Option<u32>) -> Result<bool, Failure> {
+    async fn stop_machine(
+        &self,
+        name: &str,
+        force: bool,
+        _: Option<u32>,
+    ) -> Result<StopMachineResponse, Failure> {
         self.with(name, |machine| machine.state = MachineState::Stopped.into())?;
-        Ok(force)
+        Ok(StopMachineResponse { killed: force, start_broken_off: false })
     }
 
     async fn list_machines(&self) -> Result<Vec<Machine>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use linkspan_machine::{PhaseState, Phases, Settings, Snapshot, State, Status};
+use linkspan_machine::{PhaseState, Phases, Settings, Snapshot, State, Status, StopResult};
 use linkspan_proto::{
     error::Failure,
     host::v1::{self as wire, MachineState},
@@ -11,6 +11,14 @@ use linkspan_proto::{
 use linkspan_state::{MachineName, MachinePaths, SettingsPatch};
 
 use crate::failure;
+
+/// How a stop went.
+pub(crate) fn stopped(result: StopResult) -> wire::StopMachineResponse {
+    wire::StopMachineResponse {
+        killed: result == StopResult::Killed,
+        start_broken_off: result == StopResult::StartBrokenOff,
+    }
+}
 
 /// A machine as it is known without asking anyone.
 pub(crate) fn machine(snapshot: &Snapshot) -> wire::Machine {

@@ -14,7 +14,7 @@ use linkspan_machine::{
 use linkspan_proto::{
     PROTOCOL_VERSION,
     error::{ErrorCode, Failure},
-    host::v1::{MachineSettingsPatch, MachineState, PhaseState},
+    host::v1::{MachineSettingsPatch, MachineState, PhaseState, StopMachineResponse},
     ports,
     v1::{BootPhase, ContainerConfig, CreateContainerRequest, PingRequest},
 };
@@ -170,7 +170,8 @@ async fn a_stopped_machine_powers_off_and_boots_again_for_the_next_call() {
     let engine = host.engine().await;
     let first = engine.agent("").await.unwrap();
     first.connect().await.unwrap();
-    assert!(!engine.stop_machine("", false, Some(3)).await.unwrap(), "it was not killed");
+    let stopped = engine.stop_machine("", false, Some(3)).await.unwrap();
+    assert_eq!(stopped, StopMachineResponse::default(), "in good order");
     assert_eq!(host.guest.calls("PowerOff").len(), 1);
     assert_eq!(engine.inspect_machine("").await.unwrap().state(), MachineState::Stopped);
     let second = engine.agent("").await.unwrap();

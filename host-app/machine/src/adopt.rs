@@ -92,6 +92,7 @@ pub(crate) async fn run(
         guest,
         socket,
         folder_changes: vm.folder_changes(),
+        halted: vm.halted(),
         settings: record.as_ref().map_or(settings, |record| record.settings.clone()),
         kernel: record.map_or_else(String::new, |record| record.kernel),
         adopted: true,

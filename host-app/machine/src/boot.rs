@@ -233,6 +233,7 @@ impl Boot {
             guest,
             socket: attempt.socket,
             folder_changes: attempt.vm.folder_changes(),
+            halted: attempt.vm.halted(),
             settings: self.settings,
             kernel: kernel.name,
             adopted: false,

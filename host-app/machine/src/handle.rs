@@ -40,9 +40,13 @@ pub struct StopOrder {
 
 /// A stop that worked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StopResult {
-    /// It did not end by itself and was killed.
-    pub killed: bool,
+pub enum StopResult {
+    /// In good order, or it did not run.
+    Done,
+    /// It was killed: as asked, or because it did not end by itself.
+    Killed,
+    /// It was being started, and has come to nothing.
+    StartBrokenOff,
 }
 
 /// A handle to a machine. Clones are the same machine; when the last is gone its task ends and

@@ -22,6 +22,7 @@ pub mod failure;
 pub mod fake;
 pub mod guest;
 mod handle;
+mod held;
 mod owner;
 mod parts;
 pub mod phase;

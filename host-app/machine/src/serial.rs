@@ -1,9 +1,9 @@
 //! The serial console's log: one file for the present boot, one for the boot before. The VMM
-//! writes it; here it is turned over, read and followed.
+//! appends to it; here it is turned over, kept short, read and followed.
 
 use std::{
     fs::{File, Metadata},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +19,13 @@ const LINE_LIMIT: usize = 240;
 const CHUNK: usize = 64 * 1024;
 /// A guest that floods its console must not fill the reader's memory: the last 16 MiB are read.
 const CHUNKS: u64 = 256;
+/// A log that is longer than this is shortened, to its first [`HEAD`] and last [`TAIL`] bytes.
+const LONGEST: u64 = 16 * 1024 * 1024;
+/// The boot, and what came right after it.
+const HEAD: u64 = 1024 * 1024;
+/// What came last.
+const TAIL: u64 = 4 * 1024 * 1024;
+const LEFT_OUT: &[u8] = b"\n[linkspan: much was written, and what stood here is left out]\n";
 /// How often a follower looks for growth. The writer is the VMM, a foreign process that cannot
 /// tell us, and file notification differs on each host (and misses other mounts); one `stat` of a
 /// local file ten times a second, only while someone looks, costs nothing.
@@ -51,6 +58,27 @@ impl SerialLog {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         options.open(&self.path).map(drop)
+    }
+
+    /// Leaves the middle out when it has become too long. The VMM goes on meanwhile and waits for
+    /// nothing; the few bytes that it writes while the end is put in its new place may be lost.
+    ///
+    /// Not on Windows, where QEMU lets nobody else write its file.
+    pub(crate) fn shorten(&self) -> io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = match options.read(true).append(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            opened => opened?,
+        };
+        let length = file.metadata()?.len();
+        if length <= LONGEST {
+            return Ok(());
+        }
+        let mut end = LEFT_OUT.to_vec();
+        file.seek(SeekFrom::Start(length - TAIL))?;
+        file.read_to_end(&mut end)?;
+        file.set_len(HEAD)?;
+        file.write_all(&end)
     }
 
     /// Whether the guest (or its firmware) has written anything: a sign of life.
@@ -161,9 +189,12 @@ impl Reader {
         let count = file.read(&mut bytes)?;
         bytes.truncate(count);
         *offset += count as u64;
-        if count == 0 && self.follow && replaced(file, &self.path, *offset) {
-            // A new boot: its log from the first byte.
-            self.at = At::Beginning { tail: None };
+        if count == 0 && self.follow {
+            match what_became(file, &self.path, *offset) {
+                Became::Longer => {}
+                Became::Another => self.at = At::Beginning { tail: None },
+                Became::Shorter(end) => *offset = end,
+            }
         }
         Ok(bytes)
     }
@@ -207,11 +238,24 @@ fn start_of_tail(file: &mut File, tail: Option<u64>) -> io::Result<u64> {
     Ok(earliest)
 }
 
-/// Whether `path` is by now another file than the one that is open, or was cut.
-fn replaced(file: &File, path: &Path, offset: u64) -> bool {
+/// What became of a log that was read to its end.
+enum Became {
+    /// It goes on where it ended.
+    Longer,
+    /// A new boot has one of its own.
+    Another,
+    /// It was shortened, and ends here now.
+    Shorter(u64),
+}
+
+fn what_became(file: &File, path: &Path, offset: u64) -> Became {
     match (file.metadata(), std::fs::metadata(path)) {
-        (Ok(ours), Ok(now)) => now.len() < offset || !same(&ours, &now),
-        _ => false,
+        (Ok(ours), Ok(now)) if !same(&ours, &now) => Became::Another,
+        (Ok(_), Ok(now)) if now.len() >= offset => Became::Longer,
+        // Windows gives a new file the times of one that had its name just before.
+        (Ok(_), Ok(_)) if cfg!(windows) => Became::Another,
+        (Ok(_), Ok(now)) => Became::Shorter(now.len()),
+        _ => Became::Longer,
     }
 }
 
@@ -280,6 +324,54 @@ mod tests {
         }
         assert_eq!(std::fs::read_to_string(&log.previous).unwrap(), "two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_flooded_log_keeps_its_begin_and_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        log.shorten().unwrap();
+        log.rotate().unwrap();
+        let mut console = std::fs::OpenOptions::new().append(true).open(&log.path).unwrap();
+        console.write_all(b"the boot\n").unwrap();
+        log.shorten().unwrap();
+        assert_eq!(std::fs::read(&log.path).unwrap(), b"the boot\n");
+        for round in 0..3 {
+            console.write_all(&vec![b'x'; LONGEST as usize]).unwrap();
+            console.write_all(format!("\nround {round}\n").as_bytes()).unwrap();
+            log.shorten().unwrap();
+            let text = std::fs::read(&log.path).unwrap();
+            assert_eq!(text.len() as u64, HEAD + TAIL + LEFT_OUT.len() as u64);
+            assert!(text.starts_with(b"the boot\nxxx"));
+            assert_eq!(log.evidence(1), [format!("round {round}")]);
+        }
+        console.write_all(b"more").unwrap();
+        assert_eq!(log.evidence(1), ["more"], "the console goes on at the new end");
+    }
+
+    #[tokio::test]
+    async fn a_follower_goes_on_with_what_is_new_when_the_log_is_shortened() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        log.rotate().unwrap();
+        let mut console = std::fs::OpenOptions::new().append(true).open(&log.path).unwrap();
+        console.write_all(&vec![b'x'; LONGEST as usize + 1]).unwrap();
+        let mut stream = Box::pin(log.read(None, true));
+        let mut read = 0;
+        while read < LONGEST {
+            read += stream.next().await.unwrap().unwrap().len() as u64;
+        }
+        log.shorten().unwrap();
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        // What is written before it looks is not new to it.
+        let next = loop {
+            console.write_all(b"more ").unwrap();
+            if let Ok(next) = tokio::time::timeout(LOOK_EVERY * 2, stream.next()).await {
+                break next.unwrap().unwrap();
+            }
+            assert!(tokio::time::Instant::now() < deadline, "it sees nothing new");
+        };
+        assert_eq!(next, b"more ".repeat(next.len() / 5), "nothing comes twice");
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use std::{path::PathBuf, sync::Arc};
 use jiff::Timestamp;
 use linkspan_state::MachineName;
 use linkspan_transport::GuestSocket;
+use tokio::sync::watch;
 
 use crate::{
     driver::AcceleratorVerdict, failure::Failure, guest::GuestInfo, phase::Phases,
@@ -88,6 +89,8 @@ pub struct Running {
     pub socket: GuestSocket,
     /// Where its shared folders tell of changes.
     pub folder_changes: Vec<FolderChanges>,
+    /// Why the VM stands still, as long as it does.
+    pub halted: watch::Receiver<Option<String>>,
     /// What it was started with.
     pub settings: Settings,
     /// Name (or path) of the kernel that was booted.

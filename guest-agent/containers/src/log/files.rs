@@ -123,20 +123,26 @@ impl LogFiles {
         Ok(there(File::open(self.packed(back)))?.map(Found::Packed))
     }
 
-    /// Begins the next file; the oldest goes when there are too many.
+    /// Begins the next file; the oldest goes when there are too many. When there is no room for
+    /// another file, nothing is touched.
     pub(super) fn rotate(self: &Arc<Self>) -> io::Result<File> {
         let mut turn = self.turn.lock();
+        let next = self.with_ending(".next");
+        let file = File::options().create(true).append(true).open(&next)?;
         let last = self.rotation.max_files - 1;
-        there(fs::remove_file(self.plain(last)))?;
-        there(fs::remove_file(self.packed(last)))?;
-        for back in (1..=self.rotated()).rev() {
+        let rotated = self.rotated();
+        if last > 0 && rotated == last {
+            there(fs::remove_file(self.plain(last)))?;
+            there(fs::remove_file(self.packed(last)))?;
+        }
+        for back in (1..=rotated.min(last.saturating_sub(1))).rev() {
             there(fs::rename(self.plain(back), self.plain(back + 1)))?;
             there(fs::rename(self.packed(back), self.packed(back + 1)))?;
         }
         if last > 0 {
             there(fs::rename(self.plain(0), self.plain(1)))?;
         }
-        let file = self.append()?;
+        fs::rename(&next, self.plain(0))?;
         turn.current += 1;
         let starts = self.rotation.compress && !turn.compressing && !turn.closed;
         if starts {

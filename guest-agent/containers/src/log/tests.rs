@@ -176,6 +176,40 @@ fn rotation_keeps_so_many_files_of_that_size_and_the_newest_lines() {
 }
 
 #[test]
+fn without_room_for_another_file_none_is_lost_and_the_last_goes_on() {
+    use nix::mount::{MsFlags, mount};
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path();
+    // A mount namespace belongs to a thread.
+    let work = || {
+        let private = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).and_then(|()| {
+            let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)?;
+            // Its own folder, and three files.
+            let (flags, small) = (MsFlags::empty(), Some("nr_inodes=4"));
+            mount(Some("tmpfs"), place, Some("tmpfs"), flags, small)
+        });
+        if let Err(errno) = private {
+            println!("skipped: a small file system cannot be mounted: {errno}");
+            return;
+        }
+        let rotation = Rotation { max_size: Some(500), max_files: 4, compress: false };
+        let files = files(place, Format::Local, rotation);
+        let mut writer = writer(&files);
+        let mut chunk = String::new();
+        let mut failed = 0;
+        for number in 0..100 {
+            let line = format!("line {number}\n");
+            failed += u32::from(writer.write(Channel::Stdout, line.as_bytes()).is_err());
+            chunk += &line;
+        }
+        assert!(failed > 1, "{failed} attempts failed");
+        assert_eq!(text(&read(&files, Select::ALL), Channel::Stdout), chunk);
+    };
+    std::thread::scope(|scope| scope.spawn(work).join().unwrap());
+}
+
+#[test]
 fn what_was_rotated_away_is_compressed_and_read_as_before() {
     let folder = tempfile::tempdir().unwrap();
     let rotation = Rotation { max_size: Some(2000), max_files: 5, compress: true };

@@ -7,8 +7,8 @@ use linkspan_proto::v1::{EventsRequest, events_response};
 use crate::args::time::moment;
 use crate::context::Context;
 use crate::error::{Error, Outcome};
-use crate::render;
 use crate::render::event::EventFormat;
+use crate::render::{self, human};
 
 /// Print what happens in the machine
 #[derive(Debug, Args)]
@@ -48,7 +48,8 @@ impl Events {
                     render::print(&format.line(&event)?)?;
                 }
                 Some(events_response::Kind::Missed(count)) => {
-                    say!("warning: {count} events are missing here: we read too slowly");
+                    let missing = human::count(count, "event");
+                    say!("warning: {missing} missing here: we read too slowly");
                 }
                 None => {}
             }

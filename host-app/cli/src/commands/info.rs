@@ -234,13 +234,13 @@ fn plain(view: &View, machines: &[Machine]) -> String {
     if let Some(content) = &view.content {
         let _ = writeln!(
             out,
-            "\nIn `{}`: {} containers ({} running, {} paused, {} stopped), {} images",
+            "\nIn `{}`: {} ({} running, {} paused, {} stopped), {}",
             content.machine,
-            content.containers,
+            human::count(content.containers, "container"),
             view.docker.containers_running,
             view.docker.containers_paused,
             view.docker.containers_stopped,
-            content.images
+            human::count(content.images, "image")
         );
     }
     out

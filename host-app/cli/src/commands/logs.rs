@@ -86,8 +86,8 @@ impl Logs {
             };
             if answer.lost_files > 0 {
                 say!(
-                    "linkspan: {} full files of the log were rotated away before they were read",
-                    answer.lost_files
+                    "linkspan: {} of the log rotated away before it was read",
+                    human::count(answer.lost_files, "full file")
                 );
             }
             for (target, chunk) in chunks(&answer.records, prefix) {

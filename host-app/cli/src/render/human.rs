@@ -14,6 +14,13 @@ pub(crate) fn local_time(unix_nanos: i64) -> String {
     }
 }
 
+/// `1 container`, `2 containers`.
+pub(crate) fn count(number: impl ToString, thing: &str) -> String {
+    let number = number.to_string();
+    let ending = if number == "1" { "" } else { "s" };
+    format!("{number} {thing}{ending}")
+}
+
 /// At most `length` characters, the last one an ellipsis when it was cut.
 pub(crate) fn ellipsis(text: &str, length: usize) -> String {
     if text.chars().count() <= length {
@@ -54,6 +61,7 @@ mod tests {
         assert_eq!(short_id("abc", false), "abc");
         assert_eq!(ellipsis("sleep 1000000000000000", 20), "sleep 1000000000000…");
         assert_eq!(ellipsis("sleep 1", 20), "sleep 1");
+        assert_eq!([0, 1, 2].map(|n| count(n, "CPU")), ["0 CPUs", "1 CPU", "2 CPUs"]);
         assert_eq!(micros(812), "812 µs");
         assert_eq!(micros(12_345), "12.3 ms");
         assert_eq!(micros(1_840_000), "1.84 s");

@@ -252,8 +252,8 @@ pub(crate) fn describe(machine: &Machine, now: Timestamp) -> String {
     fact(
         "settings",
         format!(
-            "{} CPUs, {} memory, {} disk, kernel {}, accelerator {}",
-            settings.cpus,
+            "{}, {} memory, {} disk, kernel {}, accelerator {}",
+            human::count(settings.cpus, "CPU"),
             human::binary_size(settings.memory_mib << 20),
             human::binary_size(settings.disk_gib << 30),
             settings.kernel,
@@ -287,10 +287,10 @@ pub(crate) fn describe(machine: &Machine, now: Timestamp) -> String {
         fact(
             "in use",
             format!(
-                "{} of {} memory, {} containers",
+                "{} of {} memory, {}",
                 human::binary_size(used),
                 human::binary_size(usage.memory_total_bytes),
-                usage.containers_running
+                human::count(usage.containers_running, "container")
             ),
         );
     }

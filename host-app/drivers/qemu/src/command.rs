@@ -130,7 +130,9 @@ fn kernel(line: &mut Line, spec: &VmSpec, devices: &Devices<'_>) -> Result<(), D
     if let Some(qboot) = devices.qboot {
         line.path("-bios", qboot);
     }
-    let serial = Group::new("file").key("id", "serial0").path("path", &spec.serial_log)?;
+    // Appended, so that it can be shortened while it is written.
+    let serial = Group::new("file").keys(&[("id", "serial0"), ("append", "on")]);
+    let serial = serial.path("path", &spec.serial_log)?;
     line.option("-chardev", serial).pair("-serial", "chardev:serial0");
     Ok(())
 }

@@ -50,8 +50,7 @@ impl MachineService for Machines {
         request: Request<StopMachineRequest>,
     ) -> Result<Response<StopMachineResponse>, Status> {
         let StopMachineRequest { name, force, stop_timeout_seconds } = request.into_inner();
-        let killed = self.0.stop_machine(&name, force, stop_timeout_seconds).await?;
-        Ok(Response::new(StopMachineResponse { killed }))
+        Ok(Response::new(self.0.stop_machine(&name, force, stop_timeout_seconds).await?))
     }
 
     async fn list(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    StopOrder,
+    StopOrder, StopResult,
     driver::{DriverError, VmExit},
     fake::{FakePoint, HelloScript, Step},
 };
@@ -53,7 +53,7 @@ async fn a_vm_that_does_not_answer_is_kept_and_told() {
     assert!(failed.stranded_pid.is_some());
     assert_eq!(ground.driver.running(), 1, "its containers may be well");
     assert!(matches!(machine.start().await, Err(MachineError::Refused { .. })));
-    assert!(machine.kill().await.unwrap().killed);
+    assert_eq!(machine.kill().await.unwrap(), StopResult::Killed);
     assert_nothing_left(&ground);
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    FailureKind, Phase, PhaseState,
+    FailureKind, Phase, PhaseState, StopResult,
     driver::{Accelerator, DriverError, VmExit},
     fake::{FakePoint, HelloScript, Step, boot_steps, event, tcg, verdict},
     guest::{BootEvent, GuestError},
@@ -290,7 +290,7 @@ async fn a_vm_that_cannot_be_killed_is_not_forgotten() {
     failed_start(&machine, BUDGET + slack()).await;
     assert!(matches!(machine.start().await, Err(MachineError::Refused { .. })));
     assert!(matches!(machine.remove(false).await, Err(MachineError::Refused { .. })));
-    assert!(machine.kill().await.unwrap().killed);
+    assert_eq!(machine.kill().await.unwrap(), StopResult::Killed);
     assert_nothing_left(&ground);
     machine.start().await.unwrap();
 }

@@ -4,7 +4,7 @@ use futures::FutureExt as _;
 
 use super::*;
 use crate::{
-    Ended, FailureKind, Phase, PhaseState, StopOrder,
+    Ended, FailureKind, Phase, PhaseState, StopOrder, StopResult,
     driver::{DriverError, VmExit},
     fake::{FakePoint, PowerOffScript, Step, boot_steps},
 };
@@ -35,11 +35,12 @@ async fn a_machine_starts_runs_and_powers_off() {
     // The guest is told of the folders that it has.
     assert!(spec.shares.iter().all(|share| spec.cmdline.contains(&share.tag)), "{spec:?}");
     let order = StopOrder { stop_timeout: Some(Duration::from_secs(3)), ..StopOrder::default() };
-    assert!(!machine.stop(order).await.unwrap().killed);
+    assert_eq!(machine.stop(order).await.unwrap(), StopResult::Done);
     assert_eq!(ground.guest.stop_timeouts(), [Some(Duration::from_secs(3))]);
     assert_eq!(ended(&machine), Some(Ended::PoweredOff));
     assert_nothing_left(&ground);
-    assert!(!machine.stop(StopOrder::default()).await.unwrap().killed, "stopping twice is fine");
+    let again = machine.stop(StopOrder::default()).await.unwrap();
+    assert_eq!(again, StopResult::Done, "stopping twice is fine");
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +110,8 @@ async fn a_guest_that_does_not_power_off_is_killed_and_that_is_said() {
         machine.start().await.unwrap();
         ground.guest.powers_off(script);
         let begun = Instant::now();
-        assert!(machine.stop(StopOrder::default()).await.unwrap().killed, "{script:?}");
+        let stopped = machine.stop(StopOrder::default()).await.unwrap();
+        assert_eq!(stopped, StopResult::Killed, "{script:?}");
         assert!(begun.elapsed() <= BUDGET * 2 + Duration::from_secs(1));
         assert_eq!(ended(&machine), Some(Ended::Killed));
         assert_nothing_left(&ground);
@@ -124,7 +126,7 @@ async fn containers_have_the_time_to_stop_that_they_are_set_to() {
     let time = BUDGET * 30;
     ground.guest.has_containers(time);
     ground.guest.powers_off(PowerOffScript::After(time));
-    assert!(!machine.stop(StopOrder::default()).await.unwrap().killed);
+    assert_eq!(machine.stop(StopOrder::default()).await.unwrap(), StopResult::Done);
     assert_eq!(ended(&machine), Some(Ended::PoweredOff));
     assert_nothing_left(&ground);
 }
@@ -157,11 +159,13 @@ async fn a_stop_during_a_start_ends_both() {
     let mut out = machine.subscribe();
     out.wait_for(|_| ground.driver.running() == 1).await.unwrap_or_else(|_| panic!());
     let begun = Instant::now();
-    assert!(machine.stop(StopOrder::default()).await.unwrap().killed);
+    assert_eq!(machine.stop(StopOrder::default()).await.unwrap(), StopResult::StartBrokenOff);
     assert!(begun.elapsed() < BUDGET);
     assert!(matches!(starter.await.unwrap(), Err(MachineError::Interrupted(_))));
     assert_eq!(ended(&machine), Some(Ended::StartInterrupted));
     assert_nothing_left(&ground);
+    let again = machine.stop(StopOrder::default()).await.unwrap();
+    assert_eq!(again, StopResult::Done, "a second stop had nothing to break off");
     machine.start().await.unwrap();
 }
 
@@ -172,7 +176,7 @@ async fn a_start_during_a_stop_boots_afterwards() {
     machine.start().await.unwrap();
     ground.guest.powers_off(PowerOffScript::Stay);
     let (stopped, started) = tokio::join!(machine.stop(StopOrder::default()), machine.start());
-    assert!(stopped.unwrap().killed);
+    assert_eq!(stopped.unwrap(), StopResult::Killed);
     assert!(started.unwrap().booted);
     assert_eq!(ground.driver.starts().len(), 2);
     assert_eq!(ground.driver.running(), 1);
@@ -186,7 +190,7 @@ async fn a_kill_hurries_a_stop_that_waits() {
     ground.guest.powers_off(PowerOffScript::Silent);
     let begun = Instant::now();
     let (stopped, killed) = tokio::join!(machine.stop(StopOrder::default()), machine.kill());
-    assert!(stopped.unwrap().killed);
+    assert_eq!(stopped.unwrap(), StopResult::Killed);
     killed.unwrap();
     assert!(begun.elapsed() < BUDGET, "it took {:?}", begun.elapsed());
     assert_nothing_left(&ground);

@@ -87,11 +87,15 @@ impl Listener {
     /// When the listener broke.
     pub async fn accept(&mut self) -> io::Result<Stream> {
         let ours = rustix::process::geteuid().as_raw();
+        let mut told = false;
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) if passes(&error) => {
-                    tracing::warn!(%error, path = %self.path.display(), "a client has to wait");
+                    // Once for each shortage: the log has more to keep than this.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%error, path = %self.path.display(), "a client has to wait");
+                    }
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }

@@ -171,7 +171,8 @@ impl Build {
         let own = |name: &str| std::env::var(name).ok();
         let mut arguments = env::environment(&[] as &[PathBuf], &self.build_arg, own)?;
         // As buildx does, so that builds in reproducible environments need no flag.
-        if !arguments.iter().any(|argument| argument.starts_with(EPOCH)) {
+        let named = |argument: &String| argument.split('=').next() == Some(EPOCH);
+        if !arguments.iter().any(named) {
             arguments.extend(own(EPOCH).map(|seconds| format!("{EPOCH}={seconds}")));
         }
         // A name alone that the environment lacks is no argument.

@@ -29,7 +29,9 @@ impl Stop {
             stop_timeout_seconds: self.timeout,
         };
         let stopped = client.machines().stop(request).await?.into_inner();
-        if stopped.killed && !self.force {
+        if stopped.start_broken_off {
+            say!("note: the machine was being started: the start was broken off");
+        } else if stopped.killed && !self.force {
             say!("note: the machine did not end in time and was killed");
         }
         Ok(0)
