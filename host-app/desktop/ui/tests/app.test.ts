@@ -147,3 +147,76 @@ test("ports are links, which open outside of the window", async () => {
   await fireEvent.click(await screen.findByRole("link", { name: "8080→80" }));
   expect(world.browsed).toEqual(["http://localhost:8080/"]);
 });
+
+test("a machine that failed and still has its VM can be ended, and not started before that", async () => {
+  world.machineBecomes({ state: MachineState.FAILED, vmmPid: 7 });
+  open();
+  expect(await screen.findByRole("heading", { name: "The machine does not answer" })).toBeTruthy();
+  expect(screen.queryByRole("button", { name: "Start" })).toBeNull();
+  await fireEvent.click(screen.getByRole("button", { name: "Cut the power…" }));
+  await fireEvent.click(screen.getByRole("button", { name: /^End it at once/ }));
+  expect(await screen.findByRole("heading", { name: "The machine is stopped" })).toBeTruthy();
+});
+
+test("a machine whose VM stands still says so, and why", async () => {
+  world.runs();
+  world.machineBecomes({ halted: "no room is left on this host" });
+  open();
+  expect(await screen.findByRole("heading", { name: "The machine stands still" })).toBeTruthy();
+  expect(screen.getByText(/no room is left on this host/)).toBeTruthy();
+  expect(screen.getByText("Stands still")).toBeTruthy();
+});
+
+test("a VM of before the daemon is not ended by a word as harmless as Cancel", async () => {
+  world.machineBecomes({ state: MachineState.STARTING, adopting: true });
+  open();
+  expect(await screen.findByRole("button", { name: "Cut the power…" })).toBeTruthy();
+  expect(screen.queryByRole("button", { name: "Cancel" })).toBeNull();
+});
+
+test("a dialog of the system that cannot be opened is told, wherever it is asked for", async () => {
+  const refused = () =>
+    world.refuse.set("Pick", failure(ErrorCode.INTERNAL, "the dialog could not be opened"));
+  world.runs();
+  world.fills();
+  const { id } = world.add({ name: "web" });
+  for (const [hash, buttons] of [
+    ["#/images", ["Load…"]],
+    ["#/images", ["Build…", "Choose a folder…"]],
+    ["#/containers", ["Run…", "Add a folder or volume", "Folder…"]],
+    ["#/machine", ["Add a folder…"]],
+    [`#/containers/${id}/files`, ["Upload a file…"]],
+  ] as const) {
+    open(hash);
+    refused();
+    for (const name of buttons) {
+      const button = await screen.findByText(name, { selector: "button:not(:disabled)" });
+      await fireEvent.click(button);
+    }
+    const alert = await screen.findByRole("alert", { hidden: true });
+    expect(alert.textContent, hash).toContain("the dialog could not be opened");
+    cleanup();
+  }
+});
+
+test("a port that cannot be opened says why", async () => {
+  world.runs();
+  world.add({ name: "web", ports: [{ hostIp: "", hostPort: 8080, containerPort: 80 }] as never });
+  world.refuse.set("Browse", failure(ErrorCode.INTERNAL, "there is no browser"));
+  open("#/containers");
+  await fireEvent.click(await screen.findByRole("link", { name: "8080→80" }));
+  expect((await screen.findByRole("alert")).textContent).toContain("there is no browser");
+});
+
+test("a build argument without a value is refused by name", async () => {
+  world.runs();
+  world.picks = [{ token: "1", path: "/home/me/app" }];
+  open("#/images");
+  await fireEvent.click(await screen.findByText("Build…", { selector: "button:not(:disabled)" }));
+  await fireEvent.click(screen.getByText("Choose a folder…"));
+  const build = screen.getByText("Build", { selector: "button" }) as HTMLButtonElement;
+  await waitFor(() => expect(build.disabled).toBe(false));
+  await fireEvent.input(screen.getByLabelText(/Build arguments/), { target: { value: "VERSION" } });
+  expect(screen.getByText("`VERSION` is not KEY=VALUE")).toBeTruthy();
+  expect(build.disabled).toBe(true);
+});

@@ -14,3 +14,5 @@ globalThis.matchMedia ??= ((media: string) => ({
 HTMLDialogElement.prototype.showModal ??= function (this: HTMLDialogElement) {
   this.open = true;
 };
+// Nor does it scroll.
+Element.prototype.scrollTo ??= () => {};

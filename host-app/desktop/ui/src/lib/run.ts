@@ -3,6 +3,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CreateContainerRequestSchema } from "../gen/linkspan/v1/container_pb.js";
 import { MountType } from "../gen/linkspan/v1/mount_pb.js";
 import { PortProtocol } from "../gen/linkspan/v1/port_pb.js";
+import { fault as pairsFault, lines } from "./pairs.js";
 
 export interface PortWish {
   host: string;
@@ -91,13 +92,6 @@ export function quote(word: string, os = "linux"): string {
     : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-function lines(text: string): string[] {
-  return text
-    .split("\n")
-    .map((line) => line.trim())
-    .filter((line) => line !== "");
-}
-
 function portText({ host, container, udp }: PortWish): string {
   return `${host === "" ? "" : `${host}:`}${container}${udp ? "/udp" : ""}`;
 }
@@ -139,9 +133,8 @@ export function fault(run: RunOptions): string | undefined {
     if (target === "") return "a folder or volume needs its place in the container";
     if (!target.startsWith("/")) return `\`${target}\` is not an absolute path in the container`;
   }
-  for (const entry of lines(run.env)) {
-    if (!/^[^=\s]+=/.test(entry)) return `\`${entry}\` is not KEY=VALUE`;
-  }
+  const environment = pairsFault(run.env);
+  if (environment) return environment;
   if (run.remove && run.restart !== "no") return "it cannot be removed at its end and be restarted";
   try {
     words(run.command);

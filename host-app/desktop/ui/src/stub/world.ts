@@ -79,6 +79,8 @@ export class World {
   secondMs = 1000;
   /** By container id. */
   logs = new Map<string, string[]>();
+  /** How many read one now. */
+  logReaders = 0;
   presence: Presence = { kind: "live", version: "0.1.0" };
   /** What the next call of this method (`Start`) fails with. */
   refuse = new Map<string, ConnectError>();
@@ -217,7 +219,11 @@ export class World {
   }
 
   become(id: string, state: ContainerState): void {
-    this.containers = this.containers.map((each) => (each.id === id ? { ...each, state } : each));
+    const starts = state === ContainerState.RUNNING;
+    const startedUnixNanos = BigInt(Date.now()) * 1_000_000n;
+    this.containers = this.containers.map((each) =>
+      each.id === id ? { ...each, state, ...(starts && { startedUnixNanos }) } : each,
+    );
     this.#containerBell.ring();
   }
 
@@ -244,11 +250,14 @@ export class World {
         this.preferences = preferences;
         return Promise.resolve();
       },
-      browse: (url) => {
+      browse: async (url) => {
+        this.#refuses("Browse");
         this.browsed.push(url);
-        return Promise.resolve();
       },
-      pick: () => Promise.resolve(this.picks.shift()),
+      pick: async () => {
+        this.#refuses("Pick");
+        return this.picks.shift();
+      },
       sendFile: ({ path }) => this.#carry(`file ${path}`),
       sendTar: ({ path }) => this.#carry(`tar ${path}`),
       receive: ({ path }) => this.#carry(`receive ${path}`),
@@ -340,7 +349,8 @@ export class World {
           this.#containerBell.ring();
           return { id: container };
         },
-        logs: ({ container }, { signal }) => this.#logs(container, signal),
+        logs: ({ container, sinceUnixNanos }, { signal }) =>
+          this.#logs(container, sinceUnixNanos, signal),
       });
       service(HostService, {
         info: () => ({
@@ -398,6 +408,10 @@ export class World {
 
   #asked(what: string, whom: string): void {
     this.asked.push(`${what} ${whom}`);
+    this.#refuses(what);
+  }
+
+  #refuses(what: string): void {
     const refused = this.refuse.get(what);
     if (!refused) return;
     this.refuse.delete(what);
@@ -545,24 +559,33 @@ export class World {
     }
   }
 
-  async *#logs(id: string, signal: AbortSignal) {
+  /** As the agent does it: until the container ends. */
+  async *#logs(id: string, since: bigint, signal: AbortSignal) {
     const text = new TextEncoder();
-    let sent = 0;
-    while (!signal.aborted) {
-      const seen = this.#containerBell.rung;
-      const lines = this.logs.get(id) ?? [];
-      while (sent < lines.length) {
-        const batch = lines.slice(sent, sent + 1000);
-        sent += batch.length;
-        yield {
-          records: batch.map((line) => ({
-            unixNanos: 1_790_000_000_000_000_000n,
-            stream: LogStream.STDOUT,
-            line: text.encode(`${line}\n`),
-          })),
-        };
+    const first = 1_790_000_000_000_000_000n;
+    let sent = since > first ? Number(since - first) : 0;
+    this.logReaders += 1;
+    try {
+      while (!signal.aborted) {
+        const seen = this.#containerBell.rung;
+        const lines = this.logs.get(id) ?? [];
+        while (sent < lines.length) {
+          const batch = lines.slice(sent, sent + 1000);
+          const before = first + BigInt(sent);
+          sent += batch.length;
+          yield {
+            records: batch.map((line, at) => ({
+              unixNanos: before + BigInt(at),
+              stream: LogStream.STDOUT,
+              line: text.encode(`${line}\n`),
+            })),
+          };
+        }
+        if (this.#find(id).state !== ContainerState.RUNNING) return;
+        await this.#containerBell.heard(seen, signal);
       }
-      await this.#containerBell.heard(seen, signal);
+    } finally {
+      this.logReaders -= 1;
     }
   }
 }

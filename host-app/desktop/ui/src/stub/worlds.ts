@@ -122,6 +122,24 @@ const WORLDS: Record<string, (world: World) => void> = {
       }),
     });
   },
+  /** This host's disk is full. */
+  halted: (world) => {
+    busy(world);
+    world.machineBecomes({ halted: "this host has no room left for the machine's disk" });
+  },
+  /** Its VM is there and does not answer. */
+  stranded: (world) => {
+    world.runs();
+    world.machineBecomes({
+      state: MachineState.FAILED,
+      vmmPid: 4711,
+      failure: create(ErrorInfoSchema, {
+        code: ErrorCode.TIMED_OUT,
+        message: "the agent of machine `default` did not answer within 20 s",
+        hint: "end it with `linkspan machine stop --force default`",
+      }),
+    });
+  },
   absent: (world) => {
     world.presence = {
       kind: "absent",

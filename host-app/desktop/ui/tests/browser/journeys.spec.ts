@@ -36,6 +36,46 @@ test("an image that is not here is pulled on the way to a container", async ({ p
   ]);
 });
 
+test("a run that waits for its image can go on in the background, and its container is one click away", async ({
+  page,
+}) => {
+  await open(page, "/containers", "slow");
+  await page.getByRole("button", { name: "Run…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Image").fill("alpine");
+  await dialog.getByRole("button", { name: "Run", exact: true }).click();
+  await dialog.getByRole("button", { name: "Go on in the background" }).click();
+  await page.getByRole("link", { name: "Volumes" }).click();
+  await page.getByRole("link", { name: "Open what came of Run alpine" }).click();
+  await expect(page.getByRole("heading", { name: "brave_bridge" })).toBeVisible();
+});
+
+test("a run that waits for its image can be called off, and leaves nothing", async ({ page }) => {
+  await open(page, "/containers", "slow");
+  await page.getByRole("button", { name: "Run…" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Image").fill("alpine");
+  await dialog.getByRole("button", { name: "Run", exact: true }).click();
+  await dialog.getByRole("button", { name: "Cancel the pull" }).click();
+  await expect(dialog.getByRole("button", { name: "Run", exact: true })).toBeVisible();
+  expect(await asked(page)).toEqual(["Create alpine", "Pull alpine"]);
+});
+
+test("networks and volumes are searched like all else", async ({ page }) => {
+  for (const [hash, there, gone, none] of [
+    ["/volumes", "shop_database", "9f2b9f2b9f2b…", "None of 2 volumes fits."],
+    ["/networks", "vault", "shop_default", "None of 5 networks fits."],
+  ] as const) {
+    await open(page, hash);
+    await expect(page.getByRole("link", { name: gone })).toBeVisible();
+    await page.getByRole("searchbox").fill(there.toUpperCase());
+    await expect(page.getByRole("link", { name: gone })).toHaveCount(0);
+    await expect(page.getByRole("link", { name: there })).toBeVisible();
+    await page.getByRole("searchbox").fill("no such name");
+    await expect(page.getByText(none)).toBeVisible();
+  }
+});
+
 test("the command line can be taken along", async ({ page, context }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   await open(page, "/containers");

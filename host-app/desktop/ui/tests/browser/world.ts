@@ -37,6 +37,8 @@ export const PAGES: { name: string; hash: string; world?: string; ready: string 
     ready: "The machine is starting",
   },
   { name: "machine-failed", hash: "/machine", world: "failed", ready: "The machine did not start" },
+  { name: "machine-halted", hash: "/machine", world: "halted", ready: "It goes on by itself" },
+  { name: "machine-stranded", hash: "/machine", world: "stranded", ready: "does not answer" },
   { name: "machine-stopped", hash: "/machine", world: "stopped", ready: "The machine is stopped" },
   { name: "absent", hash: "/machine", world: "absent", ready: "The daemon is not running" },
   {

@@ -6,6 +6,7 @@ import {
 } from "../../gen/linkspan/v1/container_pb.js";
 import type { ContainerSummary } from "../../gen/linkspan/v1/container_pb.js";
 import type { Api } from "../api.js";
+import { fits } from "../search.js";
 import { Listed } from "./listed.svelte.js";
 import { recall, remember } from "./remembered.js";
 
@@ -80,17 +81,11 @@ export function grouped(containers: readonly ContainerSummary[]): Group[] {
     .toSorted((a, b) => a.project.localeCompare(b.project));
 }
 
-/** Words that are all to be found in name, image, id, state or a label. */
+/** By name, image, id, state and labels. */
 export function matches(container: ContainerSummary, words: string): boolean {
   const { name, image, id, labels } = container;
-  const state = stateName(container.state);
-  const text = [name, image, id, state, ...Object.entries(labels).map((label) => label.join("="))]
-    .join(" ")
-    .toLowerCase();
-  return words
-    .toLowerCase()
-    .split(/\s+/)
-    .every((word) => text.includes(word));
+  const marks = Object.entries(labels).map((label) => label.join("="));
+  return fits(words, name, image, id, stateName(container.state), ...marks);
 }
 
 export function stateName(state: ContainerState): string {

@@ -24,7 +24,6 @@ export class LogStore {
   /** The same array, longer: `version` says that it changed. */
   lines: Line[] = [];
   version = $state(0);
-  ended = $state(false);
   failure = $state.raw<Failure>();
   /** Lines that were there and are not kept. */
   dropped = $state(0);
@@ -41,21 +40,27 @@ export class LogStore {
     this.#container = container;
   }
 
+  /** Until the container ends. Called again it goes on where it was. */
   async follow(): Promise<void> {
     const abort = new AbortController();
     this.#abort = abort;
+    this.failure = undefined;
+    const known = this.lines.at(-1)?.unixNanos ?? 0n;
     const request = {
       container: this.#container,
       follow: true,
       stdout: true,
       stderr: true,
+      sinceUnixNanos: known,
       tail: BigInt(KEPT),
     };
     try {
       for await (const { records } of this.#api.containers.logs(request, {
         signal: abort.signal,
       })) {
+        if (abort.signal.aborted) return;
         for (const { unixNanos, stream, line } of records) {
+          if (unixNanos <= known) continue;
           const text = this.#decoder.decode(line).replace(/\r?\n$/, "");
           const stderr = stream === LogStream.STDERR;
           this.lines.push({ number: this.#next++, unixNanos, stderr, text });
@@ -65,7 +70,6 @@ export class LogStore {
         }
         this.#soon();
       }
-      this.ended = true;
     } catch (error) {
       if (!abort.signal.aborted) this.failure = failureOf(error);
     }
@@ -74,6 +78,7 @@ export class LogStore {
   close(): void {
     this.#abort?.abort();
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #soon(): void {

@@ -8,11 +8,44 @@ import { ErrorCode } from "../../gen/linkspan/v1/error_pb.js";
 import type { Api } from "../api.js";
 import { failureOf } from "../failure.js";
 import type { Failure } from "../failure.js";
+import { Attempt } from "./attempt.svelte.js";
 import { follow } from "./follow.js";
 import { forget, recall, remember } from "./remembered.js";
 import type { Follower } from "./follow.js";
 
 export type { Machine, MachineSettingsPatch };
+
+/** What the user has to know of it, which is more than its state. */
+export type Condition =
+  | "unknown"
+  | "stopped"
+  | "starting"
+  /** It runs since before the daemon did, and is asked whether it is well. */
+  | "asked"
+  | "running"
+  /** It runs and cannot go on: the host's disk is full, as a rule. */
+  | "halted"
+  | "stopping"
+  | "failed"
+  /** It failed, and its VM is still there. */
+  | "stranded";
+
+export function conditionOf(machine: Machine | undefined): Condition {
+  switch (machine?.state) {
+    case MachineState.STOPPED:
+      return "stopped";
+    case MachineState.STARTING:
+      return machine.adopting ? "asked" : "starting";
+    case MachineState.RUNNING:
+      return machine.halted === "" ? "running" : "halted";
+    case MachineState.STOPPING:
+      return "stopping";
+    case MachineState.FAILED:
+      return machine.vmmPid === 0 ? "failed" : "stranded";
+    default:
+      return "unknown";
+  }
+}
 
 export class MachineStore {
   machine = $state.raw<Machine>();
@@ -22,14 +55,13 @@ export class MachineStore {
   absent = $state(false);
   /** Why the daemon cannot be heard. */
   away = $state.raw<Failure>();
-  /** What the last action failed with. */
-  failure = $state.raw<Failure>();
   /** Said while it started, such as that this host is slow. */
   notices = $state.raw<string[]>([]);
 
   #api: Api;
   #name: string;
   #follower: Follower | undefined;
+  #attempt = new Attempt();
 
   constructor(api: Api, name = "default") {
     this.#api = api;
@@ -39,6 +71,15 @@ export class MachineStore {
 
   get running(): boolean {
     return !this.stale && this.machine?.state === MachineState.RUNNING;
+  }
+
+  get condition(): Condition {
+    return conditionOf(this.machine);
+  }
+
+  /** What the last action failed with. */
+  get failure(): Failure | undefined {
+    return this.#attempt.failure;
   }
 
   follow(): void {
@@ -70,7 +111,7 @@ export class MachineStore {
 
   async start(): Promise<void> {
     this.notices = [];
-    await this.#act(async () => {
+    await this.#attempt.run(async () => {
       for await (const { notice, machine } of this.#api.machines.start({ name: this.#name })) {
         if (notice) this.notices = [...this.notices, notice];
         // It is there now, and can be followed.
@@ -84,7 +125,7 @@ export class MachineStore {
   }
 
   async stop(force = false): Promise<void> {
-    await this.#act(() => this.#api.machines.stop({ name: this.#name, force }));
+    await this.#attempt.run(() => this.#api.machines.stop({ name: this.#name, force }));
   }
 
   async restart(): Promise<void> {
@@ -95,14 +136,5 @@ export class MachineStore {
   /** Throws what the daemon has against it. */
   async set(settings: MessageInitShape<typeof MachineSettingsPatchSchema>): Promise<void> {
     await this.#api.machines.update({ name: this.#name, settings });
-  }
-
-  async #act(action: () => Promise<unknown>): Promise<void> {
-    this.failure = undefined;
-    try {
-      await action();
-    } catch (error) {
-      this.failure = failureOf(error);
-    }
   }
 }

@@ -1,4 +1,5 @@
 // Every network of the machine, and who is in it.
+import type { ContainerSummary } from "../../gen/linkspan/v1/container_pb.js";
 import type { Network } from "../../gen/linkspan/v1/network_pb.js";
 import type { Api } from "../api.js";
 import { Listed } from "./listed.svelte.js";
@@ -26,4 +27,17 @@ export function nameOf(network: Network): string {
 
 export function isBuiltIn(network: Network): boolean {
   return BUILT_IN.includes(nameOf(network));
+}
+
+export function subnetsOf(network: Network): string {
+  return (network.spec?.pools ?? []).map(({ subnet }) => subnet).join(", ");
+}
+
+/** Those that are in it, running or not. */
+export function membersOf(
+  network: Network,
+  containers: readonly ContainerSummary[],
+): ContainerSummary[] {
+  const name = nameOf(network);
+  return containers.filter(({ networks }) => networks.includes(name));
 }

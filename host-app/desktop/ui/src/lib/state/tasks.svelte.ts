@@ -15,6 +15,9 @@ export interface Part {
   total: number;
 }
 
+/** Answers the page of what it made, where there is one. */
+type Work = (task: Task) => Promise<string | undefined>;
+
 /** More of a task's output is not kept. */
 const KEPT = 5000;
 /** Progress comes at any rate, and is shown at that of the eye. */
@@ -27,7 +30,7 @@ export class Task {
   status = $state("");
   parts = $state.raw<readonly Part[]>([]);
   output = $state.raw<readonly string[]>([]);
-  /** Of the thing that it made, to go there. */
+  /** The page of what it made; empty: there is none. */
   result = $state("");
 
   readonly id: number;
@@ -88,9 +91,9 @@ export class Task {
     this.#soon();
   }
 
-  async run(work: (task: Task) => Promise<string>): Promise<boolean> {
+  async run(work: Work): Promise<boolean> {
     try {
-      this.result = await work(this);
+      this.result = (await work(this)) ?? "";
       this.state = "done";
     } catch (error) {
       if (this.signal.aborted) this.state = "cancelled";
@@ -126,11 +129,8 @@ export class TaskStore {
     this.#ended = ended;
   }
 
-  /** Begins it; `work` answers what it made. */
-  begin(
-    title: string,
-    work: (task: Task) => Promise<string>,
-  ): { task: Task; end: Promise<boolean> } {
+  /** Begins it. */
+  begin(title: string, work: Work): { task: Task; end: Promise<boolean> } {
     const task = new Task(this.#next++, title);
     this.tasks = [task, ...this.tasks];
     const end = task.run(work);
