@@ -9,9 +9,9 @@
 //! |---|---|
 //! | 1.24 | `AutoRemove` means nothing |
 //! | 1.27 | networks are listed with their containers (`network`) |
-//! | 1.29 | `wait` has no conditions (`container::answers`) |
+//! | 1.29 | `wait` has no conditions (`container::answers`); the id of a built image is in its text only |
 //! | 1.39 | `IpcMode` is `shareable`; no `NonRecursive`; `PidsLimit` cannot be updated |
-//! | 1.41 | no `ConsoleSize`, no `CreateMountpoint`; options of another type of mount mean nothing |
+//! | 1.41 | no `ConsoleSize` of an exec, no `CreateMountpoint`; every stream of a WebSocket; every kind in `system/df`; options of another type of mount mean nothing |
 //! | 1.42 | no `Annotations`; `<none>:<none>` for images without a name (`image`) |
 //! | 1.43 | one network at a time; read-only binds are not recursive; no `StartInterval`; the address is the container's; `VirtualSize`; images without a time have Go's zero time |
 //! | 1.44 | no `Subpath`; the short id and the host name are aliases |

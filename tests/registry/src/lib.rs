@@ -1,12 +1,13 @@
 //! A registry in memory for tests (OCI distribution specification 1.1). It serves what a test puts
 //! into it, takes what is pushed, and does to each request what the test's rule says: serve, cut,
 //! lie, refuse, fall silent. [`Image`] makes images for it. [`Process`] is a real registry, to show
-//! that not only our own idea of one is met.
+//! that not only our own idea of one is met. [`is_installed`] and [`client`] say whether the machine has what a test needs.
 //!
 //! It knows nothing of Linkspan: what is tested with it has to agree with it by the specification.
 
 mod answer;
 mod image;
+mod needs;
 mod process;
 mod server;
 
@@ -18,7 +19,8 @@ use sha2::Digest as _;
 use tokio::sync::watch;
 
 pub use image::{File, Image, Layer, Packing, noise};
-pub use process::{PASSWORD, Process, Setup, USER, is_installed, is_missing, skopeo};
+pub use needs::{cache, client, is_installed, is_missing};
+pub use process::{PASSWORD, Process, Setup, USER, skopeo};
 pub use server::{Server, State};
 
 /// OCI's image manifest.

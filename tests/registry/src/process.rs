@@ -10,6 +10,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::needs::is_installed;
+
 /// Who may use a guarded registry.
 pub const USER: &str = "user";
 /// The password of [`USER`].
@@ -158,27 +160,6 @@ impl Process {
         }
         skopeo(&[&args[..], &[&name]].concat())
     }
-}
-
-/// Whether there is such a program; the reason for a skip is printed if not.
-#[must_use]
-pub fn is_installed(program: &str) -> bool {
-    let mut command = Command::new(program);
-    let there = command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if there.is_err() {
-        is_missing(program);
-    }
-    there.is_ok()
-}
-
-/// Says that a test is skipped for want of something that `.ci/install test` installs.
-///
-/// # Panics
-/// Under `make test`, which has installed it (`LINKSPAN_TEST_ALL`): nothing is skipped there.
-pub fn is_missing(what: &str) {
-    let reason = format!("there is no {what} here (`.ci/install test` installs it)");
-    assert!(std::env::var_os("LINKSPAN_TEST_ALL").is_none(), "{reason}");
-    eprintln!("skipped: {reason}");
 }
 
 /// Runs skopeo, and gives what it printed.

@@ -180,8 +180,8 @@ mod tests {
              `LINKSPAN_BLESS=1 cargo test -p linkspan-gateway page_of_the_api`.\n\n\
              Each path also exists behind `/v1.24` and all later versions up to the newest. Anything else is\n\
              404 `page not found`, as in Docker. [docker.md](docker.md) has what to know beside it.\n\n\
-             The tests are in `host-app/gateway/tests/docker`. What is served is compared there with the types that\n\
-             are generated from Docker's OpenAPI description, in every version.\n\n\
+             The tests are in `host-app/gateway/tests/docker`. What is served is compared there with Docker's own\n\
+             description of each version, and with the types that are generated from the newest one.\n\n\
              | method | path | answer | shown by |\n|---|---|---|---|\n",
         );
         assert_eq!(handlers().count(), ROUTES.len());

@@ -109,7 +109,8 @@ pub(super) async fn info(call: Call) -> Outcome {
 }
 
 pub(super) async fn df(call: Call) -> Outcome {
-    let types = call.texts("type");
+    // Before 1.42 it was always all.
+    let types = if call.version.before(42) { Vec::new() } else { call.texts("type") };
     let kinds = Kinds::read(types.iter().map(String::as_str))?;
     let usage = call.agent().await?.system().disk_usage(DiskUsageRequest {}).await?.into_inner();
     let builds = if kinds.build_cache { build::usage(&call).await? } else { Vec::new() };

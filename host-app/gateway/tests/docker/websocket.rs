@@ -53,6 +53,17 @@ async fn output_comes_in_binary_messages_without_headers() {
 }
 
 #[tokio::test]
+async fn before_1_42_every_stream_was_meant() {
+    let docker = docker(false);
+    let mut socket = attach(&docker, "/v1.41/containers/c/attach/ws?stream=1").await;
+    socket.send(Message::Binary("hello".into())).await.unwrap();
+    assert_eq!(next(&mut socket).await, Some(Message::Binary("hello".into())));
+    let asked: AttachRequest = docker.engine.guest.asked("Container.Attach").remove(0);
+    let Some(attach_request::Kind::Open(open)) = asked.kind else { panic!("{asked:?}") };
+    assert_eq!((open.stdin, open.stdout, open.stderr), (true, true, true));
+}
+
+#[tokio::test]
 async fn before_1_28_output_was_text() {
     let docker = docker(false);
     let path = "/v1.27/containers/c/attach/ws?stream=1&stdin=1&stdout=1";

@@ -43,8 +43,8 @@ impl Build {
         asked: Asked,
         body: impl AsyncBufRead + Unpin,
     ) -> Result<(), Refusal> {
-        let Asked { mut open, has_body, quiet, notes } = asked;
-        let mut words = Words::new(quiet);
+        let Asked { mut open, has_body, quiet, aux, notes } = asked;
+        let mut words = Words::new(quiet, aux);
         self.say(notes.into_iter().filter_map(|note| words.note(note))).await;
         let talked = if has_body {
             bulk::upload(&self.agent, body, |id| {

@@ -19,6 +19,8 @@ pub(super) struct Asked {
     pub(super) has_body: bool,
     /// Nothing is said but the id at the end.
     pub(super) quiet: bool,
+    /// Since 1.30 the id is told for programs, too.
+    pub(super) aux: bool,
     /// What is to be said before all.
     pub(super) notes: Vec<String>,
 }
@@ -83,6 +85,7 @@ pub(super) fn read(call: &Call) -> Result<Asked, Refusal> {
         has_body: open.context.is_none(),
         open,
         quiet: call.flag("q"),
+        aux: !call.version.before(30),
         notes: if sources.is_empty() { Vec::new() } else { vec![note.to_owned()] },
     })
 }

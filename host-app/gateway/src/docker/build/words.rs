@@ -17,6 +17,8 @@ const KEPT: usize = 1 << 20;
 pub(super) struct Words {
     /// A quiet build says nothing, unless it fails.
     quiet: bool,
+    /// The image's id is told for programs, too.
+    aux: bool,
     kept: VecDeque<Message>,
     kept_bytes: usize,
     /// Of the last instruction that changed files.
@@ -37,8 +39,8 @@ fn short(id: &str) -> &str {
 }
 
 impl Words {
-    pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, ..Self::default() }
+    pub(super) fn new(quiet: bool, aux: bool) -> Self {
+        Self { quiet, aux, ..Self::default() }
     }
 
     /// Keeps what a quiet build does not say, the latest of it.
@@ -154,7 +156,7 @@ impl Words {
         }
         built.id.clone_into(&mut self.id);
         let mut lines: Vec<_> = self.owed().into_iter().map(Message::stream).collect();
-        lines.push(Message::built(&built.id));
+        lines.extend(self.aux.then(|| Message::built(&built.id)));
         lines.push(Message::stream(format!("Successfully built {}\n", short(&built.id))));
         let tagged = |tag| Message::stream(format!("Successfully tagged {tag}\n"));
         lines.extend(built.tags.iter().map(tagged));
@@ -208,7 +210,7 @@ mod tests {
     #[test]
     fn a_build_reads_as_the_classic_builders() {
         assert_eq!(
-            build(&mut Words::new(false)),
+            build(&mut Words::new(false, true)),
             "Step 1/4 : FROM busybox\n ---> 0123456789ab\n\
              Step 2/4 : COPY f /f\n ---> Using cache\n ---> 111111111111\n\
              Step 3/4 : ENV A=b\n ---> Using cache\n ---> 111111111111\n\
@@ -220,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_quiet_build_says_its_image_and_all_when_it_fails() {
-        let mut words = Words::new(true);
+        let mut words = Words::new(true, true);
         assert_eq!(build(&mut words), "sha256:3333333333333333\n");
         assert!(text(words.kept()).starts_with("Step 1/4 : FROM busybox\n"));
         let line = "x".repeat(KEPT / 4);
@@ -234,7 +236,7 @@ mod tests {
     fn errors_are_red() {
         let data = b"bad\n".as_slice().into();
         let output = BuildOutput { stderr: true, data, ..BuildOutput::default() };
-        assert_eq!(text(Words::new(false).output(&output)), "\u{1b}[91mbad\n\u{1b}[0m");
+        assert_eq!(text(Words::new(false, true).output(&output)), "\u{1b}[91mbad\n\u{1b}[0m");
     }
 
     proptest! {
@@ -242,7 +244,7 @@ mod tests {
         fn output_is_the_same_text_wherever_it_is_cut(shown in "\\PC{0,20}", cut in 0..60_usize) {
             let bytes = shown.as_bytes();
             let cut = cut.min(bytes.len());
-            let mut words = Words::new(false);
+            let mut words = Words::new(false, true);
             let mut all = String::new();
             for part in [&bytes[..cut], &bytes[cut..]] {
                 let data = part.to_vec().into();
@@ -253,7 +255,7 @@ mod tests {
 
         #[test]
         fn what_is_no_text_goes_on(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let mut words = Words::new(false);
+            let mut words = Words::new(false, true);
             let output = BuildOutput { data: bytes.clone().into(), ..BuildOutput::default() };
             let _ = words.output(&output);
             prop_assert!(words.partial[0].len() < 4);

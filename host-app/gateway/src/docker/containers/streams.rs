@@ -42,8 +42,12 @@ pub(crate) fn detach_keys(text: &str) -> Result<DetachKeys, Refusal> {
     text.parse().map_err(|why| Refusal::bad(format!("invalid detach keys: {why}")))
 }
 
-/// What `attach` and its WebSocket do before the connection is theirs.
-pub(crate) async fn open(call: &Call) -> Result<(Session<AttachRequest>, Shape), Refusal> {
+/// What `attach` and its WebSocket do before the connection is theirs. `all`: every stream is meant,
+/// whatever the client says.
+pub(crate) async fn open(
+    call: &Call,
+    all: bool,
+) -> Result<(Session<AttachRequest>, Shape), Refusal> {
     let name = call.name("name");
     let agent = call.agent().await?;
     let detail = detail(&agent, &name, false).await?;
@@ -51,9 +55,9 @@ pub(crate) async fn open(call: &Call) -> Result<(Session<AttachRequest>, Shape),
     let streams = call.flag("stream");
     let shape = Shape {
         raw: config.tty,
-        stdin: call.flag("stdin") && config.open_stdin,
-        stdout: call.flag("stdout"),
-        stderr: call.flag("stderr"),
+        stdin: (all || call.flag("stdin")) && config.open_stdin,
+        stdout: all || call.flag("stdout"),
+        stderr: all || call.flag("stderr"),
         detach: config.tty.then(|| detach_keys(call.text("detachKeys"))).transpose()?,
     };
     let ended = matches!(summary.state(), ContainerState::Exited | ContainerState::Dead);
@@ -105,7 +109,7 @@ async fn not_attached(agent: &AgentChannel, status: Status, name: &str, id: &str
 }
 
 pub(crate) async fn attach(call: Call) -> Outcome {
-    let (mut session, shape) = open(&call).await?;
+    let (mut session, shape) = open(&call, false).await?;
     let (status, headers) =
         stdio::head(call.upgrades(), stdio::media_type(shape.raw, call.version));
     let takeover: Takeover = Box::new(move |raw: Raw| {

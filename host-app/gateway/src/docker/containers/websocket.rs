@@ -46,7 +46,8 @@ pub(crate) async fn attach(call: Call) -> Outcome {
     let headers = accept(&call)?;
     // Before 1.28 output came as text.
     let is_text = call.version.before(28);
-    let (mut session, shape) = open(&call).await?;
+    // Before 1.42 every stream was meant.
+    let (mut session, shape) = open(&call, call.version.before(42)).await?;
     let shape = Shape { raw: true, ..shape };
     let takeover: Takeover = Box::new(move |raw: Raw| {
         Box::pin(async move {

@@ -3,6 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::{
+    description::Description,
+    loose::{self, Loose},
+};
 use crate::common::{Docker, Got};
 
 /// The versions that are served; the last one's description is what the types are made of.
@@ -65,7 +69,7 @@ fn read<T: DeserializeOwned>(values: &[Value]) -> Read {
 }
 
 /// Without what Rust's types add to a path.
-fn place(path: &str) -> String {
+pub(super) fn place(path: &str) -> String {
     let parts = path.split('.').filter(|part| !matches!(*part, "" | "?"));
     let list = |part| if str::parse::<usize>(part).is_ok() { "*" } else { part };
     parts.map(list).collect::<Vec<_>>().join(".")
@@ -119,5 +123,32 @@ async fn differences(docker: &Docker, case: &Case, minor: u16) -> Vec<String> {
     if minor == *VERSIONS.end() && read.nulls != nulls {
         wrong.push(format!("{what}: null is {:?} and not {nulls:?}", read.nulls));
     }
+    wrong.extend(beside(minor, method, path, &got).iter().map(|found| format!("{what}: {found}")));
     wrong
+}
+
+/// What the description of this version, if there is one, does not allow: what Docker Engine itself
+/// has beside it must be there in the last version that it names.
+pub(super) fn beside(minor: u16, method: &str, path: &str, got: &Got) -> Vec<String> {
+    let Some(description) = Description::of(minor) else { return Vec::new() };
+    let found = description.differences(method, path, got);
+    let loose = loose::of(&format!("{method} {path}"), got.status.is_success());
+    let is = |found: &str, (end, _): &Loose| {
+        found.strip_suffix(end).is_some_and(|place| place.is_empty() || place.ends_with('.'))
+    };
+    let allowed = |found: &String| loose.iter().any(|one| minor <= one.1 && is(found, one));
+    let unseen = |one: &&Loose| {
+        got.status.is_success() && minor == one.1 && !found.iter().any(|found| is(found, one))
+    };
+    let wrong = found
+        .iter()
+        .filter(|found| !allowed(found))
+        .map(|found| format!("{found} (in this version's description)"));
+    let wrong = wrong.chain(
+        loose
+            .iter()
+            .filter(unseen)
+            .map(|(end, last)| format!("no `{end}`, which 1.{last} is said to have")),
+    );
+    wrong.collect()
 }

@@ -4,7 +4,7 @@ use bollard_stubs::models as schema;
 use linkspan_proto::v1 as wire;
 
 use super::{
-    check::{Case, conform, lines, one},
+    check::{Case, VERSIONS, beside, conform, lines, one},
     guest::{ID, THEN, docker},
 };
 
@@ -137,7 +137,7 @@ async fn events_come_in_the_form_that_was_asked_for() {
 async fn what_is_not_served_is_refused_as_described() {
     let docker = docker();
     let page = include_str!("../../../../../docs/docker-api.md");
-    let mut refused = 0;
+    let (mut refused, mut wrong) = (0, Vec::new());
     for line in page.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [method, path, answer, ..] = cells[..] else { panic!("{line}") };
@@ -149,7 +149,12 @@ async fn what_is_not_served_is_refused_as_described() {
         let got = docker.call(method, &path, "").await;
         let error: schema::ErrorResponse = serde_json::from_value(got.is(status).json()).unwrap();
         assert!(!error.message.is_empty(), "{line}");
+        for minor in VERSIONS {
+            let got = docker.call(method, &format!("/v1.{minor}{path}"), "").await;
+            wrong.extend(beside(minor, method, &path, got.is(status)));
+        }
         refused += 1;
     }
     assert!(refused > 40, "{refused}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,8 +1,9 @@
 //! What older versions had and what they did not: forms, not only fields.
 
+use linkspan_proto::v1 as wire;
 use serde_json::{Value, json};
 
-use super::guest::{THEN, docker};
+use super::guest::{IMAGE, THEN, docker};
 
 /// The first of a list at a place of the answer, in one version.
 async fn at(docker: &crate::common::Docker, minor: u16, path: &str, place: &str) -> Value {
@@ -62,5 +63,20 @@ async fn fields_that_a_version_dropped_are_there_before_it() {
             let found = at(&docker, minor, path, place).await;
             assert_eq!(!found.is_null(), minor <= last, "{path} {place} in 1.{minor}: {found}");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_version_did_not_know_yet_is_neither_read_nor_told() {
+    let docker = docker();
+    let built = wire::BuiltImage { id: IMAGE.into(), ..Default::default() };
+    let built = wire::BuildResponse { kind: Some(wire::build_response::Kind::Built(built)) };
+    docker.engine.guest.answer("Build.Build", &built);
+    for minor in super::check::VERSIONS.filter(|minor| *minor < 52) {
+        let volumes = at(&docker, minor, "/system/df?type=image", "/Volumes").await;
+        assert_eq!(volumes.is_array(), minor < 42, "1.{minor}: {volumes}");
+        let lines = docker.post(&format!("/v1.{minor}/build"), "a tar").await.is(200).lines();
+        let has_aux = lines.iter().any(|line| line.get("aux").is_some());
+        assert_eq!(has_aux, minor >= 30, "1.{minor}: {lines:?}");
     }
 }

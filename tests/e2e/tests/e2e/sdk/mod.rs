@@ -14,29 +14,9 @@ use std::{
 };
 
 use linkspan_test_e2e::{Host, finish};
-use linkspan_test_registry::{Setup, is_missing};
+use linkspan_test_registry::{Setup, cache, client};
 
 use crate::{Shared, api_socket::own_socket, registry::registry};
-
-/// Where `.ci/install` keeps what it fetches.
-fn cache() -> PathBuf {
-    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if let Some(cache) = given("LINKSPAN_CACHE") {
-        return cache.into();
-    }
-    let home = || Path::new(&given("HOME").unwrap_or_default()).join(".cache");
-    given("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("linkspan")
-}
-
-/// A client's folder in the cache. `make test` has every one.
-fn client(name: &str) -> Option<PathBuf> {
-    let folder = cache().join("clients").join(name);
-    if folder.join("made").exists() {
-        return Some(folder);
-    }
-    is_missing(&folder.display().to_string());
-    None
-}
 
 /// A file of `tests/sdk`.
 fn sample(name: &str) -> PathBuf {
