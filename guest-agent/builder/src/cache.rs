@@ -4,6 +4,8 @@
 //! at the next start; so nothing is lost or leaked whenever the machine ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use linkspan_images::Digest;
@@ -88,19 +90,37 @@ pub(crate) fn now() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
-impl Cache {
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Header {
-            format: u32,
+fn read(path: &Path) -> Result<Table> {
+    #[derive(Deserialize)]
+    struct Header {
+        format: u32,
+    }
+    match record::read::<Header>(path)? {
+        None => Ok(Table::default()),
+        Some(Header { format: FORMAT }) => Ok(record::read(path)?.unwrap_or_default()),
+        Some(Header { format }) => {
+            let why = format!("it has format {format}, this program reads {FORMAT}");
+            Err(Error::Record { path: path.into(), why })
         }
+    }
+}
+
+impl Cache {
+    /// What cannot be read is said and begun anew: it must not keep a machine from its boot.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("cache.json");
-        let table = match record::read::<Header>(&path)? {
-            None => Table::default(),
-            Some(Header { format: FORMAT }) => record::read(&path)?.unwrap_or_default(),
-            Some(Header { format }) => {
-                let why = format!("it has format {format}, this program reads {FORMAT}");
-                return Err(Error::Record { path, why });
+        let table = match read(&path) {
+            Ok(table) => table,
+            Err(error) => {
+                tracing::warn!(%error, "builds find nothing of earlier ones");
+                // Without their records nobody would ever remove them.
+                let mounts = folder.join("mounts");
+                match fs::remove_dir_all(&mounts) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(Error::io("remove", &mounts)(error));
+                    }
+                    _ => Table::default(),
+                }
             }
         };
         Ok(Self { path, table: Mutex::new(State { table, dirty: false }) })
