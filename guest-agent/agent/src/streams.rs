@@ -45,12 +45,13 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for S {}
 pub struct Severable<S> {
     stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    why: &'static str,
 }
 
 impl<S> Severable<S> {
-    /// The whole of `stream` until then.
-    pub fn new(stream: S, cut: CancellationToken) -> Self {
-        Self { stream, cut: Box::pin(cut.cancelled_owned()) }
+    /// The whole of `stream` until then; `why`: in the error.
+    pub fn new(stream: S, cut: CancellationToken, why: &'static str) -> Self {
+        Self { stream, cut: Box::pin(cut.cancelled_owned()), why }
     }
 }
 
@@ -61,7 +62,7 @@ impl<S: Unpin> Severable<S> {
         poll: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         if self.cut.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, self.why)));
         }
         poll(Pin::new(&mut self.stream), cx)
     }
@@ -357,7 +358,8 @@ mod tests {
     async fn who_waits_for_a_stream_that_is_cut_waits_no_more() {
         let (near, far) = tokio::io::duplex(1);
         let cut = CancellationToken::new();
-        let (mut reads, mut writes) = tokio::io::split(Severable::new(far, cut.clone()));
+        let (mut reads, mut writes) =
+            tokio::io::split(Severable::new(far, cut.clone(), "as the test wants it"));
         let waiting = tokio::spawn(async move {
             let mut byte = [0];
             tokio::join!(reads.read(&mut byte), writes.write_all(&[0; 10]))

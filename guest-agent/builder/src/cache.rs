@@ -4,6 +4,8 @@
 //! at the next start; so nothing is lost or leaked whenever the machine ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use linkspan_images::Digest;
@@ -11,7 +13,7 @@ use linkspan_records::Durability;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Raised when an older program could not read the file any more.
 const FORMAT: u32 = 1;
@@ -77,9 +79,23 @@ pub(crate) fn now() -> i64 {
 }
 
 impl Cache {
+    /// What cannot be read is said and begun anew: it must not keep a machine from its boot.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let path = folder.join("cache.json");
-        let table = linkspan_records::read(&path, FORMAT)?.unwrap_or_default();
+        let table = match linkspan_records::read(&path, FORMAT) {
+            Ok(table) => table.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "builds find nothing of earlier ones");
+                // Without their records nobody would ever remove them.
+                let mounts = folder.join("mounts");
+                match fs::remove_dir_all(&mounts) {
+                    Err(error) if error.kind() != ErrorKind::NotFound => {
+                        return Err(Error::io("remove", &mounts)(error));
+                    }
+                    _ => Table::default(),
+                }
+            }
+        };
         Ok(Self { path, table: Mutex::new(State { table, dirty: false }) })
     }
 

@@ -31,6 +31,8 @@ type Answer<T> = Result<Response<T>, Status>;
 
 /// Large enough that an archive's headers do not cost a system call each.
 const BUFFER: usize = 128 * 1024;
+/// Why a copy ends early.
+const REMOVED: &str = "the container is being removed";
 
 fn refuse(error: Error) -> Status {
     of_container(&error).into()
@@ -77,7 +79,7 @@ impl Face {
     ) -> Result<impl Write + Send + use<>, Status> {
         let stream = self.0.streams.take_download(id).await?;
         let forced = self.0.containers.forced_removal(container).map_err(refuse)?;
-        let stream = SyncIoBridge::new(Severable::new(stream, forced));
+        let stream = SyncIoBridge::new(Severable::new(stream, forced, REMOVED));
         Ok(std::io::BufWriter::with_capacity(BUFFER, stream))
     }
 }
@@ -121,7 +123,7 @@ impl FileService for Face {
             request.into_inner();
         let stream = self.0.streams.take(&stream_id).await?;
         let forced = self.0.containers.forced_removal(&container).map_err(refuse)?;
-        let archive = SyncIoBridge::new(Severable::new(stream, forced));
+        let archive = SyncIoBridge::new(Severable::new(stream, forced, REMOVED));
         let how = CopyIn { keep_owner, replace_kinds };
         let copied = self.0.containers.copy_in(&container, &path, how, archive).await;
         copied.map_err(refuse)?;

@@ -242,6 +242,12 @@ impl Bench {
         self.store.import(&tar.into_inner().unwrap()[..], &options, |_| {}).unwrap();
     }
 
+    /// As at the next boot.
+    pub(crate) fn open_again(&mut self) {
+        let memory = self.work.path().join("memory");
+        self.builder = Builder::open(&self.folder(), &memory, Arc::clone(&self.store)).unwrap();
+    }
+
     /// Of the builder.
     pub(crate) fn folder(&self) -> PathBuf {
         self.work.path().join("build")

@@ -89,3 +89,16 @@ fn layers_of_the_cache_survive_a_collection_and_a_reopened_builder_finds_them() 
     bench.store.collect(|layer| bench.builder.uses_layer(layer)).unwrap();
     assert_eq!(bench.build(text).steps, (0, 1));
 }
+
+#[test]
+fn records_that_cannot_be_read_are_begun_anew() {
+    let mut bench = Bench::new();
+    let text = "FROM base\nRUN --mount=type=cache,id=c,target=/c keep /c 1\n";
+    for unreadable in ["half of a", r#"{"format":99}"#] {
+        bench.build(text);
+        fs::write(bench.folder().join("cache.json"), unreadable).unwrap();
+        bench.open_again();
+        assert_eq!(fs::read_dir(bench.folder().join("mounts")).unwrap().count(), 0);
+        assert_eq!(bench.build(text).steps, (1, 0));
+    }
+}

@@ -1,8 +1,8 @@
 //! cp, diff, export and commit in a real VM.
 
-use std::fs;
+use std::{fs, io::Read as _};
 
-use linkspan_test_e2e::Host;
+use linkspan_test_e2e::{Host, finish};
 
 use crate::{CHECKER, Shared, unique};
 
@@ -73,6 +73,17 @@ pub(crate) const TESTS: &[Shared] = &[
         let copy = host.run(&["cp", &format!("{name}:/data/data/file"), "-"]).ok().out;
         assert!(String::from_utf8_lossy(&copy).contains("inside\n"));
         gone(host, &name);
+    }),
+    ("a_forced_removal_does_not_wait_for_a_copy_that_nobody_reads", |host| {
+        let name = made(host, "head -c 64000000 /dev/zero > /big");
+        let _ = host.run(&["start", "-a", &name]).ok();
+        let path = format!("{name}:/big");
+        let args = ["cp", &path, "-"];
+        let mut copy = host.spawn(&args);
+        let mut first = [0];
+        copy.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("it has begun");
+        gone(host, &name);
+        finish(copy, &args).fails(1, &["the container is being removed"]);
     }),
     ("cp_keeps_owners_only_when_it_is_asked_to", |host| {
         if !nix::unistd::geteuid().is_root() {
