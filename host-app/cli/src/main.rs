@@ -39,7 +39,7 @@ fn main() -> ! {
 fn start() -> u8 {
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(error),
     };
     log_to_stderr();
     let by_kind = cli::runs_a_program(&matches);
@@ -62,7 +62,7 @@ fn run(cli: cli::Cli) -> Outcome {
 }
 
 /// Help and version go to standard output and are a success, as Docker's are.
-fn usage(error: &clap::Error) -> u8 {
+fn usage(mut error: clap::Error) -> u8 {
     let asked = matches!(
         error.kind(),
         ErrorKind::DisplayHelp
@@ -74,6 +74,10 @@ fn usage(error: &clap::Error) -> u8 {
         // Help that nobody reads to its end is no failure.
         let _ = write!(std::io::stdout(), "{text}");
         return 0;
+    }
+    if error.kind() == ErrorKind::UnknownArgument {
+        // "to pass it as a value, use -- before it": what is behind `--` is an image or a container.
+        error.remove(clap::error::ContextKind::Suggested);
     }
     // As every other error of ours begins.
     let text = error.render().to_string();

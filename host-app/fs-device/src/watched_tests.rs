@@ -5,10 +5,14 @@ use std::{
     path::PathBuf,
 };
 
-use virtiofsd::passthrough::{Config, PassthroughFs};
+use virtiofsd::{
+    filesystem::{Extensions, FsOptions, SetattrValid},
+    fuse::SetattrIn,
+    passthrough::{Config, PassthroughFs},
+};
 
-use super::*;
-use crate::changes::tree::Location;
+use super::{requests::ARMED, *};
+use crate::changes::{Change, tree::Location};
 
 const ROOT: u64 = 1;
 const AGENT: i32 = 7;

@@ -8,5 +8,8 @@ pub(crate) fn confirm(warning: &str) -> bool {
     let _ = write!(std::io::stderr(), "{warning}\nAre you sure you want to continue? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
+    if matches!(read, Ok(0)) {
+        say!("");
+    }
     read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }

@@ -47,7 +47,7 @@ pub(crate) struct Exec {
     privileged: bool,
     /// The container, then the command and its arguments
     #[arg(required = true, num_args = 2.., trailing_var_arg = true,
-        value_name = "CONTAINER")]
+        value_names = ["CONTAINER", "COMMAND"])]
     container_and_command: Vec<String>,
 }
 

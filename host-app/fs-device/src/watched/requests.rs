@@ -23,7 +23,7 @@ use crate::changes::{Change, What, pretence::CLOSING_HANDLE};
 
 /// The answer to a lookup that arms. No file system gives it, so the agent knows that it was understood
 /// and that what it does next is not carried out.
-const ARMED: i32 = libc::EALREADY;
+pub(super) const ARMED: i32 = libc::EALREADY;
 
 fn writes(flags: u32) -> bool {
     flags.cast_signed() & libc::O_ACCMODE != libc::O_RDONLY

@@ -1,5 +1,6 @@
 //! Named pipes. The default security descriptor gives writing to the creator, administrators and
-//! the system only, and remote clients are rejected, so other users cannot connect.
+//! the system only, and remote clients are rejected. Other users of this computer can open a pipe
+//! for reading, and say nothing: they see the greeting of a protocol that waits for its first word.
 
 use std::{
     io,

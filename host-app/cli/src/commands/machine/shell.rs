@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 
 use clap::Args;
+use linkspan_proto::error::ErrorCode;
 use linkspan_proto::v1::{ShellOpen, ShellRequest, StdioInput, shell_request};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -10,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::Which;
 use crate::commands::{INPUTS, terminal_size};
 use crate::context::{Context, start_machine};
-use crate::error::Outcome;
+use crate::error::{Error, Outcome};
 use crate::terminal::detach::DetachKeys;
 use crate::terminal::stdio::{self, Ended, Plan, Signals};
 
@@ -32,7 +33,7 @@ impl Shell {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         let client = context.client().await?;
         let name = self.which.name(&context);
-        start_machine(&client, name).await?;
+        start_machine(&client, name).await.map_err(|error| self.or_a_command(error))?;
         let tty = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let term = std::env::var("TERM").ok().filter(|_| tty);
         let open = ShellOpen {
@@ -50,6 +51,19 @@ impl Shell {
         match stdio::bridge(plan, inputs, shell_input, outputs).await? {
             Ended::Detached => Ok(0),
             Ended::Exited(exited) => stdio::exit_code(&exited),
+        }
+    }
+
+    /// `machine shell uname`: the word may have been meant as the command.
+    fn or_a_command(&self, error: Error) -> Error {
+        match (error, &self.which.name) {
+            (Error::Failure(failure), Some(word))
+                if failure.code == ErrorCode::NotFound && self.command.is_empty() =>
+            {
+                let hint = "in the default machine a command runs as `linkspan machine shell --";
+                Error::Failure(failure.hint(format!("{hint} {word}`")))
+            }
+            (error, _) => error,
         }
     }
 }
