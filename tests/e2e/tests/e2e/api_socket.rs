@@ -24,9 +24,9 @@ fn answered(done: Done) -> String {
 
 /// Where this host serves Docker's API.
 pub(crate) fn own_socket(host: &Host) -> String {
-    let line = docker(host, &["env"]).ok().text();
-    let value = line.split_once("unix://").map(|(_, rest)| rest.trim_matches('\''));
-    value.unwrap_or_else(|| panic!("no socket: {line}")).to_owned()
+    let lines = docker(host, &["env"]).ok().text();
+    let socket = lines.split_once("unix://").and_then(|(_, rest)| rest.split('\'').next());
+    socket.unwrap_or_else(|| panic!("no socket: {lines}")).to_owned()
 }
 
 fn reaches(host: &Host) {

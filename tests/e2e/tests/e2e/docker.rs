@@ -364,6 +364,12 @@ fn contexts(host: &Host) {
     assert_eq!(plain(&["context", "show"]).ok().text(), "default");
     let env = docker(host, &["env"]).ok().text();
     assert!(env.starts_with("export DOCKER_HOST='unix://"), "{env}");
+    // Who says nothing of the builder gets the one that there is; who does is left alone.
+    assert!(!env.contains("DOCKER_BUILDKIT"), "{env}");
+    let mut unsaid = command(host, &["env"]);
+    let unsaid = unsaid.env_remove("DOCKER_BUILDKIT").spawn().expect("linkspan starts");
+    let unsaid = finish(unsaid, &["env"]).ok().text();
+    assert!(unsaid.ends_with("\nexport DOCKER_BUILDKIT='0'"), "{unsaid}");
 }
 
 fn many_at_once(host: &Host) {

@@ -113,7 +113,12 @@ fn fails(host: &Host) {
     assert!(done.err.contains("so far") || done.text().contains("so far"), "{done:?}");
     assert_eq!(done.code, 7);
     context.write("Dockerfile", "FROM busybox\nCOPY nothing /x\n");
-    context.build(host, &[]).fails(1, &["nothing"]);
+    let missing = "file not found in build context or excluded by .dockerignore: stat nothing: file does not exist";
+    context.build(host, &[]).fails(1, &[&format!("COPY failed: {missing}")]);
+    context.write("Dockerfile", "FROM busybox AS a\nFROM busybox\nCOPY --from=a /nothing /x\n");
+    context.build(host, &[]).fails(1, &["COPY failed: stat nothing: file does not exist"]);
+    context.write("Dockerfile", "FROM busybox\nADD *.nothing /x/\n");
+    context.build(host, &[]).fails(1, &["ADD failed: no source files were specified"]);
     context.write("Dockerfile", "FROM busybox\nCOPI a b\n");
     context.build(host, &[]).fails(1, &["COPI"]);
     context.write("Dockerfile", "FROM busybox\n");

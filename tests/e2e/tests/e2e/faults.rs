@@ -52,6 +52,28 @@ impl Image {
     }
 }
 
+/// A host whose files are on a file system of its own, of this size, which is at the path.
+fn with_small_disk(size: &str, work: impl FnOnce(&Host, &Path)) {
+    let place = tempfile::tempdir().unwrap();
+    let (from, kind) = (Some("none"), Some("tmpfs"));
+    let no_flags = nix::mount::MsFlags::empty();
+    if let Err(errno) = nix::mount::mount(from, place.path(), kind, no_flags, Some(size)) {
+        println!("skipped: cannot mount a small file system ({errno})");
+        return;
+    }
+    let home = place.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let host = Host::new().with_env("LINKSPAN_HOME", &home);
+    let work = std::panic::AssertUnwindSafe(|| work(&host, place.path()));
+    let tried = std::panic::catch_unwind(work);
+    let _ = host.run(&["machine", "stop", "--force"]);
+    let _ = host.run(&["system", "stop-daemon"]);
+    let _ = nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH);
+    if let Err(panic) = tried {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// The machine of `host` lives on a small file system, which `filler` fills.
 fn fills_up(host: &Host, filler: &Path) {
     use std::io::Write as _;
@@ -173,52 +195,15 @@ pub(crate) const TESTS: &[Own] = &[
         assert!(no_vm(&host));
     }),
     ("a_full_host_disk_is_told_with_the_phase", || {
-        let place = tempfile::tempdir().unwrap();
-        let mounted = nix::mount::mount(
-            Some("none"),
-            place.path(),
-            Some("tmpfs"),
-            nix::mount::MsFlags::empty(),
-            Some("size=256k"),
-        );
-        if let Err(errno) = mounted {
-            println!("skipped: cannot mount a small file system ({errno})");
-            return;
-        }
-        let home = place.path().join("home");
-        fs::create_dir(&home).unwrap();
-        let filler = fs::write(place.path().join("filler"), vec![1; 240 << 10]);
-        let host = Host::new().with_env("LINKSPAN_HOME", &home);
-        let done = host.run(&["machine", "start"]);
-        let _ = host.run(&["system", "stop-daemon"]);
-        let _ = nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH);
-        assert!(filler.is_ok(), "{filler:?}");
-        assert_eq!(done.code, 1, "{done:?}");
-        assert!(done.err.contains("space"), "{}", done.err);
+        with_small_disk("size=256k", |host, place| {
+            fs::write(place.join("filler"), vec![1; 240 << 10]).expect("room for the filler");
+            let done = host.run(&["machine", "start"]);
+            assert_eq!(done.code, 1, "{done:?}");
+            assert!(done.err.contains("space"), "{}", done.err);
+        });
     }),
     ("a_host_disk_that_fills_up_halts_the_machine_until_there_is_room", || {
-        let place = tempfile::tempdir().unwrap();
-        let mounted = nix::mount::mount(
-            Some("none"),
-            place.path(),
-            Some("tmpfs"),
-            nix::mount::MsFlags::empty(),
-            Some("size=400m"),
-        );
-        if let Err(errno) = mounted {
-            println!("skipped: cannot mount a small file system ({errno})");
-            return;
-        }
-        let home = place.path().join("home");
-        fs::create_dir(&home).unwrap();
-        let host = Host::new().with_env("LINKSPAN_HOME", &home);
-        let tried = std::panic::catch_unwind(|| fills_up(&host, &place.path().join("filler")));
-        let _ = host.run(&["machine", "stop", "--force"]);
-        let _ = host.run(&["system", "stop-daemon"]);
-        let _ = nix::mount::umount2(place.path(), nix::mount::MntFlags::MNT_DETACH);
-        if let Err(panic) = tried {
-            std::panic::resume_unwind(panic);
-        }
+        with_small_disk("size=400m", |host, place| fills_up(host, &place.join("filler")));
     }),
     ("a_full_data_disk_is_the_containers_problem_only", || {
         let host = Host::new();

@@ -56,6 +56,14 @@ async fn host(context: &Context) -> Result<String, Error> {
     Ok(pipe.unwrap_or_else(|| format!("unix://{socket}")))
 }
 
+/// What `DOCKER_BUILDKIT` is to be; the user's own word stands. The docker CLI takes it that every engine
+/// on Linux speaks BuildKit's protocol, whatever the engine says, and `docker build` fails where the
+/// buildx plugin is there; Linkspan serves the classic builder.
+fn buildkit() -> Option<&'static str> {
+    let is_set = std::env::var_os("DOCKER_BUILDKIT").is_some_and(|value| !value.is_empty());
+    (!is_set).then_some("0")
+}
+
 /// There is one socket, and what comes to it is for the default machine.
 async fn only_the_default(context: &Context, client: &Client) -> Result<(), Error> {
     let Some(wanted) = context.machine() else { return Ok(()) };

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use linkspan_proto::error::{ErrorCode, Failure};
 
-use super::host;
+use super::{buildkit, host};
 use crate::context::Context;
 use crate::error::{Error, Outcome};
 
@@ -17,6 +17,7 @@ const ELSEWHERE: [&str; 4] =
 pub(super) async fn run(context: &Context, args: &[OsString]) -> Outcome {
     let mut docker = Command::new("docker");
     docker.args(args).env("DOCKER_HOST", host(context).await?);
+    docker.envs(buildkit().map(|value| ("DOCKER_BUILDKIT", value)));
     for name in ELSEWHERE {
         docker.env_remove(name);
     }

@@ -65,7 +65,7 @@ impl Build {
             }
             Err(refusal) => {
                 self.say(words.kept()).await;
-                Err(refusal)
+                Err(words.failed(refusal))
             }
         }
     }

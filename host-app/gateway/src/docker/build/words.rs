@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 use linkspan_docker_types::image::progress::Message;
 use linkspan_proto::v1::{BuildInstruction, BuildOutput, BuildStepState, BuildWarning, BuiltImage};
 
+use crate::docker::answer::Refusal;
+
 /// Of a quiet build that fails so much is shown.
 const KEPT: usize = 1 << 20;
 
@@ -28,6 +30,8 @@ pub(super) struct Words {
     /// The last instruction that changed files was found.
     was_found: bool,
     container: Option<String>,
+    /// The first word of the instruction that was begun last.
+    command: String,
     /// The beginning of a character, of standard output and of standard error.
     partial: [Vec<u8>; 2],
 }
@@ -122,6 +126,7 @@ impl Words {
         // The next command's output begins anew.
         self.partial = Default::default();
         let BuildInstruction { number, total, text, .. } = told;
+        self.command = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         lines.push(format!("Step {number}/{total} : {text}\n"));
     }
 
@@ -133,6 +138,17 @@ impl Words {
 
     fn owed(&mut self) -> Option<String> {
         std::mem::take(&mut self.is_owed).then(|| format!(" ---> {}\n", short(&self.id)))
+    }
+
+    /// Why the build failed. Of a COPY and an ADD scripts know the classic builder's words (moby's
+    /// `builder/dockerfile/copy.go`).
+    pub(super) fn failed(&self, mut refusal: Refusal) -> Refusal {
+        if ["COPY", "ADD"].contains(&self.command.as_str())
+            && let Some(words) = not_there(&refusal.message)
+        {
+            refusal.message = format!("{} failed: {words}", self.command);
+        }
+        refusal
     }
 
     /// What a command writes. Messages are text, so a character is not taken apart.
@@ -162,6 +178,20 @@ impl Words {
         lines.extend(built.tags.iter().map(tagged));
         lines
     }
+}
+
+/// The machine says which path is not there, and in what.
+fn not_there(message: &str) -> Option<String> {
+    let (path, place) = message.strip_prefix('`')?.rsplit_once("`: not found in ")?;
+    let relative = path.trim_start_matches("./").trim_start_matches('/');
+    let missing = format!("stat {relative}: file does not exist");
+    Some(if path.contains(['*', '?', '[']) {
+        "no source files were specified".to_owned()
+    } else if place.starts_with("the build context") {
+        format!("file not found in build context or excluded by .dockerignore: {missing}")
+    } else {
+        missing
+    })
 }
 
 /// How many bytes are whole characters, or none at all.
@@ -237,6 +267,42 @@ mod tests {
         let data = b"bad\n".as_slice().into();
         let output = BuildOutput { stderr: true, data, ..BuildOutput::default() };
         assert_eq!(text(Words::new(false, true).output(&output)), "\u{1b}[91mbad\n\u{1b}[0m");
+    }
+
+    #[test]
+    fn what_cannot_be_copied_is_told_in_the_words_that_scripts_know() {
+        let said = |instruction: &str, message: &str| {
+            let mut words = Words::new(false, true);
+            let _ = words.instruction(&told(1, instruction, BuildStepState::Running, ""));
+            words.failed(Refusal::bad(message)).message
+        };
+        let of_context = "`/a/b`: not found in the build context";
+        for (instruction, message, wanted) in [
+            (
+                "COPY a/b /x",
+                of_context,
+                "COPY failed: file not found in build context or excluded by .dockerignore: stat a/b: file does not exist",
+            ),
+            (
+                "add ./a /x",
+                "`./a`: not found in the build context, because .dockerignore leaves it out",
+                "ADD failed: file not found in build context or excluded by .dockerignore: stat a: file does not exist",
+            ),
+            (
+                "COPY --from=make /a /x",
+                "`/a`: not found in stage make",
+                "COPY failed: stat a: file does not exist",
+            ),
+            (
+                "COPY *.txt /x/",
+                "`*.txt`: not found in the build context",
+                "COPY failed: no source files were specified",
+            ),
+            ("COPY a /x", "the disk is full", "the disk is full"),
+            ("RUN --mount=type=bind,source=a/b true", of_context, of_context),
+        ] {
+            assert_eq!(said(instruction, message), wanted);
+        }
     }
 
     proptest! {
