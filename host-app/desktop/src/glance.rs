@@ -11,8 +11,12 @@ pub(crate) enum Glance {
     /// With the phase that it is in.
     Starting(Option<String>),
     Running,
+    /// It runs and cannot go on, such as on a host whose disk is full.
+    Halted,
     Stopping,
     Failed,
+    /// It failed, and its VM is still there.
+    Stranded,
 }
 
 /// What the tray offers to do.
@@ -34,9 +38,11 @@ impl Glance {
                     machine.phases.iter().find(|phase| phase.state() == PhaseState::Running);
                 Self::Starting(phase.map(|phase| phase.name.clone()))
             }
-            MachineState::Running => Self::Running,
+            MachineState::Running if machine.halted.is_empty() => Self::Running,
+            MachineState::Running => Self::Halted,
             MachineState::Stopping => Self::Stopping,
-            MachineState::Failed => Self::Failed,
+            MachineState::Failed if machine.vmm_pid == 0 => Self::Failed,
+            MachineState::Failed => Self::Stranded,
             MachineState::Stopped | MachineState::Unspecified => Self::Stopped,
         }
     }
@@ -48,8 +54,10 @@ impl Glance {
             Self::Starting(None) => "The machine starts".into(),
             Self::Starting(Some(phase)) => format!("The machine starts: {phase}"),
             Self::Running => "The machine runs".into(),
+            Self::Halted => "The machine stands still".into(),
             Self::Stopping => "The machine stops".into(),
             Self::Failed => "The machine has failed".into(),
+            Self::Stranded => "The machine does not answer".into(),
         }
     }
 
@@ -57,8 +65,8 @@ impl Glance {
     pub(crate) fn action(&self) -> Option<Action> {
         match self {
             Self::Away | Self::Stopped | Self::Failed => Some(Action::Start),
-            // A start that hangs can be ended.
-            Self::Starting(_) | Self::Running => Some(Action::Stop),
+            // A start that hangs can be ended. What is left of a failed one has to be, before the next.
+            Self::Starting(_) | Self::Running | Self::Halted | Self::Stranded => Some(Action::Stop),
             Self::Stopping => None,
         }
     }
@@ -69,7 +77,7 @@ impl Glance {
             Self::Away | Self::Stopped => None,
             Self::Running => Some([0x3f, 0xb9, 0x68]),
             Self::Starting(_) | Self::Stopping => Some([0xff, 0x9a, 0x52]),
-            Self::Failed => Some([0xe5, 0x48, 0x4d]),
+            Self::Failed | Self::Halted | Self::Stranded => Some([0xe5, 0x48, 0x4d]),
         }
     }
 }
@@ -132,6 +140,17 @@ mod tests {
         }
         assert_eq!(Glance::Away.action(), Some(Action::Start));
         assert_eq!(Glance::of(&machine(MachineState::Stopping)).action(), None);
+    }
+
+    #[test]
+    fn a_vm_that_is_left_can_only_be_stopped_and_one_that_stands_still_is_not_well() {
+        let stranded = Machine { vmm_pid: 7, ..machine(MachineState::Failed) };
+        assert_eq!(Glance::of(&stranded).action(), Some(Action::Stop));
+        assert_eq!(Glance::of(&stranded).words(), "The machine does not answer");
+        let running = machine(MachineState::Running);
+        let halted = Machine { halted: "no room".into(), ..running.clone() };
+        assert_ne!(Glance::of(&halted).colour(), Glance::of(&running).colour());
+        assert_eq!(Glance::of(&halted).action(), Some(Action::Stop));
     }
 
     #[test]

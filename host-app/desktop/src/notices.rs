@@ -1,5 +1,5 @@
-//! What the user is told when the window may be closed: a machine that failed, a container that
-//! became unhealthy.
+//! What the user is told when the window may be closed: a machine that failed or stands still, a
+//! container that became unhealthy.
 
 use linkspan_proto::{
     host::v1::{Machine, MachineState},
@@ -26,6 +26,12 @@ pub(crate) fn of_machine(before: Option<&Machine>, now: &Machine) -> Option<Noti
         return Some(Notice {
             title: format!("The machine `{}` has failed", now.name),
             body: body(&now.failure).unwrap_or_default(),
+        });
+    }
+    if !now.halted.is_empty() && before.halted.is_empty() {
+        return Some(Notice {
+            title: format!("The machine `{}` stands still", now.name),
+            body: now.halted.clone(),
         });
     }
     let crashed =
@@ -85,6 +91,17 @@ mod tests {
         assert_eq!(notice.body, "no kernel");
         assert_eq!(of_machine(Some(&failed), &failed), None);
         assert_eq!(of_machine(None, &failed), None, "it had failed before we looked");
+    }
+
+    #[test]
+    fn a_vm_that_stands_still_is_told_once() {
+        let running = machine(MachineState::Running);
+        let halted = Machine { halted: "the disk is full".into(), ..running.clone() };
+        let notice = of_machine(Some(&running), &halted).unwrap();
+        assert_eq!(notice.title, "The machine `default` stands still");
+        assert_eq!(notice.body, "the disk is full");
+        assert_eq!(of_machine(Some(&halted), &halted), None);
+        assert_eq!(of_machine(Some(&halted), &running), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use linkspan_test_e2e::wait_until;
+use linkspan_test_e2e::{Host, wait_until};
 
 use crate::{
     Bench, Shared,
@@ -72,6 +72,8 @@ fn one_is_paused_resumed_restarted_and_killed(bench: &Bench) {
     app.find(&state("exited (137)"));
     app.press("Start");
     app.find(&state("running"));
+    // It was looked at over all of its starts, each of which says a line.
+    app.see("3 lines");
     bench.remove("acted-on");
     app.see("It has been removed");
 }
@@ -140,10 +142,7 @@ fn the_dialog_runs_what_its_command_line_says(bench: &Bench) {
     app.click("//main//header//a[contains(normalize-space(), '→80')]");
     let port = host.run(&["port", "typed", "80"]).ok().text();
     let port = port.lines().next().and_then(|line| line.rsplit(':').next()).expect("a port");
-    let opened = host.home().join("opened-in-the-browser");
-    let opened = || fs::read_to_string(&opened).unwrap_or_default();
-    let came = wait_until(SOON, || opened() == format!("http://localhost:{port}/\n"));
-    assert!(came, "{port}: {}", opened());
+    assert_eq!(opened(host), format!("http://localhost:{port}/"));
     let told = host.run(&["inspect", "typed"]).ok().json()[0].clone();
     assert_eq!(told["HostConfig"]["Memory"], 64 << 20, "{told}");
     assert_eq!(told["Mounts"][0]["Destination"], "/data", "{told}");
@@ -246,6 +245,15 @@ fn files_are_taken_out_and_put_in(bench: &Bench) {
     let read = host.run(&["exec", "holder", "cat", "/work/given"]).ok().text();
     assert_eq!(read, "from this host");
     bench.remove("holder");
+}
+
+/// Waits for the address that the user's browser was to open.
+#[track_caller]
+pub(crate) fn opened(host: &Host) -> String {
+    let told = host.home().join("opened-in-the-browser");
+    let opened = || fs::read_to_string(&told).unwrap_or_default();
+    assert!(wait_until(SOON, || opened().ends_with('\n')), "no address was opened");
+    opened().trim_end().to_owned()
 }
 
 /// Waits until the work that begins with these words is done.

@@ -1,11 +1,16 @@
 //! What a user does in the window, from the first start to a container that is removed.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+};
+
 use linkspan_test_e2e::Host;
 
 use crate::{
     Test,
     app::{App, Desk, SOON},
-    containers::{done, field},
+    containers::{done, field, opened},
     images::{build, write},
 };
 
@@ -44,15 +49,27 @@ fn from_the_first_start_to_a_removed_container(desk: &Desk) {
 
     app.go("Images");
     let folder = tempfile::tempdir().expect("a folder");
-    let dockerfile = "FROM busybox\nCOPY word /\nCMD [\"sh\", \"-c\", \"cat /word; sleep 1000\"]\n";
-    write(folder.path(), &[("Dockerfile", dockerfile), ("word", "hello from a build\n")]);
+    let dockerfile = "FROM busybox\nCOPY index.html /site/\nEXPOSE 80\n\
+                      CMD [\"httpd\", \"-f\", \"-vv\", \"-h\", \"/site\"]\n";
+    let page = "hello from a build\n";
+    write(folder.path(), &[("Dockerfile", dockerfile), ("index.html", page)]);
     build(&app, folder.path(), "mine");
     done(&app, "Build mine");
+    app.click("//a[@aria-label='Open what came of Build mine']");
+    app.find("//main//h1[normalize-space()='mine:latest']");
     app.press("Dismiss Build mine");
-    app.press("Run mine:latest");
+    app.picture("built");
+    app.press("Run…");
     app.write(&field("Name"), "built");
+    app.press("Add a port");
+    app.write(&field("The container's"), "80");
     app.press("Run");
-    app.see("hello from a build");
+
+    // The page that the link leads to is the one that was built, and the log tells of the visit.
+    app.click("//main//header//a[contains(normalize-space(), '→80')]");
+    assert_eq!(get(&opened(&host)), page);
+    app.see("response:200");
+    app.picture("built-and-visited");
 
     app.press("Kill");
     app.see("exited");
@@ -82,4 +99,14 @@ fn from_the_first_start_to_a_removed_container(desk: &Desk) {
     tray.shows("Start the machine", true, SOON);
     drop(app);
     host.leaves_nothing();
+}
+
+/// What a browser would show of this address.
+fn get(url: &str) -> String {
+    let place = url.trim_start_matches("http://").trim_end_matches('/');
+    let mut server = TcpStream::connect(place).unwrap_or_else(|error| panic!("{url}: {error}"));
+    server.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("it listens");
+    let mut answer = String::new();
+    server.read_to_string(&mut answer).expect("an answer");
+    answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
 }

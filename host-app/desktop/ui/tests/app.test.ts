@@ -201,11 +201,23 @@ test("a dialog of the system that cannot be opened is told, wherever it is asked
 
 test("a port that cannot be opened says why", async () => {
   world.runs();
-  world.add({ name: "web", ports: [{ hostIp: "", hostPort: 8080, containerPort: 80 }] as never });
+  world.add({ name: "web", ports: [{ hostIp: "", hostPort: 8080, containerPort: 80 }] });
   world.refuse.set("Browse", failure(ErrorCode.INTERNAL, "there is no browser"));
   open("#/containers");
   await fireEvent.click(await screen.findByRole("link", { name: "8080→80" }));
   expect((await screen.findByRole("alert")).textContent).toContain("there is no browser");
+});
+
+test("a port that is open for IPv4 and IPv6 is one link, another address is another", async () => {
+  world.runs();
+  const port = (hostIp: string) => ({ hostIp, hostPort: 8080, containerPort: 80 });
+  world.add({ name: "web", ports: ["0.0.0.0", "::", "10.1.2.3"].map(port) });
+  open("#/containers");
+  const links = await screen.findAllByRole("link", { name: "8080→80" });
+  expect(links.map((link) => link.getAttribute("href"))).toEqual([
+    "http://localhost:8080/",
+    "http://10.1.2.3:8080/",
+  ]);
 });
 
 test("a build argument without a value is refused by name", async () => {

@@ -81,11 +81,18 @@ fn possible_kvm(facts: &HostFacts) -> Result<(), String> {
             );
         }
         KvmDevice::Refused(why) => return Err(format!("/dev/kvm cannot be opened: {why}")),
-        KvmDevice::Opens => {}
+        KvmDevice::Opens | KvmDevice::Forbidden => {}
     }
     if facts.virtualization == Some(false) {
         return Err(
-            "this processor shows neither vmx nor svm, so KVM cannot work although /dev/kvm opens"
+            "this processor shows neither vmx nor svm, so KVM cannot work although there is a \
+             /dev/kvm"
+                .into(),
+        );
+    }
+    if facts.kvm == KvmDevice::Forbidden {
+        return Err(
+            "you may not open /dev/kvm: `sudo usermod -aG kvm $USER` and a new login let you"
                 .into(),
         );
     }
@@ -190,12 +197,20 @@ mod tests {
         assert!(!auto(&linux()).slow);
         for (kvm, word) in [
             (KvmDevice::Absent, "no /dev/kvm"),
-            (KvmDevice::Refused("Permission denied".into()), "Permission denied"),
+            (KvmDevice::Forbidden, "usermod -aG kvm"),
+            (KvmDevice::Refused("Device or resource busy".into()), "resource busy"),
         ] {
             let verdict = auto(&HostFacts { kvm, ..linux() });
             assert_eq!(verdict.accelerator, Accelerator::Tcg);
             assert!(verdict.slow && verdict.reason.contains(word), "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn who_cannot_have_kvm_is_not_sent_for_the_right_to_open_it() {
+        let facts = HostFacts { kvm: KvmDevice::Forbidden, virtualization: Some(false), ..linux() };
+        let verdict = auto(&facts);
+        assert!(verdict.reason.contains("neither vmx nor svm"), "{verdict:?}");
     }
 
     /// A cloud's build machine: /dev/kvm opens, answers and creates VMs that never run.

@@ -29,6 +29,8 @@ pub enum KvmDevice {
     Opens,
     /// There is none.
     Absent,
+    /// It is there, and this user may not open it.
+    Forbidden,
     /// It is there and does not open.
     Refused(String),
 }
@@ -102,6 +104,7 @@ fn probe_kvm() -> KvmDevice {
     match std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         Ok(_) => KvmDevice::Opens,
         Err(error) if error.kind() == io::ErrorKind::NotFound => KvmDevice::Absent,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => KvmDevice::Forbidden,
         Err(error) => KvmDevice::Refused(error.to_string()),
     }
 }

@@ -349,6 +349,14 @@ export class World {
           this.#containerBell.ring();
           return { id: container };
         },
+        prune: () => {
+          this.#asked("Prune", "containers");
+          const ended = [ContainerState.EXITED, ContainerState.CREATED];
+          const gone = this.containers.filter(({ state }) => ended.includes(state));
+          this.containers = this.containers.filter((each) => !gone.includes(each));
+          this.#containerBell.ring();
+          return { ids: gone.map(({ id }) => id), reclaimedBytes: 4_200_000n };
+        },
         logs: ({ container, sinceUnixNanos }, { signal }) =>
           this.#logs(container, sinceUnixNanos, signal),
       });

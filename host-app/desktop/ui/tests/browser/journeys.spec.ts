@@ -156,6 +156,15 @@ test("images that nobody uses go together", async ({ page }) => {
   await expect(page.getByText("1 removed, 95.7 MB freed.")).toBeVisible();
 });
 
+test("containers that have ended go together", async ({ page }) => {
+  await open(page, "/containers");
+  await expect(page.getByText("5 containers, 3 running.")).toBeVisible();
+  await page.getByRole("button", { name: "Remove ended…" }).click();
+  await page.getByRole("button", { name: /^Remove all that have ended/ }).click();
+  await expect(page.getByText("1 removed, 4.20 MB freed.")).toBeVisible();
+  await expect(page.getByRole("link", { name: "nightly-import" })).toHaveCount(0);
+});
+
 test("volumes are made, show who has them, and are removed", async ({ page }) => {
   await open(page, "/volumes");
   const row = page.getByRole("row", { name: /shop_database/ });
