@@ -27,7 +27,7 @@ use linkspan_proto::{
 use parking_lot::Mutex;
 use prost::Message as _;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, copy_bidirectional},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, copy_bidirectional_with_sizes},
     net::{TcpStream, UdpSocket},
     sync::{Notify, mpsc, oneshot},
     time::timeout,
@@ -47,6 +47,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const LONGEST_TARGET: usize = 256;
 /// The most that a UDP datagram can carry.
 const MOST_BYTES: usize = 65535;
+/// Bytes of buffer for each direction of a connection, which become a chunk of the stream. Memory of
+/// the machine, for each connection that has something to carry.
+const BUFFER: usize = 64 << 10;
 /// As long as the host keeps a peer.
 const SILENCE: Duration = Duration::from_secs(90);
 
@@ -281,7 +284,8 @@ where
             let mut inner = timeout(CONNECT_WITHIN, TcpStream::connect((ip, port))).await??;
             inner.set_nodelay(true)?;
             let mut outer = Connection::new(stream);
-            let result = copy_bidirectional(&mut outer, &mut inner).await;
+            let result =
+                copy_bidirectional_with_sizes(&mut outer, &mut inner, BUFFER, BUFFER).await;
             if result.is_err() {
                 // Each end of a connection that breaks sees a reset: this one by a linger time of
                 // zero (socket(7)), the client because the stream ends without its last chunk.

@@ -105,7 +105,10 @@ impl Stats {
         self.next = Instant::now() + PERIOD;
         let chosen: Vec<_> = if self.wanted.is_empty() {
             let live = |c: &std::sync::Arc<_>| self.all || is_live(c);
-            self.containers.all().into_iter().filter(live).collect()
+            let mut chosen: Vec<_> = self.containers.all().into_iter().filter(live).collect();
+            // The newest first, as every list has them.
+            chosen.sort_by_key(|container| std::cmp::Reverse(container.record().created_at));
+            chosen
         } else {
             self.wanted.iter().filter_map(|id| self.containers.find(id.as_str()).ok()).collect()
         };

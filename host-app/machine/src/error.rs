@@ -70,7 +70,9 @@ impl MachineError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Settings(_) | Self::Interrupted(_) => return None,
-            Self::Exists(_) => "choose another name".into(),
+            Self::Exists(name) => {
+                format!("choose another name, or change it: `linkspan machine set {name}`")
+            }
             Self::NotFound(_) => "list them with `linkspan machine list`".into(),
             Self::Refused { machine, refusal: Refusal::Running, .. } => {
                 format!("stop it first: `linkspan machine stop {machine}`")

@@ -154,6 +154,12 @@ async fn top_and_stats_show_what_runs() {
     let mut named = containers.stats(&["box".into()], false).unwrap();
     assert_eq!(within(named.next()).await[0].usage, None);
     assert!(containers.stats(&["nobody".into()], false).is_err());
+    for name in ["older", "newer", "newest"] {
+        containers.create(name, config(&["true"])).await.unwrap();
+    }
+    let everything = within(containers.stats(&[], true).unwrap().next()).await;
+    let names: Vec<&str> = everything.iter().map(|sample| sample.name.as_str()).collect();
+    assert_eq!(names, ["newest", "newer", "older", "box"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `ps`.
 
 use jiff::Timestamp;
-use linkspan_docker_types::container::state;
+use linkspan_docker_types::container::{state, summary};
 use linkspan_proto::v1::{ContainerSummary, MountPoint};
 use serde_json::{Value, json};
 
@@ -66,7 +66,7 @@ pub(crate) fn list(
 
 /// One container's fields.
 pub(crate) fn row(container: &ContainerSummary, whole: bool, now: Timestamp) -> Value {
-    let command = container.command.join(" ");
+    let command = summary::command(&container.command);
     let command = if whole { command } else { human::ellipsis(&command, 20) };
     json!({
         "ID": human::short_id(&container.id, whole),
@@ -135,7 +135,7 @@ mod tests {
             name: "web".into(),
             image: "busybox".into(),
             image_id: "sha256:aa11bb22cc33dd44".into(),
-            command: vec!["sleep".into(), "1000000000000000".into()],
+            command: vec!["echo".into(), "to be or not to be".into()],
             created_unix_nanos: NOW - 120 * SECOND,
             state: ContainerState::Running.into(),
             started_unix_nanos: NOW - 3 * SECOND,
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(
             render("table"),
             "CONTAINER ID   IMAGE            COMMAND                  CREATED         STATUS                     PORTS     NAMES\n\
-             0123456789ab   busybox          \"sleep 1000000000000…\"   2 minutes ago   Up 3 seconds                         web\n\
+             0123456789ab   busybox          \"echo 'to be or not …\"   2 minutes ago   Up 3 seconds                         web\n\
              fedcba987654   linkspan/hello   \"/hello\"                 3 hours ago     Exited (137) 2 hours ago             job\n"
         );
     }

@@ -52,7 +52,10 @@ fn value(event: &Event) -> Value {
 
 fn plain(event: &Event, zone: &TimeZone) -> String {
     let time = Timestamp::from_nanosecond(event.unix_nanos.into()).unwrap_or_default();
-    let time = time.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%.9f%:z").to_string();
+    let time = time.to_zoned(zone.clone());
+    // As Go has it: no offset is `Z`.
+    let offset = if time.offset().is_zero() { "Z" } else { "%:z" };
+    let time = time.strftime(&format!("%Y-%m-%dT%H:%M:%S%.9f{offset}")).to_string();
     let pairs: Vec<_> =
         attributes(event).iter().map(|(key, value)| format!("{key}={value}")).collect();
     let pairs = match pairs.is_empty() {
@@ -81,7 +84,7 @@ mod tests {
     fn an_event_is_printed_as_docker_prints_it() {
         assert_eq!(
             plain(&event(), &TimeZone::UTC),
-            "2026-01-01T00:00:00.000000005+00:00 container die abc (exitCode=3, name=web)\n"
+            "2026-01-01T00:00:00.000000005Z container die abc (exitCode=3, name=web)\n"
         );
         let line = |flag| EventFormat::parse(Some(flag)).expect("valid").line(&event());
         assert_eq!(line("{{.Actor.Attributes.name}} {{.Action}}"), Ok("web die\n".into()));

@@ -99,8 +99,10 @@ impl Summary {
     }
 }
 
-/// Words with a space in them are quoted, the first excepted (moby's `container/view.go`).
-fn command(words: &[String]) -> String {
+/// A command as lists show it: words with a space in them are quoted, the first excepted (moby's
+/// `container/view.go`).
+#[must_use]
+pub fn command(words: &[String]) -> String {
     let quoted = |(index, word): (usize, &String)| match index > 0 && word.contains(' ') {
         true => format!("'{word}'"),
         false => word.clone(),

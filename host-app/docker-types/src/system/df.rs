@@ -94,7 +94,10 @@ pub fn answer(
         .iter()
         .map(|image| {
             let summary = image.image.clone().unwrap_or_default();
-            Image::new(&summary, Some(image.shared_bytes)).at(version)
+            let mut shown = Image::new(&summary, Some(image.shared_bytes)).at(version);
+            // Which lists leave out before 1.51: Docker's CLI counts by it what is in use.
+            shown["Containers"] = json!(summary.containers);
+            shown
         })
         .collect();
     let containers: Vec<Value> = usage
@@ -197,7 +200,10 @@ mod tests {
         let usage = wire::DiskUsageResponse {
             layers_bytes: 100,
             layers_reclaimable_bytes: 40,
-            images: vec![wire::ImageUsage::default()],
+            images: vec![wire::ImageUsage {
+                image: Some(wire::ImageSummary { containers: 3, ..Default::default() }),
+                ..Default::default()
+            }],
             volumes: vec![volume, used],
             ..wire::DiskUsageResponse::default()
         };
@@ -211,6 +217,7 @@ mod tests {
         let old = shown(all, false, 51);
         assert_eq!((&old["LayersSize"], &old["BuildCache"][0]["Size"]), (&json!(100), &json!(9)));
         assert_eq!(old.get("BuilderSize"), None);
+        assert_eq!(shown(all, false, 50)["Images"][0]["Containers"], 3);
         assert_eq!(shown(all, false, 41)["BuilderSize"], 9);
         assert_eq!(old["Volumes"][1]["UsageData"], json!({"Size": 5, "RefCount": 1}));
         assert_eq!(old.get("VolumeUsage"), None);
@@ -218,7 +225,7 @@ mod tests {
         assert_eq!(
             new,
             json!({
-                "ImageUsage": {"TotalCount": 1, "Reclaimable": 40, "TotalSize": 100},
+                "ImageUsage": {"ActiveCount": 1, "TotalCount": 1, "Reclaimable": 40, "TotalSize": 100},
                 "ContainerUsage": {},
                 "BuildCacheUsage": {"TotalCount": 1, "Reclaimable": 9, "TotalSize": 9},
                 "VolumeUsage": {"ActiveCount": 1, "TotalCount": 2, "Reclaimable": 5, "TotalSize": 10},
