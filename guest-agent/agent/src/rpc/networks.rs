@@ -129,14 +129,16 @@ impl NetworkService for Face {
     }
 }
 
-/// A field that is empty or a `T`.
-fn optional<T: FromStr>(option: &str, text: &str) -> Result<Option<T>, Failure> {
+const ADDRESS: &str = "an IP address";
+const SUBNET: &str = "a subnet such as 172.30.0.0/16 or fd30::/64";
+
+/// A field that is empty or a `T`, which is called `kind`.
+fn optional<T: FromStr>(option: &str, text: &str, kind: &str) -> Result<Option<T>, Failure> {
     if text.is_empty() {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        let message = format!("{option}: `{text}` is not an address of the kind that is wanted");
-        Failure::new(ErrorCode::InvalidArgument, message)
+        Failure::new(ErrorCode::InvalidArgument, format!("{option}: `{text}` is not {kind}"))
     })
 }
 
@@ -156,14 +158,14 @@ fn spec(spec: wire::NetworkSpec) -> Result<NetworkSpec, Failure> {
 fn pool_spec(pool: wire::IpamPool) -> Result<PoolSpec, Failure> {
     let mut aux_addresses = std::collections::BTreeMap::new();
     for (name, text) in pool.aux_addresses {
-        if let Some(address) = optional("--aux-address", &text)? {
+        if let Some(address) = optional("--aux-address", &text, ADDRESS)? {
             aux_addresses.insert(name, address);
         }
     }
     Ok(PoolSpec {
-        subnet: optional("--subnet", &pool.subnet)?,
-        ip_range: optional("--ip-range", &pool.ip_range)?,
-        gateway: optional("--gateway", &pool.gateway)?,
+        subnet: optional("--subnet", &pool.subnet, SUBNET)?,
+        ip_range: optional("--ip-range", &pool.ip_range, SUBNET)?,
+        gateway: optional("--gateway", &pool.gateway, ADDRESS)?,
         aux_addresses,
     })
 }
@@ -227,8 +229,8 @@ fn endpoint_spec(config: wire::EndpointConfig) -> Result<EndpointSpec, Failure> 
     Ok(EndpointSpec {
         network: config.network,
         aliases: config.aliases,
-        ipv4: optional("--ip", &config.ipv4_address)?,
-        ipv6: optional("--ip6", &config.ipv6_address)?,
+        ipv4: optional("--ip", &config.ipv4_address, "an IPv4 address")?,
+        ipv6: optional("--ip6", &config.ipv6_address, "an IPv6 address")?,
         mac: config.mac_address,
     })
 }
@@ -237,7 +239,7 @@ fn endpoint_spec(config: wire::EndpointConfig) -> Result<EndpointSpec, Failure> 
 pub(super) fn config(config: wire::ContainerNetworkConfig) -> Result<NetworkConfig, Failure> {
     let mut servers = Vec::new();
     for text in &config.dns_servers {
-        servers.extend(optional::<std::net::IpAddr>("--dns", text)?);
+        servers.extend(optional::<std::net::IpAddr>("--dns", text, ADDRESS)?);
     }
     Ok(NetworkConfig {
         endpoints: config.endpoints.into_iter().map(endpoint_spec).collect::<Result<_, _>>()?,

@@ -46,7 +46,7 @@ pub(crate) async fn logs(call: Call) -> Outcome {
         let mut out = BytesMut::new();
         if batch.lost_files > 0 {
             let told = format!(
-                "linkspan: {} files of the log were rotated away before they were read\n",
+                "linkspan: files of the log that were rotated away before they were read: {}\n",
                 batch.lost_files
             );
             framed(tty, Stream::Stderr, told.into()).into_iter().for_each(|part| out.put(part));
