@@ -3,7 +3,7 @@
 //! A running container is seen through its first process's root, with all that is mounted there.
 //! One that does not run is mounted by a `linkspan-init` for the time of the call, in a mount
 //! namespace of its own; it cannot be started or removed meanwhile, because two overlays over one
-//! folder are not allowed. `diff` and `export` read the layers themselves, as [`crate::commit`] does.
+//! folder are not allowed. `diff` and `export` read the layers themselves, as a commit does.
 
 use std::{
     ffi::OsStr,

@@ -392,6 +392,7 @@ impl Containers {
         let container = self.find(who)?;
         let exits = container.status.borrow().exits;
         if force {
+            // Not in its task: that may be the one that waits for a copy.
             container.forced.cancel();
         }
         container.ask(|reply| Command::Remove { force, volumes, reply }).await?;
