@@ -150,7 +150,9 @@ fn the_dialog_runs_what_its_command_line_says(bench: &Bench) {
     app.press("Remove…");
     app.press("Remove it with its anonymous volumes");
     app.see("It has been removed");
-    let _ = host.run(&["volume", "rm", "typed-data"]).ok();
+    // One that is removed by force is not listed any more, and lets go of its volumes a moment later.
+    let removed = || host.run(&["volume", "rm", "typed-data"]).code == 0;
+    assert!(wait_until(SOON, removed), "{}", host.run(&["volume", "rm", "typed-data"]).err);
 }
 
 fn the_log_is_followed_and_searched(bench: &Bench) {
