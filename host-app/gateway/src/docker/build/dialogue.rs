@@ -17,7 +17,10 @@ use tokio::{io::AsyncBufRead, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{options::Asked, words::Words};
+use super::{
+    options::Asked,
+    words::{self, Words},
+};
 use crate::docker::{
     answer::{Lines, Refusal},
     bulk,
@@ -65,7 +68,7 @@ impl Build {
             }
             Err(refusal) => {
                 self.say(words.kept()).await;
-                Err(words.failed(refusal))
+                Err(refusal)
             }
         }
     }
@@ -99,7 +102,7 @@ impl Build {
                     return Err(Failure::new(ErrorCode::Internal, why).into());
                 }
                 Err(_) if failed.is_some() => return Ok(failed),
-                Err(status) => return Err(status),
+                Err(status) => return Err(words::failed(status)),
             };
             match kind {
                 Some(Told::ImagesWanted(wanted)) => {

@@ -7,9 +7,9 @@
 use std::collections::VecDeque;
 
 use linkspan_docker_types::image::progress::Message;
+use linkspan_proto::error::Failure;
 use linkspan_proto::v1::{BuildInstruction, BuildOutput, BuildStepState, BuildWarning, BuiltImage};
-
-use crate::docker::answer::Refusal;
+use tonic::Status;
 
 /// Of a quiet build that fails so much is shown.
 const KEPT: usize = 1 << 20;
@@ -30,8 +30,6 @@ pub(super) struct Words {
     /// The last instruction that changed files was found.
     was_found: bool,
     container: Option<String>,
-    /// The first word of the instruction that was begun last.
-    command: String,
     /// The beginning of a character, of standard output and of standard error.
     partial: [Vec<u8>; 2],
 }
@@ -126,7 +124,6 @@ impl Words {
         // The next command's output begins anew.
         self.partial = Default::default();
         let BuildInstruction { number, total, text, .. } = told;
-        self.command = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
         lines.push(format!("Step {number}/{total} : {text}\n"));
     }
 
@@ -138,17 +135,6 @@ impl Words {
 
     fn owed(&mut self) -> Option<String> {
         std::mem::take(&mut self.is_owed).then(|| format!(" ---> {}\n", short(&self.id)))
-    }
-
-    /// Why the build failed. Of a COPY and an ADD scripts know the classic builder's words (moby's
-    /// `builder/dockerfile/copy.go`).
-    pub(super) fn failed(&self, mut refusal: Refusal) -> Refusal {
-        if ["COPY", "ADD"].contains(&self.command.as_str())
-            && let Some(words) = not_there(&refusal.message)
-        {
-            refusal.message = format!("{} failed: {words}", self.command);
-        }
-        refusal
     }
 
     /// What a command writes. Messages are text, so a character is not taken apart.
@@ -180,17 +166,30 @@ impl Words {
     }
 }
 
+/// Why a build failed. Of a COPY and an ADD scripts know the classic builder's words (moby's
+/// `builder/dockerfile/copy.go`).
+pub(super) fn failed(status: Status) -> Status {
+    let failure = Failure::from(status);
+    // The Dockerfile as a terminal shows it, with the instruction marked.
+    let marked = failure.evidence.iter().find_map(|line| line.split_once("| >>> "));
+    let command = marked.and_then(|(_, text)| text.split_whitespace().next()).unwrap_or_default();
+    let command = command.to_ascii_uppercase();
+    match not_there(&failure.message) {
+        Some(words) if ["COPY", "ADD"].contains(&command.as_str()) => {
+            Failure { message: format!("{command} failed: {words}"), ..failure }.into()
+        }
+        _ => failure.into(),
+    }
+}
+
 /// The machine says which path is not there, and in what.
 fn not_there(message: &str) -> Option<String> {
     let (path, place) = message.strip_prefix('`')?.rsplit_once("`: not found in ")?;
     let relative = path.trim_start_matches("./").trim_start_matches('/');
     let missing = format!("stat {relative}: file does not exist");
-    Some(if path.contains(['*', '?', '[']) {
-        "no source files were specified".to_owned()
-    } else if place.starts_with("the build context") {
-        format!("file not found in build context or excluded by .dockerignore: {missing}")
-    } else {
-        missing
+    Some(match place.starts_with("the build context") {
+        true => format!("file not found in build context or excluded by .dockerignore: {missing}"),
+        false => missing,
     })
 }
 
@@ -207,6 +206,7 @@ fn whole(bytes: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use linkspan_proto::error::ErrorCode;
     use proptest::prelude::*;
 
     use super::*;
@@ -272,9 +272,11 @@ mod tests {
     #[test]
     fn what_cannot_be_copied_is_told_in_the_words_that_scripts_know() {
         let said = |instruction: &str, message: &str| {
-            let mut words = Words::new(false, true);
-            let _ = words.instruction(&told(1, instruction, BuildStepState::Running, ""));
-            words.failed(Refusal::bad(message)).message
+            let lines =
+                ["Dockerfile:2", "   1 |     COPY x /x", &format!("   2 | >>> {instruction}")];
+            let failure = Failure::new(ErrorCode::NotFound, message);
+            let failure = failure.evidence(lines.map(str::to_owned).into());
+            Failure::from(failed(failure.into())).message
         };
         let of_context = "`/a/b`: not found in the build context";
         for (instruction, message, wanted) in [
@@ -292,11 +294,6 @@ mod tests {
                 "COPY --from=make /a /x",
                 "`/a`: not found in stage make",
                 "COPY failed: stat a: file does not exist",
-            ),
-            (
-                "COPY *.txt /x/",
-                "`*.txt`: not found in the build context",
-                "COPY failed: no source files were specified",
             ),
             ("COPY a /x", "the disk is full", "the disk is full"),
             ("RUN --mount=type=bind,source=a/b true", of_context, of_context),
