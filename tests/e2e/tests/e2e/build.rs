@@ -146,7 +146,8 @@ fn as_archives(host: &Host, folder: &Path) {
     assert_eq!(config(&format!("oci-archive:{}:v1", place("both.tar"))), expected);
     assert_eq!(config(&format!("oci:{}:v1", place("layout"))), expected);
     assert_eq!(config(&format!("docker-archive:{}:{name}", place("both.tar"))), expected);
-    for archive in [fs::read(&one).expect("an archive"), fs::read(&zstd).expect("an archive"), both] {
+    for archive in [fs::read(&one).expect("an archive"), fs::read(&zstd).expect("an archive"), both]
+    {
         let loaded = host.run_with_stdin(&["load"], &archive).ok().text();
         assert!(loaded.contains(&name), "{loaded}");
         assert_eq!(host.run(&["run", "--rm", &name]).ok().text(), "x");
