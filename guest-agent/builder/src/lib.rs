@@ -46,7 +46,7 @@ use std::time::Duration;
 
 use linkspan_build::{Built, Failure, execute};
 use linkspan_files::{Archive, Folder, Node};
-use linkspan_images::{ArchiveFormat, Digest, ImageId, LoadedImage, Store};
+use linkspan_images::{ArchiveFormat, Digest, ImageId, LayerCompression, LoadedImage, Store};
 use parking_lot::Mutex;
 
 use cache::Cache;
@@ -220,7 +220,8 @@ impl Finished<'_> {
         Ok(self.build.builder.store.make_image(self.config(), tags)?)
     }
 
-    /// Writes the image as an archive, and does not keep it.
+    /// Writes the image as an archive, and does not keep it. Without `compression` layers are written as
+    /// they are kept.
     ///
     /// # Errors
     /// As [`Store::save_new`].
@@ -228,10 +229,11 @@ impl Finished<'_> {
         &self,
         names: &[String],
         format: ArchiveFormat,
+        compression: Option<LayerCompression>,
         out: impl Write,
     ) -> Result<ImageId> {
         let out = BufWriter::with_capacity(BUFFER, out);
-        Ok(self.build.builder.store.save_new(self.config(), names, format, out)?)
+        Ok(self.build.builder.store.save_new(self.config(), names, format, compression, out)?)
     }
 
     fn config(&self) -> Vec<u8> {

@@ -36,12 +36,6 @@ pub(crate) struct LimitReached(pub(crate) u64);
 #[error("it needs a dictionary of more than {DICTIONARY} bytes")]
 pub(crate) struct NeedsMemory;
 
-/// A decoded stream.
-pub(crate) struct Decoded<'a> {
-    pub(crate) reader: Box<dyn Read + Send + 'a>,
-    pub(crate) compression: Compression,
-}
-
 /// How a stream is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -110,12 +104,15 @@ pub(crate) fn plain(source: impl Read) -> impl Read {
 }
 
 /// Decodes a stream that is plain, or compressed with gzip, zstd, bzip2 or xz. `what` names it in errors.
-pub(crate) fn open<'a>(mut source: impl Read + Send + 'a, what: &str) -> Result<Decoded<'a>> {
+pub(crate) fn open<'a>(
+    mut source: impl Read + Send + 'a,
+    what: &str,
+) -> Result<Box<dyn Read + Send + 'a>> {
     let (compression, magic) = peek(&mut source, what)?;
     let whole = magic.chain(Source(source));
     let buffered = |whole| BufReader::with_capacity(BUFFER, whole);
     // Of each, several may follow each other.
-    let reader: Box<dyn Read + Send + 'a> = match compression {
+    Ok(match compression {
         Compression::Plain => Box::new(whole),
         Compression::Gzip => Box::new(MultiGzDecoder::new(buffered(whole))),
         // The decoder's default limit for the window is 128 MiB.
@@ -127,8 +124,7 @@ pub(crate) fn open<'a>(mut source: impl Read + Send + 'a, what: &str) -> Result<
         Compression::Xz => {
             Box::new(Xz(XzReader::new_mem_limit(buffered(whole), true, XZ_MEMORY_KIB)))
         }
-    };
-    Ok(Decoded { reader, compression })
+    })
 }
 
 /// Says by a type of its own that the memory does not suffice.
@@ -160,7 +156,7 @@ mod tests {
 
     fn decode(bytes: &[u8]) -> Result<Vec<u8>> {
         let mut out = Vec::new();
-        open(bytes, "x")?.reader.read_to_end(&mut out).map_err(|error| read_error(error, "x"))?;
+        open(bytes, "x")?.read_to_end(&mut out).map_err(|error| read_error(error, "x"))?;
         Ok(out)
     }
 
@@ -233,7 +229,7 @@ mod tests {
             assert!(matches!(decode(cut), Err(Error::Corrupt { .. })));
             let failing = cut.chain(Failing);
             let error = open(failing, "x").and_then(|mut decoded| {
-                io::copy(&mut decoded.reader, &mut io::sink()).map_err(|e| read_error(e, "x"))
+                io::copy(&mut decoded, &mut io::sink()).map_err(|e| read_error(e, "x"))
             });
             assert!(matches!(error, Err(Error::Read(_))), "{error:?}");
         }

@@ -72,12 +72,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
-    /// The archive has no image for this machine.
+    /// The archive has no image for this machine, or for the one that was asked for.
     #[error("{what} has no image for {wanted}; it has {}", available.join(", "))]
     NoPlatform {
         /// Which image or archive.
         what: String,
-        /// This machine's platform.
+        /// The platform.
         wanted: String,
         /// What there is.
         available: Vec<String>,

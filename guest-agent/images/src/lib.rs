@@ -46,6 +46,7 @@ mod error;
 mod filter;
 mod import;
 mod manifest;
+mod packing;
 mod platform;
 mod recipe;
 mod reference;
@@ -60,6 +61,7 @@ pub use digest::{Digest, DigestError, ImageId};
 pub use error::{Conflict, Error, Result};
 pub use filter::{ImageFilters, moment};
 pub use import::ImportOptions;
+pub use packing::{LayerCompression, Packing};
 pub use platform::Platform;
 pub use reference::{Reference, ReferenceError};
 pub use store::{

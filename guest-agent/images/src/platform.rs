@@ -41,10 +41,12 @@ impl Platform {
             || image.fit(self).is_some()
     }
 
-    /// Whether an image of this platform is what `wanted` names. Without a variant any is.
+    /// Whether an image of this platform is what `wanted` names. Where one of them has no variant, any
+    /// is.
     #[must_use]
     pub fn is(&self, wanted: &Self) -> bool {
-        let variant = wanted.variant.is_empty() || wanted.variant == self.variant;
+        let (is, wants) = (&self.variant, &wanted.variant);
+        let variant = is.is_empty() || wants.is_empty() || is == wants;
         (&self.os, &self.architecture) == (&wanted.os, &wanted.architecture) && variant
     }
 
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(Platform::default().fit(&here), Some(3));
         let (amd64, i386) = (platform("linux", "amd64", ""), platform("linux", "386", ""));
         assert!(amd64.runs(&i386) && !i386.runs(&amd64));
+        let [arm, v6, v7] = ["", "v6", "v7"].map(|variant| platform("linux", "arm", variant));
+        assert!(v7.is(&v7) && arm.is(&v7) && v7.is(&arm) && !v6.is(&v7) && !amd64.is(&i386));
         assert!(amd64.fit(&amd64) < i386.fit(&amd64), "only when there is nothing better");
     }
 }

@@ -160,6 +160,25 @@ fn our_platform_is_chosen_and_its_absence_lists_the_others() {
         assert!(matches!(error, Error::NoPlatform { .. }), "{text}");
         assert!(text.contains("linux/s390x") && text.contains("linux/mips64le"), "{text}");
     }
+    // Another may be asked for, and then no other will do.
+    let wanted =
+        |architecture: &str| Platform { architecture: architecture.into(), ..Platform::here() };
+    let index = oci(&[(Some("x:1"), &s390), (Some("x:1"), &ours), (Some("x:1"), &mips)]);
+    let both = oci(&[(None, &mips), (None, &s390)]);
+    let load_for = |architecture: &str, archive: &[u8]| {
+        let fixture = Fixture::new();
+        let loaded = fixture.store.load_for(Some(&wanted(architecture)), archive, |_| {})?;
+        Ok::<_, Error>(loaded.iter().map(|image| image.id).collect::<Vec<_>>())
+    };
+    for archive in [&index, &both, &docker(&[(&["z:1"], &s390)]), &oci(&[(None, &s390)])] {
+        assert_eq!(load_for("s390x", archive).unwrap(), [s390.id()]);
+        let error = load_for("riscv64", archive).unwrap_err().to_string();
+        assert!(error.contains("linux/riscv64") && error.contains("linux/s390x"), "{error}");
+    }
+    assert_eq!(load_for("mips64le", &index).unwrap(), [mips.id()]);
+    let two = docker(&[(&["x:1"], &ours), (&["z:1"], &s390)]);
+    let error = load_for("s390x", &two).unwrap_err().to_string();
+    assert!(error.contains("`x:1`"), "{error}");
     // What is for another platform and nothing else was wanted so: it is kept and listed.
     for archive in [
         docker(&[(&["z:1"], &s390)]),

@@ -143,7 +143,7 @@ fn begin(agent: AgentChannel, archive: PathBuf) -> Load {
 async fn load(agent: &AgentChannel, archive: &Path) -> Result<(), Failure> {
     let id = Uuid::new_v4();
     let call = async {
-        let request = LoadImageRequest { stream_id: id.to_string() };
+        let request = LoadImageRequest { stream_id: id.to_string(), ..Default::default() };
         let mut progress = agent.images().load(request).await?.into_inner();
         while progress.message().await?.is_some() {}
         Ok(())

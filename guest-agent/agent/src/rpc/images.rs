@@ -247,7 +247,9 @@ impl ImageService for Face {
     }
 
     async fn load(&self, request: Request<wire::LoadImageRequest>) -> Answer<Loads> {
-        let archive = self.0.streams.take(&request.into_inner().stream_id).await?;
+        let request = request.into_inner();
+        let platform = platform(&request.platform).map_err(|error| of_registries(&error))?;
+        let archive = self.0.streams.take(&request.stream_id).await?;
         let (answers, stream) = mpsc::channel(16);
         let (store, face) = (self.0.images.clone(), Face(self.0.clone()));
         tokio::spawn(async move {
@@ -263,7 +265,7 @@ impl ImageService for Face {
                     let _ = progress.try_send(Ok(wire::LoadImageResponse { kind: Some(kind) }));
                 };
                 store
-                    .load(SyncIoBridge::new(archive), &mut report)
+                    .load_for(platform.as_ref(), SyncIoBridge::new(archive), &mut report)
                     .map_err(|error| of_store(&error))
             })
             .await;

@@ -73,7 +73,9 @@ fn options(bench: &mut Bench, case: &Case) {
 fn image(bench: &Bench, dockerfile: &str) -> Result<Image, String> {
     let mut archive = Vec::new();
     let saved = bench.finish(dockerfile, |finished| {
-        finished.save(&[], ArchiveFormat::Oci, &mut archive).map_err(|error| error.to_string())
+        finished
+            .save(&[], ArchiveFormat::Oci, None, &mut archive)
+            .map_err(|error| error.to_string())
     });
     saved.map_err(|failure| failure.error.to_string())?.0?;
     Ok(Image::read(&archive))

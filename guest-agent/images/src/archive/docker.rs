@@ -7,20 +7,32 @@ use crate::manifest::{DockerItem, Repositories, docker_items};
 use crate::reference::Reference;
 
 use super::spool::{Member, Spool};
-use super::{ArchiveImage, assemble, oci};
+use super::{ArchiveImage, Choice, assemble, oci};
 
 pub(super) const MANIFEST: &str = "manifest.json";
 const REPOSITORIES: &str = "repositories";
 
-/// The images that `manifest.json` names, for whatever processor: each was asked for by name when the
-/// archive was made.
-pub(super) fn images(spool: &Spool, manifest: &[u8]) -> Result<Vec<ArchiveImage>> {
+/// The images that `manifest.json` names, for whatever processor if none is wanted: each was asked for by
+/// name when the archive was made.
+pub(super) fn images(
+    spool: &Spool,
+    manifest: &[u8],
+    choice: Choice<'_>,
+) -> Result<Vec<ArchiveImage>> {
     let repositories: Repositories = match spool.document(REPOSITORIES) {
         // It repeats what manifest.json says, so nothing is lost when it is damaged.
         Some(bytes) => serde_json::from_slice(&bytes?).unwrap_or_default(),
         None => Repositories::default(),
     };
-    let image = |item: &DockerItem| image(spool, item, &repositories);
+    let image = |item: &DockerItem| {
+        let image = image(spool, item, &repositories)?;
+        let platform = image.config.platform();
+        if choice.wanted.is_some() && choice.fit(&platform).is_none() {
+            let name = item.repo_tags.first().unwrap_or(&item.config);
+            return Err(choice.none(format!("`{name}` in the archive"), &[platform]));
+        }
+        Ok(image)
+    };
     docker_items(manifest)?.iter().map(image).collect()
 }
 

@@ -1,8 +1,8 @@
 //! Image archives: an OCI layout or a docker-archive, in one tar.
 //!
 //! Members come in any order, and what they mean shows only at the end (`index.json` is often last), and
-//! the stream cannot be rewound: so everything is spooled to the data disk first, hashed on the way,
-//! and interpreted then.
+//! the stream cannot be rewound: so everything is spooled to the data disk first and interpreted then.
+//! Digests are compared when a member is read: layers are hashed while they are unpacked.
 
 mod docker;
 mod oci;
@@ -22,6 +22,8 @@ use crate::store::{NewImage, Options, Progress};
 
 use spool::{Member, Spool};
 
+pub(crate) use spool::check_blob;
+
 /// An image in an archive: everything is there, its layers are still packed.
 #[derive(Debug)]
 pub(crate) struct ArchiveImage {
@@ -40,8 +42,8 @@ pub(crate) struct ArchiveLayer {
     pub(crate) diff_id: Digest,
     /// The spooled file.
     pub(crate) blob: PathBuf,
-    /// Of the spooled file, as computed.
-    pub(crate) blob_digest: Digest,
+    /// The digest that the file should have.
+    pub(crate) named: Option<Digest>,
 }
 
 impl ArchiveImage {
@@ -58,23 +60,52 @@ impl ArchiveImage {
     }
 }
 
-/// Spools an archive into `folder` and finds the images in it.
+/// Which of the variants of an image.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    here: &'a Platform,
+    /// This one and no other.
+    wanted: Option<&'a Platform>,
+}
+
+impl Choice<'_> {
+    /// How well a platform fits; lower is better.
+    fn fit(&self, platform: &Platform) -> Option<u8> {
+        match self.wanted {
+            Some(wanted) => platform.fit(wanted).filter(|_| platform.is(wanted)),
+            None => platform.fit(self.here),
+        }
+    }
+
+    fn none(&self, what: impl Into<String>, available: &[Platform]) -> Error {
+        let mut available: Vec<String> = available.iter().map(Platform::to_string).collect();
+        available.sort();
+        available.dedup();
+        let wanted = self.wanted.unwrap_or(self.here).to_string();
+        Error::NoPlatform { what: what.into(), wanted, available }
+    }
+}
+
+/// Spools an archive into `folder` and finds the images in it. `wanted`: those of another platform
+/// than this machine's.
 pub(crate) fn receive(
     archive: impl Read + Send,
     folder: &Path,
+    wanted: Option<&Platform>,
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<ArchiveImage>> {
     const WHAT: &str = "the archive";
     let input = compression::open(archive, WHAT)?;
-    let spool = Spool::receive(input.reader, folder, &options.limits, WHAT, progress)?;
+    let spool = Spool::receive(input, folder, &options.limits, WHAT, progress)?;
+    let choice = Choice { here: &options.platform, wanted };
     let docker = match spool.document(docker::MANIFEST) {
-        Some(bytes) => Some(docker::images(&spool, &bytes?)),
+        Some(bytes) => Some(docker::images(&spool, &bytes?, choice)),
         None => None,
     };
     let oci = |spool: &Spool| {
         let bytes = spool.document(oci::INDEX)?;
-        Some(bytes.and_then(|bytes| oci::images(spool, &bytes, &options.platform)))
+        Some(bytes.and_then(|bytes| oci::images(spool, &bytes, choice)))
     };
     // `docker save` writes both since Docker 25. manifest.json has the names as people gave them.
     let images = match docker {
@@ -136,15 +167,8 @@ fn assemble(
     let layer = |(diff_id, member): (&Digest, &&Member)| ArchiveLayer {
         diff_id: *diff_id,
         blob: spool.path(member),
-        blob_digest: member.digest,
+        named: member.named,
     };
     let layers = diff_ids.iter().zip(layers).map(layer).collect();
     Ok(ArchiveImage { id, layers, config, config_json, manifest, tags })
-}
-
-fn no_platform(what: impl Into<String>, here: &Platform, available: &[Platform]) -> Error {
-    let mut available: Vec<String> = available.iter().map(Platform::to_string).collect();
-    available.sort();
-    available.dedup();
-    Error::NoPlatform { what: what.into(), wanted: here.to_string(), available }
 }

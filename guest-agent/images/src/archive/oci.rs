@@ -8,7 +8,7 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::spool::{Member, Spool};
-use super::{ArchiveImage, assemble, no_platform};
+use super::{ArchiveImage, Choice, assemble};
 
 pub(super) const INDEX: &str = "index.json";
 /// An index may name an index. Real ones do so once.
@@ -33,8 +33,8 @@ struct Group {
     tags: Vec<Reference>,
 }
 
-/// The images of a layout for this platform.
-pub(super) fn images(spool: &Spool, index: &[u8], here: &Platform) -> Result<Vec<ArchiveImage>> {
+/// The images of a layout for one platform.
+pub(super) fn images(spool: &Spool, index: &[u8], choice: Choice<'_>) -> Result<Vec<ArchiveImage>> {
     let Document::Index(descriptors) = Document::parse(index, INDEX)? else {
         return Err(Error::corrupt(INDEX, "it is a manifest, not an index"));
     };
@@ -53,7 +53,7 @@ pub(super) fn images(spool: &Spool, index: &[u8], here: &Platform) -> Result<Vec
         }
         collect(spool, descriptor, group, MAX_NESTING, &mut candidates)?;
     }
-    choose(spool, &groups, &candidates, here)
+    choose(spool, &groups, &candidates, choice)
 }
 
 /// The digest and bytes of the manifest that has this configuration, for a docker-archive that is a
@@ -135,30 +135,30 @@ fn choose(
     spool: &Spool,
     groups: &[Group],
     candidates: &[Candidate],
-    here: &Platform,
+    choice: Choice<'_>,
 ) -> Result<Vec<ArchiveImage>> {
     // Manifests without a name beside each other are either platforms of one image or several
     // images: they fit or they do not, and only when none fits is that an error.
     let unnamed: Vec<Platform> = platforms(groups, candidates, |group| group.name.is_none());
-    let any_unnamed_fits = unnamed.iter().any(|platform| platform.fit(here).is_some());
+    let any_unnamed_fits = unnamed.iter().any(|platform| choice.fit(platform).is_some());
     let mut images = Vec::new();
     for (number, group) in groups.iter().enumerate() {
         let of_group = candidates.iter().filter(|candidate| candidate.group == number);
-        let fitting = of_group.clone().filter_map(|c| Some((c.platform.fit(here)?, c)));
+        let fitting = of_group.clone().filter_map(|c| Some((choice.fit(&c.platform)?, c)));
         match fitting.min_by_key(|(fit, _)| *fit) {
             Some((_, best)) => images.push(image(spool, best, group.tags.clone())?),
             // Made for another processor, and there is nothing to choose from: just that was wanted.
-            None if is_only(candidates, group, number) => {
+            None if choice.wanted.is_none() && is_only(candidates, group, number) => {
                 for one in of_group {
                     images.push(image(spool, one, group.tags.clone())?);
                 }
             }
             None if group.name.is_none() && any_unnamed_fits => {}
-            None if group.name.is_none() => return Err(no_platform("the archive", here, &unnamed)),
+            None if group.name.is_none() => return Err(choice.none("the archive", &unnamed)),
             None => {
                 let available: Vec<Platform> = of_group.map(|c| c.platform.clone()).collect();
                 let name = group.name.as_deref().unwrap_or_default();
-                return Err(no_platform(format!("`{name}` in the archive"), here, &available));
+                return Err(choice.none(format!("`{name}` in the archive"), &available));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::compression::LimitReached;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::error::{Context as _, Error, Result};
 use crate::store::{Phase, Progress};
 use crate::tarball::{Kind, Reader};
@@ -25,8 +25,8 @@ pub(super) struct Member {
     /// Its file is named by this, not by anything in the archive.
     number: u64,
     pub(super) size: u64,
-    /// As computed.
-    pub(super) digest: Digest,
+    /// As it is called by its name. Whether it is so shows when it is read.
+    pub(super) named: Option<Digest>,
 }
 
 enum Item {
@@ -43,7 +43,7 @@ pub(super) struct Spool {
 }
 
 impl Spool {
-    /// Reads an archive to its end. A blob that does not have the digest in its name is corrupt.
+    /// Reads an archive to its end.
     pub(super) fn receive(
         input: impl Read,
         folder: &Path,
@@ -73,9 +73,9 @@ impl Spool {
                 .ok_or_else(|| Error::corrupt(what, bad_name(&entry.path)))?;
             let item = match entry.kind {
                 Kind::File if entry.sparse.is_none() => {
-                    let digest = spool.write(number, &mut reader, what, &mut report)?;
-                    check_blob_name(&name, digest)?;
-                    Item::File(Member { number, size: entry.stored, digest })
+                    let named = digest_in(&name)?;
+                    spool.write(number, &mut reader, what, &mut report)?;
+                    Item::File(Member { number, size: entry.stored, named })
                 }
                 Kind::Symlink => {
                     let parent = name.rsplit_once('/').map_or("", |(parent, _)| parent);
@@ -153,7 +153,11 @@ impl Spool {
             return Err(Error::TooLarge { what: what.to_owned(), limit, unit: "bytes" });
         }
         let path = self.path(member);
-        fs::read(&path).context("read", &path)
+        let bytes = fs::read(&path).context("read", &path)?;
+        if let Some(named) = member.named {
+            check_blob(named, Digest::of(&bytes))?;
+        }
+        Ok(bytes)
     }
 
     fn write<R: BufRead>(
@@ -162,16 +166,14 @@ impl Spool {
         reader: &mut Reader<R>,
         what: &str,
         report: &mut Report<'_>,
-    ) -> Result<Digest> {
+    ) -> Result<()> {
         let path = self.folder.join(number.to_string());
         let mut file = File::create_new(&path).context("create", &path)?;
-        let mut hasher = Hasher::default();
         loop {
             let bytes = reader.contents().map_err(|fault| fault.about(what))?;
             if bytes.is_empty() {
-                return Ok(hasher.finish());
+                return Ok(());
             }
-            hasher.update(bytes);
             file.write_all(bytes).context("write", &path)?;
             let n = bytes.len();
             reader.consume(n);
@@ -215,15 +217,22 @@ impl<R: Read> Read for Counted<R> {
 }
 
 /// A blob carries its digest in its name.
-fn check_blob_name(name: &str, computed: Digest) -> Result<()> {
-    let Some(hex) = name.strip_prefix("blobs/sha256/") else { return Ok(()) };
-    if Digest::from_hex(hex) == Ok(computed) {
+fn digest_in(name: &str) -> Result<Option<Digest>> {
+    let hex = name.strip_prefix("blobs/sha256/");
+    let digest = hex.map(|hex| {
+        Digest::from_hex(hex)
+            .map_err(|error| Error::corrupt(format!("blob sha256:{hex}"), error.to_string()))
+    });
+    digest.transpose()
+}
+
+/// The content of a blob has the digest that its name says.
+pub(crate) fn check_blob(named: Digest, computed: Digest) -> Result<()> {
+    if named == computed {
         return Ok(());
     }
-    Err(Error::corrupt(
-        format!("blob sha256:{hex}"),
-        format!("its content has the digest {computed}"),
-    ))
+    let why = format!("its content has the digest {computed}");
+    Err(Error::corrupt(format!("blob {named}"), why))
 }
 
 /// A name without `.`, `..` and needless slashes, relative to `base`. None: it leads out, or is no

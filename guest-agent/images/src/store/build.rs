@@ -12,7 +12,7 @@ use crate::config::ConfigFile;
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
-use crate::unpack::{self, Hashing};
+use crate::unpack;
 
 use super::publish::NewImage;
 use super::query::{familiar, record};
@@ -143,7 +143,7 @@ impl Store {
             let staging = scope.spawn(|| {
                 self.stage(what, |folder, limits| {
                     let input = compression::plain(input);
-                    unpack::unpack(input, folder, limits, Hashing::Yes, &mut |_| {})
+                    unpack::unpack(input, folder, limits, &mut |_| {})
                 })
             });
             let written = write(out);
@@ -247,7 +247,7 @@ pub fn is_archive(file: impl Read + Send) -> bool {
     const CHECKSUM: std::ops::Range<usize> = 148..156;
     let Ok(input) = compression::open(file, "the archive") else { return true };
     let mut head = Vec::with_capacity(BLOCK);
-    match input.reader.take(BLOCK as u64).read_to_end(&mut head) {
+    match input.take(BLOCK as u64).read_to_end(&mut head) {
         Ok(_) if head.len() < BLOCK => return false,
         Ok(_) => {}
         Err(error) => return !compression::is_corrupt(&error),

@@ -7,7 +7,7 @@ use crate::commit::{CommitOptions, Plan};
 use crate::compression;
 use crate::digest::ImageId;
 use crate::error::Result;
-use crate::unpack::{self, Hashing};
+use crate::unpack;
 
 use super::query::familiar;
 use super::{LoadedImage, NewImage, Store};
@@ -30,7 +30,7 @@ impl Store {
         let below = self.pin(plan.layers().iter().copied());
         let (diff_id, staged) = self.stage("the container's changes", |folder, limits| {
             let input = compression::plain(layer);
-            unpack::unpack(input, folder, limits, Hashing::Yes, &mut |_| {})
+            unpack::unpack(input, folder, limits, &mut |_| {})
         })?;
         let image = NewImage { parent: Some(parent), ..plan.finish(diff_id)? };
         let claim = self.claim([diff_id]);

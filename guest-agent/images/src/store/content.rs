@@ -30,7 +30,7 @@ impl Store {
         let what = format!("layer {diff_id}");
         let path = self.paths.blob(&blob.digest);
         let file = File::open(&path).context("open", &path)?;
-        let tar = compression::open(file, &what)?.reader;
+        let tar = compression::open(file, &what)?;
         Ok(Box::new(Verified::new(tar, *diff_id, what)))
     }
 

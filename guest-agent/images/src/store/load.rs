@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 
 use crate::archive::{self, ArchiveImage, ArchiveLayer};
 use crate::compression::{self, Compression};
-use crate::digest::{Digest, ImageId};
+use crate::digest::{Digest, Hasher, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::import::{self, ImportOptions};
-use crate::unpack::{self, Hashing};
+use crate::platform::Platform;
+use crate::unpack;
 
 use super::query::familiar;
 use super::staging::Keep;
@@ -62,10 +63,25 @@ impl Store {
     pub fn load(
         &self,
         archive: impl Read + Send,
+        progress: impl FnMut(Progress),
+    ) -> Result<Vec<LoadedImage>> {
+        self.load_for(None, archive, progress)
+    }
+
+    /// As [`Store::load`], of another platform than this machine's. An image that is not there for it
+    /// is an error.
+    ///
+    /// # Errors
+    /// As [`Store::load`].
+    pub fn load_for(
+        &self,
+        wanted: Option<&Platform>,
+        archive: impl Read + Send,
         mut progress: impl FnMut(Progress),
     ) -> Result<Vec<LoadedImage>> {
         let work = self.work_folder("load")?;
-        let images = archive::receive(archive, work.path(), &self.options, &mut progress)?;
+        let folder = work.path();
+        let images = archive::receive(archive, folder, wanted, &self.options, &mut progress)?;
         let layers = images.iter().flat_map(|image| &image.layers);
         let claim = self.claim(layers.clone().map(|layer| layer.diff_id));
         let mut staged = BTreeMap::new();
@@ -102,10 +118,10 @@ impl Store {
     ) -> Result<LoadedImage> {
         let plan = import::Plan::new(options, &self.options.platform)?;
         let (diff_id, layer) = self.stage("the root file system", |folder, limits| {
-            let input = compression::open(archive, folder.what)?.reader;
+            let input = compression::open(archive, folder.what)?;
             let mut report =
                 |bytes| progress(Progress { phase: Phase::Unpacking, layer: None, bytes });
-            unpack::unpack(input, folder, limits, Hashing::Yes, &mut report)
+            unpack::unpack(input, folder, limits, &mut report)
         })?;
         let image = plan.finish(diff_id)?;
         let claim = self.claim([diff_id]);
@@ -125,14 +141,10 @@ impl Store {
     ) -> Result<StagedLayer> {
         let what = format!("layer {}", layer.diff_id);
         let mut staging = self.staging(&what)?;
-        let file = File::open(&layer.blob).context("open", &layer.blob)?;
-        let input = compression::open(file, &what)?;
-        let compression = input.compression;
-        let hashing = match compression {
-            // The digest of the blob was computed on its way in.
-            Compression::Plain => Hashing::Known(layer.blob_digest),
-            _ => Hashing::Yes,
-        };
+        let mut file = File::open(&layer.blob).context("open", &layer.blob)?;
+        let (compression, magic) = compression::peek(&mut file, &what)?;
+        let hasher = (compression != Compression::Plain).then(Hasher::default);
+        let mut blob = Blob { file: magic.chain(file), hasher };
         // What no manifest has a word for goes out as a plain layer.
         let keep = if compression.media_type().is_some() { Keep::Blob } else { Keep::Recipe };
         let mut report = |bytes| {
@@ -141,16 +153,46 @@ impl Store {
         };
         let limits = &self.options.limits;
         let diff_id = staging.fill(keep, |target| {
-            unpack::unpack(input.reader, target, limits, hashing, &mut report)
+            let input = compression::open(&mut blob, &what)?;
+            unpack::unpack(input, target, limits, &mut report)
         })?;
+        let digest = blob.digest().context("read", &layer.blob)?.unwrap_or(diff_id);
+        if let Some(named) = layer.named {
+            archive::check_blob(named, digest)?;
+        }
         if diff_id != layer.diff_id {
             return Err(Error::corrupt(what, format!("its content has the digest {diff_id}")));
         }
         match compression.media_type() {
-            Some(media_type) => staging.keep(&layer.blob, layer.blob_digest, media_type)?,
+            Some(media_type) => staging.keep(&layer.blob, digest, media_type)?,
             // Before it is written out: what is gone needs no disk.
             None => std::fs::remove_file(&layer.blob).context("remove", &layer.blob)?,
         }
         staging.finish()
+    }
+}
+
+/// A spooled layer that is hashed while it is read. One that is plain is not: its digest is that of what
+/// is unpacked.
+struct Blob<R> {
+    file: R,
+    hasher: Option<Hasher>,
+}
+
+impl<R: Read> Blob<R> {
+    /// Of all of it: a decoder stops where its data ends.
+    fn digest(mut self) -> io::Result<Option<Digest>> {
+        io::copy(&mut self, &mut io::sink())?;
+        Ok(self.hasher.map(Hasher::finish))
+    }
+}
+
+impl<R: Read> Read for Blob<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&buffer[..n]);
+        }
+        Ok(n)
     }
 }

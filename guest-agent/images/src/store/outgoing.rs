@@ -7,12 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flate2::{Compression, GzBuilder};
-
 use crate::config::ConfigFile;
 use crate::digest::{Digest, Hasher, ImageId};
 use crate::error::{Context as _, Error, Result};
 use crate::manifest::{self, Document, OCI_MANIFEST};
+use crate::packing::{OCI_TAR, Packing};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
@@ -24,12 +23,6 @@ use super::{RemoteBlob, Store, WorkFolder};
 
 /// Image-spec, manifest.md.
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-/// Image-spec, layer.md.
-const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
-const OCI_TAR_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// Fixed, so that a layer always gets the same digest. Docker's choice is Go's default, which is 6
-/// too.
-const LEVEL: Compression = Compression::new(6);
 
 /// An image that stays while this value lives.
 #[derive(Debug)]
@@ -115,11 +108,13 @@ impl OutgoingLayer {
     #[must_use]
     pub(super) fn at_hand(&self) -> RemoteBlob {
         let kept = self.blobs.iter().find(|blob| blob.kept).map(BlobRecord::remote);
-        kept.unwrap_or_else(|| RemoteBlob {
-            digest: self.diff_id,
-            size: self.tar_bytes,
-            media_type: OCI_TAR.to_owned(),
-        })
+        kept.unwrap_or_else(|| self.plain())
+    }
+
+    /// The tar as it is.
+    pub(super) fn plain(&self) -> RemoteBlob {
+        let (digest, size, media_type) = (self.diff_id, self.tar_bytes, OCI_TAR.to_owned());
+        RemoteBlob { digest, size, media_type }
     }
 
     /// Whether the bytes are there without compressing anything.
@@ -269,21 +264,30 @@ impl Outgoing {
     /// # Errors
     /// As [`Store::layer_tar`], and [`Error::NoSpace`].
     pub fn compress(&self, diff_id: &Digest) -> Result<(RemoteBlob, LayerFile)> {
+        let (blob, file) = self.pack(diff_id, Packing::PUSHED)?;
+        self.learn(diff_id, &blob, true, None)?;
+        Ok((blob, file))
+    }
+
+    /// Writes a layer as a file. The same layer gives the same bytes.
+    pub(super) fn pack(
+        &self,
+        diff_id: &Digest,
+        packing: Packing,
+    ) -> Result<(RemoteBlob, LayerFile)> {
         let (folder, path, mut file) = self.scratch()?;
         let mut hasher = Hasher::default();
         let mut size = 0;
         {
-            // Without name and time; RFC 1952 has 255 for an unknown system.
             let counted = Counted { file: &mut file, hasher: &mut hasher, size: &mut size };
-            let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(counted, LEVEL);
+            let mut packer = packing.into(counted).context("write", &path)?;
             pass_on(self.store.layer_tar(diff_id)?, &path, |bytes| {
-                encoder.write_all(bytes).context("write", &path)
+                packer.write_all(bytes).context("write", &path)
             })?;
-            encoder.finish().context("write", &path)?;
+            packer.finish().context("write", &path)?;
         }
-        let (digest, media_type) = (hasher.finish(), OCI_TAR_GZIP.to_owned());
+        let (digest, media_type) = (hasher.finish(), packing.media_type().to_owned());
         let blob = RemoteBlob { digest, size, media_type };
-        self.learn(diff_id, &blob, true, None)?;
         Ok((blob, LayerFile { path, _folder: Some(folder) }))
     }
 
@@ -297,11 +301,7 @@ impl Outgoing {
             return Ok(LayerFile { path: self.store.paths.blob(digest), _folder: None });
         }
         if digest == diff_id {
-            let (folder, path, mut file) = self.scratch()?;
-            pass_on(self.store.layer_tar(diff_id)?, &path, |bytes| {
-                file.write_all(bytes).context("write", &path)
-            })?;
-            return Ok(LayerFile { path, _folder: Some(folder) });
+            return Ok(self.pack(diff_id, Packing::Plain)?.1);
         }
         let (made, file) = self.compress(diff_id)?;
         if made.digest == *digest {

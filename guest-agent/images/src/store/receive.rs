@@ -16,7 +16,7 @@ use crate::config::ConfigFile;
 use crate::digest::{Digest, ImageId};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
-use crate::unpack::{self, Hashing, Target};
+use crate::unpack::{self, Target};
 
 use super::index::BlobRecord;
 use super::publish::{Claim, NewImage, Origin};
@@ -160,8 +160,8 @@ impl Receipt {
         let (compression, magic) = compression::peek(&mut archive, &what)?;
         let whole = magic.chain(archive);
         let unpack = |input: Box<dyn Read + Send + '_>, target: &Target<'_>| {
-            let input = compression::open(input, &what)?.reader;
-            unpack::unpack(input, target, limits, Hashing::Yes, &mut |_| {})
+            let input = compression::open(input, &what)?;
+            unpack::unpack(input, target, limits, &mut |_| {})
         };
         let diff = if compression == Compression::Plain {
             staging.fill(Keep::Recipe, |target| unpack(Box::new(whole), target))?

@@ -1,6 +1,7 @@
 //! Archives out: the face of `save`. What `load` reads.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +9,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::digest::{Digest, ImageId};
-use crate::error::{Error, Result};
+use crate::error::{Context as _, Error, Result};
 use crate::manifest::{ANNOTATION_NAME, ANNOTATION_REF};
+use crate::packing::{LayerCompression, Packing};
 use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::content::own;
-use super::outgoing::{Manifest, Outgoing};
-use super::{Store, parse_tag};
+use super::outgoing::{Manifest, Outgoing, OutgoingLayer};
+use super::{RemoteBlob, Store, parse_tag};
 
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -57,9 +59,7 @@ impl Store {
         for saved in &images {
             saved.image.check_whole()?;
             let platform = &saved.image.platform;
-            if let Some(wanted) = wanted
-                && (platform.os != wanted.os || platform.architecture != wanted.architecture)
-            {
+            if let Some(wanted) = wanted.filter(|wanted| !platform.is(wanted)) {
                 return Err(Error::NoPlatform {
                     what: format!("image {}", saved.image.id),
                     wanted: wanted.to_string(),
@@ -67,21 +67,27 @@ impl Store {
                 });
             }
         }
-        Archive::new(self, out).write(&images, format)
+        Archive::new(self, None, out).write(&images, format)
     }
 
     /// Writes an image of layers that are there as an archive, under these names, and does not keep
-    /// it. Gives its id.
+    /// it. Without `compression` layers are written as they are kept. Gives its id.
     ///
     /// # Errors
-    /// As [`Store::make_image`] and [`Store::save`].
+    /// As [`Store::make_image`] and [`Store::save`]; [`Error::Unsupported`] for compressed layers in
+    /// [`ArchiveFormat::Docker`].
     pub fn save_new(
         self: &Arc<Self>,
         config_json: Vec<u8>,
         names: &[String],
         format: ArchiveFormat,
+        compression: Option<LayerCompression>,
         out: impl Write,
     ) -> Result<ImageId> {
+        if format == ArchiveFormat::Docker && compression.is_some() {
+            let why = "older readers take plain layers only".to_owned();
+            return Err(Error::Unsupported { what: "a compression of layers".to_owned(), why });
+        }
         let mut tags: Vec<Reference> = Vec::new();
         for name in names {
             let tag = parse_tag(name)?;
@@ -90,7 +96,7 @@ impl Store {
         let image = self.outgoing_new(config_json)?;
         image.check_whole()?;
         let id = image.id;
-        Archive::new(self, out).write(&[Saved { image, tags }], format)?;
+        Archive::new(self, compression, out).write(&[Saved { image, tags }], format)?;
         Ok(id)
     }
 
@@ -133,14 +139,16 @@ impl Store {
 /// A tar on its way out. The same images give the same bytes: nothing of it has a time.
 struct Archive<'a, W: Write> {
     store: &'a Store,
+    /// None: layers are written as they are kept.
+    compression: Option<LayerCompression>,
     tar: tar::Builder<Counted<W>>,
     written: BTreeSet<String>,
 }
 
 impl<'a, W: Write> Archive<'a, W> {
-    fn new(store: &'a Store, out: W) -> Self {
+    fn new(store: &'a Store, compression: Option<LayerCompression>, out: W) -> Self {
         let tar = tar::Builder::new(Counted { out, bytes: 0 });
-        Self { store, tar, written: BTreeSet::new() }
+        Self { store, compression, tar, written: BTreeSet::new() }
     }
 
     /// All of it. Gives its bytes.
@@ -189,16 +197,7 @@ impl<'a, W: Write> Archive<'a, W> {
         let (mut descriptors, mut items) = (Vec::new(), Vec::new());
         for saved in images {
             let Saved { image, tags } = saved;
-            let manifest = manifest_at_hand(image)?;
-            for (layer, blob) in image.layers.iter().zip(&manifest.layers) {
-                let name = blob_name(&blob.digest);
-                if blob.digest == layer.diff_id {
-                    self.plain_layer(&name, &layer.diff_id, layer.tar_bytes)?;
-                } else {
-                    let bytes = self.store.blob(&blob.digest)?;
-                    self.stream(&name, blob.size, bytes)?;
-                }
-            }
+            let manifest = self.layers(image)?;
             self.bytes(&blob_name(&image.id.0), &image.config)?;
             self.bytes(&blob_name(&manifest.digest), &manifest.bytes)?;
             let descriptor = |tag: Option<&Reference>| descriptor(&manifest, &image.platform, tag);
@@ -215,6 +214,54 @@ impl<'a, W: Write> Archive<'a, W> {
             self.json("manifest.json", &json!(items))?;
         }
         self.json("oci-layout", &json!({"imageLayoutVersion": "1.0.0"}))
+    }
+
+    /// The layers of an image, and a manifest of these.
+    fn layers(&mut self, image: &Outgoing) -> Result<Manifest> {
+        let Some(compression) = self.compression else {
+            let manifest = manifest_at_hand(image)?;
+            for (layer, blob) in image.layers.iter().zip(&manifest.layers) {
+                self.layer_at_hand(layer, blob)?;
+            }
+            return Ok(manifest);
+        };
+        let mut blobs = Vec::new();
+        for layer in &image.layers {
+            blobs.push(self.compressed_layer(image, layer, compression)?);
+        }
+        image.manifest(blobs)
+    }
+
+    fn layer_at_hand(&mut self, layer: &OutgoingLayer, blob: &RemoteBlob) -> Result<()> {
+        let name = blob_name(&blob.digest);
+        if blob.digest == layer.diff_id {
+            return self.plain_layer(&name, &layer.diff_id, layer.tar_bytes);
+        }
+        let bytes = self.store.blob(&blob.digest)?;
+        self.stream(&name, blob.size, bytes)
+    }
+
+    /// A layer as it is asked for.
+    fn compressed_layer(
+        &mut self,
+        image: &Outgoing,
+        layer: &OutgoingLayer,
+        LayerCompression { packing, all }: LayerCompression,
+    ) -> Result<RemoteBlob> {
+        let (kept, plain) = (layer.at_hand(), layer.plain());
+        let stays = kept != plain && (!all || packing.is_of(&kept.media_type));
+        let blob = match packing {
+            _ if stays => kept,
+            Packing::Plain => plain,
+            _ => {
+                let (blob, file) = image.pack(&layer.diff_id, packing)?;
+                let bytes = File::open(file.path()).context("open", file.path())?;
+                self.stream(&blob_name(&blob.digest), blob.size, bytes)?;
+                return Ok(blob);
+            }
+        };
+        self.layer_at_hand(layer, &blob)?;
+        Ok(blob)
     }
 
     fn plain_layer(&mut self, name: &str, diff_id: &Digest, size: u64) -> Result<()> {

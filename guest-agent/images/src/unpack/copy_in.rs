@@ -46,7 +46,7 @@ pub fn copy_in(
     let purpose = Purpose::Copy { folder, keep_owner: how.keep_owner, ids };
     let tree = Tree::of_container(WHAT, root, how.replace_kinds);
     let mut unpacker = Unpacker::into_container(WHAT, limits, tree, purpose);
-    let input = compression::open(archive, WHAT)?.reader;
+    let input = compression::open(archive, WHAT)?;
     let mut reader = Reader::new(BufReader::with_capacity(256 << 10, input));
     while let Some(entry) = reader.next().map_err(|fault| fault.about(WHAT))? {
         unpacker.apply(&entry, &mut reader)?;

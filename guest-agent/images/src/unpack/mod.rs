@@ -68,13 +68,6 @@ pub(crate) struct Target<'a> {
     pub(crate) recipe: Option<&'a RefCell<recipe::Writer>>,
 }
 
-/// Whether the content's digest has to be computed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Hashing {
-    Yes,
-    Known(Digest),
-}
-
 /// A layer that was unpacked.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
@@ -94,11 +87,10 @@ pub(crate) fn unpack(
     input: impl Read + Send,
     target: &Target<'_>,
     limits: &Limits,
-    hashing: Hashing,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Unpacked> {
     std::thread::scope(|scope| {
-        let mut stream = Stream::start(scope, input, limits.layer_bytes, hashing, progress)?;
+        let mut stream = Stream::start(scope, input, limits.layer_bytes, progress)?;
         let mut reader = Reader::new(Tape::new(&mut stream, target.recipe));
         let mut unpacker = Unpacker::new(target, limits)?;
         while let Some(entry) = reader.next().map_err(|fault| fault.about(target.what))? {

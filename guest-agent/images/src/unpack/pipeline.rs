@@ -1,22 +1,20 @@
 //! The bytes of a layer on their way from decoder to disk.
 //!
-//! Decoding runs on a thread of its own when there is a second processor: it costs about as much as
-//! hashing and writing together.
+//! Decoding and hashing each run on a thread of their own when there is a second processor: each of the
+//! two costs about as much as writing.
 
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, Scope};
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crate::compression::LimitReached;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 
-use super::Hashing;
-
 /// Large enough that handing it over costs little, small enough to stay in the processor's cache.
 const BLOCK: usize = 256 << 10;
-/// Blocks between the threads.
-const AHEAD: usize = 4;
+/// Blocks between two threads.
+const AHEAD: usize = 2;
 const REPORT_EVERY: u64 = 1 << 20;
 
 /// The uncompressed bytes; hashed, counted and limited as they pass.
@@ -24,8 +22,6 @@ pub(crate) struct Stream<'a> {
     source: Source<'a>,
     block: Vec<u8>,
     used: usize,
-    hasher: Option<Hasher>,
-    known: Option<Digest>,
     total: u64,
     limit: u64,
     reported: u64,
@@ -33,41 +29,45 @@ pub(crate) struct Stream<'a> {
 }
 
 enum Source<'a> {
-    Inline(Box<dyn Read + 'a>),
-    Thread { blocks: Receiver<io::Result<Vec<u8>>>, empties: Sender<Vec<u8>> },
+    Inline(Box<dyn Read + 'a>, Hasher),
+    Threads {
+        blocks: Receiver<Block>,
+        empties: Sender<Vec<u8>>,
+        digest: ScopedJoinHandle<'a, Digest>,
+    },
 }
 
+/// Some of the bytes; none: the end.
+type Block = io::Result<Vec<u8>>;
+
 impl<'a> Stream<'a> {
-    /// Starts to read. Dropping the result stops the thread with its next block.
+    /// Starts to read. Dropping the result stops the threads with their next block.
     pub(crate) fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         input: impl Read + Send + 'scope,
         limit: u64,
-        hashing: Hashing,
         progress: &'a mut dyn FnMut(u64),
     ) -> Result<Self>
     where
         'scope: 'a,
     {
-        let (hasher, known) = match hashing {
-            Hashing::Yes => (Some(Hasher::default()), None),
-            // Nothing to decode and nothing to hash: a second thread would only copy.
-            Hashing::Known(digest) => (None, Some(digest)),
-        };
         let alone = thread::available_parallelism().is_ok_and(|n| n.get() == 1);
-        let source = if alone || known.is_some() {
-            Source::Inline(Box::new(input))
+        let source = if alone {
+            Source::Inline(Box::new(input), Hasher::default())
         } else {
-            let (filled, blocks) = sync_channel(AHEAD);
+            let (filled, decoded) = sync_channel(AHEAD);
+            let (hashed, blocks) = sync_channel(AHEAD);
             let (empties, returned) = channel();
-            thread::Builder::new()
-                .name("decode".to_owned())
+            let begin = |name: &str| thread::Builder::new().name(name.to_owned());
+            begin("decode")
                 .spawn_scoped(scope, move || decode(input, &filled, &returned))
                 .map_err(Error::Read)?;
-            Source::Thread { blocks, empties }
+            let digest = begin("hash")
+                .spawn_scoped(scope, move || hash(&decoded, &hashed))
+                .map_err(Error::Read)?;
+            Source::Threads { blocks, empties, digest }
         };
-        let (block, used, total, reported) = (Vec::new(), 0, 0, 0);
-        Ok(Self { source, block, used, hasher, known, total, limit, reported, progress })
+        Ok(Self { source, block: Vec::new(), used: 0, total: 0, limit, reported: 0, progress })
     }
 
     /// Bytes that have passed.
@@ -77,17 +77,23 @@ impl<'a> Stream<'a> {
 
     /// The digest of what has passed: all of it, once the end was seen.
     pub(crate) fn finish(self) -> Digest {
-        match (self.known, self.hasher) {
-            (Some(digest), _) => digest,
-            (None, hasher) => hasher.unwrap_or_default().finish(),
+        match self.source {
+            Source::Inline(_, hasher) => hasher.finish(),
+            Source::Threads { blocks, digest, .. } => {
+                drop(blocks);
+                digest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }
         }
     }
 
     fn next_block(&mut self) -> io::Result<()> {
         self.used = 0;
         match &mut self.source {
-            Source::Inline(input) => read_block(input, &mut self.block)?,
-            Source::Thread { blocks, empties } => {
+            Source::Inline(input, hasher) => {
+                read_block(input, &mut self.block)?;
+                hasher.update(&self.block);
+            }
+            Source::Threads { blocks, empties, .. } => {
                 // Fails when the thread has ended, and then the block is not needed.
                 let _ = empties.send(std::mem::take(&mut self.block));
                 self.block = match blocks.recv() {
@@ -99,9 +105,6 @@ impl<'a> Stream<'a> {
         self.total += self.block.len() as u64;
         if self.total > self.limit {
             return Err(io::Error::other(LimitReached(self.limit)));
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&self.block);
         }
         if self.total - self.reported >= REPORT_EVERY {
             self.reported = self.total;
@@ -135,11 +138,7 @@ impl Read for Stream<'_> {
 }
 
 /// Fills blocks until the input ends or nobody wants them any more.
-fn decode(
-    mut input: impl Read,
-    filled: &SyncSender<io::Result<Vec<u8>>>,
-    returned: &Receiver<Vec<u8>>,
-) {
+fn decode(mut input: impl Read, filled: &SyncSender<Block>, returned: &Receiver<Vec<u8>>) {
     loop {
         let mut block = returned.try_recv().unwrap_or_default();
         let result = read_block(&mut input, &mut block);
@@ -148,6 +147,20 @@ fn decode(
             return;
         }
     }
+}
+
+/// Hands blocks on until there are no more or nobody wants them; gives the digest of these.
+fn hash(decoded: &Receiver<Block>, hashed: &SyncSender<Block>) -> Digest {
+    let mut hasher = Hasher::default();
+    for block in decoded {
+        if let Ok(bytes) = &block {
+            hasher.update(bytes);
+        }
+        if hashed.send(block).is_err() {
+            break;
+        }
+    }
+    hasher.finish()
 }
 
 /// As much as there is, up to a whole block. Empty: the end.

@@ -8,6 +8,7 @@ use linkspan_proto::v1::{
     RemoveImageRequest, RemoveImageResponse, SaveImagesRequest, SaveImagesResponse,
     TagImageRequest, TagImageResponse, image_service_server::ImageService, load_image_response,
 };
+use prost::Message as _;
 use tokio::{io::AsyncReadExt as _, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -72,6 +73,7 @@ impl ImageService for FakeGuest {
         request: Request<LoadImageRequest>,
     ) -> Result<Response<Self::LoadStream>, Status> {
         self.record("Load", &request);
+        self.0.asked.lock().push(("Image.Load", request.get_ref().encode_to_vec()));
         let id = parse_id(&request.get_ref().stream_id)
             .ok_or_else(|| Status::invalid_argument("stream_id is not a uuid"))?;
         let (send, responses) = mpsc::channel(4);

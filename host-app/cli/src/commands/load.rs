@@ -27,6 +27,9 @@ pub(crate) struct Load {
     /// Read from this file instead of standard input
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// The images of this platform, such as linux/arm64, instead of the machine's
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<String>,
     /// No progress
     #[arg(short, long)]
     quiet: bool,
@@ -38,7 +41,8 @@ impl Load {
         let client = context.running().await?;
         let progress = (!self.quiet && std::io::stderr().is_terminal()).then(spinner);
         let id = new_stream_id();
-        let request = LoadImageRequest { stream_id: id.to_string() };
+        let platform = self.platform.unwrap_or_default();
+        let request = LoadImageRequest { stream_id: id.to_string(), platform };
         let mut calls = client.images(context.machine());
         let call = async {
             let mut answers = calls.load(request).await?.into_inner();

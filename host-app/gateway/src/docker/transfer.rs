@@ -8,7 +8,6 @@ use linkspan_docker_types::{
         Found,
         progress::{Detail, Message},
     },
-    system,
 };
 use linkspan_proto::{
     error::Failure,
@@ -156,20 +155,13 @@ fn loading(progress: &LoadProgress) -> Message {
 
 pub(super) async fn load(call: Call) -> Outcome {
     let quiet = call.flag("quiet");
-    let wanted = given_platform(&call)?;
+    let platform = given_platform(&call)?;
     let agent = call.agent().await?;
-    if !wanted.is_empty() {
-        let hello = agent.connect().await.map_err(Failure::from)?;
-        let here = format!("linux/{}", system::architecture(&hello.architecture));
-        if wanted != here {
-            let why = format!("platform {wanted} is not supported: this machine loads {here}");
-            return Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, why));
-        }
-    }
     let mut images = agent.images();
     telling(async move |lines| {
         bulk::upload(&agent, call.reader(), |stream_id| async move {
-            let mut messages = images.load(LoadImageRequest { stream_id }).await?.into_inner();
+            let request = LoadImageRequest { stream_id, platform };
+            let mut messages = images.load(request).await?.into_inner();
             while let Some(message) = messages.message().await? {
                 let told = match message.kind {
                     Some(load_image_response::Kind::Loaded(loaded)) => lines_of(loaded),

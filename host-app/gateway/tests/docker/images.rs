@@ -6,9 +6,9 @@ use linkspan_proto::{
     v1::{
         DistributionResponse, FoundImage, ImageDetail, ImageHistory, ImageSummary,
         ImportImageRequest, ImportImageResponse, InspectImageResponse, ListImagesRequest,
-        ListImagesResponse, LoginResponse, PruneImagesRequest, PruneImagesResponse,
-        PullImageRequest, PullImageResponse, PulledImage, PushImageRequest, PushImageResponse,
-        PushedImage, RemoveImageRequest, RemoveImageResponse, SaveImagesRequest,
+        ListImagesResponse, LoadImageRequest, LoginResponse, PruneImagesRequest,
+        PruneImagesResponse, PullImageRequest, PullImageResponse, PulledImage, PushImageRequest,
+        PushImageResponse, PushedImage, RemoveImageRequest, RemoveImageResponse, SaveImagesRequest,
         SaveImagesResponse, SearchImagesRequest, SearchImagesResponse, TagImageRequest,
         TagImageResponse, TransferProgress, pull_image_response, push_image_response,
     },
@@ -232,8 +232,11 @@ async fn an_image_of_another_platform_than_the_named_one_is_not_shown_saved_or_l
     let refused = "more than one platform is not supported: linux/arm64, linux/amd64";
     docker.get(&format!("/images/a/get?{two}")).await.refuses(501, refused);
     docker.post(&format!("/images/a/push?tag=b&{two}"), "").await.refuses(501, refused);
-    let path = format!("/images/load?platform={}", linux("sparc"));
-    docker.call("POST", &path, "mine:latest").await.is(501);
+    docker.call("POST", &format!("/images/load?{two}"), "mine:latest").await.refuses(501, refused);
+    let path = format!("/images/load?platform={}", linux("s390x"));
+    docker.call("POST", &path, "mine:latest").await.is(200);
+    let asked: Vec<LoadImageRequest> = guest.asked("Image.Load");
+    assert_eq!(asked.last().unwrap().platform, "linux/s390x");
 }
 
 #[tokio::test]

@@ -267,7 +267,7 @@ async fn a_byte_stream_reaches_the_call_that_names_it() {
     };
     let mut images = ImageServiceClient::new(daemon.client().await);
     let load = async {
-        let request = LoadImageRequest { stream_id: id.to_string() };
+        let request = LoadImageRequest { stream_id: id.to_string(), ..Default::default() };
         let mut answers = images.load(request).await.unwrap().into_inner();
         let progress = answers.message().await.unwrap().unwrap();
         let Some(load_image_response::Kind::Progress(progress)) = progress.kind else { panic!() };

@@ -68,7 +68,8 @@ const AT_ONCE: usize = 2;
 
 /// What a build comes to, as an archive that no machine keeps.
 fn image(host: &Host, context: &str, flags: &[String]) -> Result<Image, Done> {
-    let mut args = vec!["build", "--progress", "plain", "-o", "type=oci,dest=-"];
+    let output = "type=oci,dest=-,compression=uncompressed,force-compression=true";
+    let mut args = vec!["build", "--progress", "plain", "-o", output];
     args.extend(flags.iter().map(String::as_str));
     args.push(context);
     let done = host.run(&args);
@@ -126,15 +127,27 @@ fn as_archives(host: &Host, folder: &Path) {
     let both = build("type=docker,dest=-").out;
     fs::write(place("both.tar"), &both).expect("a file of ours");
     let _ = build(&format!("type=oci,tar=false,dest={}", place("layout")));
+    let zstd = place("zstd.tar");
+    let _ = build(&format!("type=oci,dest={zstd},compression=zstd,compression-level=1"));
     host.run(&["inspect", "--type", "image", &name]).fails(1, &[&name]);
 
     let config = |from: &str| skopeo(&["inspect", "--config", "--raw", from]);
+    let kinds = |archive: &str| {
+        let manifest = skopeo(&["inspect", "--raw", &format!("oci-archive:{archive}:v1")]);
+        let kind = |kind: &str| manifest.matches(kind).count();
+        (kind("tar+gzip\""), kind("tar+zstd\""))
+    };
+    // The built-in base is a plain layer too, and one comes of COPY, one of RUN.
+    assert_eq!(kinds(&one), (3, 0));
+    assert_eq!(kinds(&zstd), (0, 3));
     let expected = config(&format!("oci-archive:{one}:v1"));
+    assert_eq!(config(&format!("oci-archive:{zstd}:v1")), expected);
     assert!(expected.contains(r#""Cmd":["cat","/made"]"#), "{expected}");
     assert_eq!(config(&format!("oci-archive:{}:v1", place("both.tar"))), expected);
     assert_eq!(config(&format!("oci:{}:v1", place("layout"))), expected);
     assert_eq!(config(&format!("docker-archive:{}:{name}", place("both.tar"))), expected);
-    for archive in [fs::read(&one).expect("an archive"), both] {
+    for archive in [fs::read(&one).expect("an archive"), fs::read(&zstd).expect("an archive"), both]
+    {
         let loaded = host.run_with_stdin(&["load"], &archive).ok().text();
         assert!(loaded.contains(&name), "{loaded}");
         assert_eq!(host.run(&["run", "--rm", &name]).ok().text(), "x");
@@ -340,7 +353,9 @@ pub(crate) const TESTS: &[Shared] = &[
             (&["--push"], "--tag"),
             (&["--ssh", "default=/no/such/socket"], "/no/such/socket"),
             (&["--network", "mine"], "--network `mine`"),
-            (&["-o", "type=oci,dest=x,compression=gzip"], "compression"),
+            (&["-o", "type=oci,dest=x,compression=estargz"], "estargz"),
+            (&["-o", "type=oci,dest=x,compression-level=10"], "gzip has 0 to 9"),
+            (&["-o", "type=registry,compression=zstd"], "another compression"),
             (&["-o", "type=docker,dest=x,tar=false"], "tar=false"),
             (&["-o", "type=oci,dest=x", "--load"], "--load"),
             (&["-t", "Not A Name"], "Not A Name"),

@@ -201,7 +201,7 @@ pub(crate) async fn import(
 pub(crate) async fn load(client: &Client, archive: Vec<u8>) -> Result<Vec<LoadedImage>, Failure> {
     let id = new_stream_id();
     let call = async {
-        let request = LoadImageRequest { stream_id: id.to_string() };
+        let request = LoadImageRequest { stream_id: id.to_string(), ..Default::default() };
         let mut answers = client.images(None).load(request).await.map_err(failure)?.into_inner();
         let mut loaded = Vec::new();
         while let Some(answer) = answers.message().await.map_err(failure)? {

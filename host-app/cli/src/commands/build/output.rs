@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use linkspan_client::{Client, new_stream_id};
 use linkspan_proto::error::{ErrorCode, Failure};
-use linkspan_proto::v1::{ArchiveFormat, BuildOpen};
+use linkspan_proto::v1::{ArchiveFormat, BuildOpen, LayerCompression, LayerPacking};
 use tokio::io::AsyncRead;
 use tokio::task::JoinHandle;
 use tokio_util::io::SyncIoBridge;
@@ -24,7 +24,12 @@ pub(crate) enum Output {
     /// The files, as a tar; None: to standard output.
     Tar(Option<PathBuf>),
     /// The image, with these further names, and not in the machine.
-    Archive { format: ArchiveFormat, names: Vec<String>, place: ArchivePlace },
+    Archive {
+        format: ArchiveFormat,
+        names: Vec<String>,
+        place: ArchivePlace,
+        compression: LayerCompression,
+    },
 }
 
 /// Where an archive of the image goes.
@@ -37,10 +42,7 @@ pub(crate) enum ArchivePlace {
 }
 
 /// What is known of BuildKit's exporters and not done, and why.
-const REFUSED: [(&str, &str); 5] = [
-    ("compression", "a layer that is made here is written uncompressed"),
-    ("compression-level", "a layer that is made here is written uncompressed"),
-    ("force-compression", "layers of the base image are written as they came"),
+const REFUSED: [(&str, &str); 2] = [
     ("oci-mediatypes", "the media types are those of OCI"),
     (
         "rewrite-timestamp",
@@ -56,6 +58,7 @@ struct Options<'a> {
     names: Vec<String>,
     push: bool,
     tar: Option<bool>,
+    compression: LayerCompression,
 }
 
 impl<'a> Options<'a> {
@@ -70,10 +73,17 @@ impl<'a> Options<'a> {
                 "name" => options.names.push(value.to_owned()),
                 "push" if matches!(value, "true" | "false") => options.push = value == "true",
                 "tar" if matches!(value, "true" | "false") => options.tar = Some(value == "true"),
+                "compression" => options.compression.packing = packing(text, value)?.into(),
+                "compression-level" => {
+                    let why = format!("`{value}` is no compression level");
+                    let level = value.parse().map_err(|_| invalid(text, &why))?;
+                    options.compression.level = Some(level);
+                }
+                "force-compression" if matches!(value, "true" | "false") => {
+                    options.compression.all = value == "true";
+                }
                 // As it is anyway.
-                "compression" if value == "uncompressed" => {}
                 "oci-mediatypes" if value == "true" => {}
-                "force-compression" if value == "false" => {}
                 _ if key.starts_with("annotation") => {
                     return Err(refused(text, key, "a label says the same: use --label"));
                 }
@@ -81,7 +91,10 @@ impl<'a> Options<'a> {
                     if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
                         return Err(refused(text, key, why));
                     }
-                    let why = format!("`{field}` is not one of type, dest, name, push, tar");
+                    let why = format!(
+                        "`{field}` is not one of type, dest, name, push, tar, compression, \
+                         compression-level, force-compression"
+                    );
                     return Err(invalid(text, &why));
                 }
             }
@@ -93,6 +106,20 @@ impl<'a> Options<'a> {
             return Err(invalid(text, "tar is an option of type=oci and type=docker"));
         }
         Ok(options)
+    }
+
+    /// What is no archive has no layers, or those of the machine, which a push compresses with gzip.
+    fn check_compression(&self, text: &str) -> Result<(), Error> {
+        let LayerCompression { level, all, .. } = self.compression;
+        let pushed = matches!(self.kind, "image" | "registry");
+        match self.compression.packing() {
+            LayerPacking::Unspecified if level.is_none() && !all => Ok(()),
+            LayerPacking::Gzip if pushed && level.is_none() && !all => Ok(()),
+            _ if pushed => Err(refused(text, "another compression", "a push has gzip's usual one")),
+            _ => {
+                Err(invalid(text, "compression is an option of type=oci and type=docker,dest=FILE"))
+            }
+        }
     }
 
     /// A file or folder; None: standard output.
@@ -111,6 +138,19 @@ impl<'a> Options<'a> {
             )),
             (false, Some(folder)) => Ok(ArchivePlace::Folder(folder)),
             (false, None) => Err(invalid(text, "tar=false needs dest=FOLDER")),
+        }
+    }
+}
+
+fn packing(text: &str, value: &str) -> Result<LayerPacking, Error> {
+    match value {
+        "uncompressed" => Ok(LayerPacking::None),
+        "gzip" => Ok(LayerPacking::Gzip),
+        "zstd" => Ok(LayerPacking::Zstd),
+        "estargz" => Err(refused(text, "estargz", "layers are compressed with gzip or zstd")),
+        other => {
+            let why = format!("compression `{other}` is not one of uncompressed, gzip, zstd");
+            Err(invalid(text, &why))
         }
     }
 }
@@ -147,8 +187,14 @@ impl Output {
         let options = Options::parse(text)?;
         let (path, has_place) = (options.path(), options.destination.is_some());
         let archive = |format, options: Options<'_>| {
-            Ok(Self::Archive { format, place: options.place(text)?, names: options.names })
+            let (place, compression) = (options.place(text)?, options.compression);
+            Ok(Self::Archive { format, place, names: options.names, compression })
         };
+        let is_archive = options.kind == "oci"
+            || (options.kind == "docker" && (has_place || options.tar == Some(false)));
+        if !is_archive {
+            options.check_compression(text)?;
+        }
         match options.kind {
             "local" if has_place => {
                 Ok(Self::Local(path.ok_or_else(|| invalid(text, "`-` is no folder"))?))
@@ -159,9 +205,7 @@ impl Output {
             "image" => Ok(Self::Image { names: options.names, push: options.push }),
             "registry" => Ok(Self::Image { names: options.names, push: true }),
             // Docker's own engine is meant.
-            "docker" if !has_place && options.tar != Some(false) => {
-                Ok(Self::Image { names: options.names, push: false })
-            }
+            "docker" if !is_archive => Ok(Self::Image { names: options.names, push: false }),
             "docker" => archive(ArchiveFormat::Unspecified, options),
             "oci" => archive(ArchiveFormat::Oci, options),
             other => Err(invalid(
@@ -228,9 +272,10 @@ impl Output {
                 Place::Folder(folder)
             }
             Self::Tar(path) => Place::File(Box::new(Target::open(path.as_deref())?)),
-            Self::Archive { format, names, place } => {
+            Self::Archive { format, names, place, compression } => {
                 open.tags.extend(names);
                 open.archive = Some(format.into());
+                open.compression = Some(compression);
                 match place {
                     ArchivePlace::Stdout => Place::File(Box::new(Target::open(None)?)),
                     ArchivePlace::File(path) => Place::File(Box::new(Target::open(Some(&path))?)),
@@ -331,7 +376,13 @@ mod tests {
         assert_eq!(parsed("type=local,dest=out").unwrap(), Output::Local("out".into()));
         assert_eq!(parsed("type=tar,dest=a.tar").unwrap(), Output::Tar(Some("a.tar".into())));
         assert_eq!(parsed("type=tar,dest=-").unwrap(), Output::Tar(None));
-        let archive = |format, place| Output::Archive { format, names: Vec::new(), place };
+        let compressed = |format, place, compression| Output::Archive {
+            format,
+            names: Vec::new(),
+            place,
+            compression,
+        };
+        let archive = |format, place| compressed(format, place, LayerCompression::default());
         let (oci, docker) = (ArchiveFormat::Oci, ArchiveFormat::Unspecified);
         let file = || ArchivePlace::File("a".into());
         assert_eq!(parsed("type=oci").unwrap(), archive(oci, ArchivePlace::Stdout));
@@ -339,7 +390,19 @@ mod tests {
         assert_eq!(parsed("type=docker,dest=-").unwrap(), archive(docker, ArchivePlace::Stdout));
         assert_eq!(parsed("type=docker,dest=a,tar=true").unwrap(), archive(docker, file()));
         let folder = archive(oci, ArchivePlace::Folder("a".into()));
-        assert_eq!(parsed("type=oci,dest=a,tar=false,compression=uncompressed").unwrap(), folder);
+        assert_eq!(parsed("type=oci,dest=a,tar=false,force-compression=false").unwrap(), folder);
+        let of = |packing: LayerPacking, level, all| LayerCompression {
+            packing: packing.into(),
+            level,
+            all,
+        };
+        let plain = compressed(oci, ArchivePlace::Stdout, of(LayerPacking::None, None, false));
+        assert_eq!(parsed("type=oci,compression=uncompressed").unwrap(), plain);
+        let zstd = compressed(docker, file(), of(LayerPacking::Zstd, Some(19), true));
+        let text =
+            "type=docker,dest=a,compression=zstd,compression-level=19,force-compression=true";
+        assert_eq!(parsed(text).unwrap(), zstd);
+        assert_eq!(parsed("type=registry,compression=gzip").unwrap(), image(&[], true));
         assert_eq!(parsed("type=docker,name=a").unwrap(), image(&["a"], false));
         assert_eq!(parsed("type=image,name=a").unwrap(), image(&["a"], false));
         assert_eq!(parsed("type=image,push=true").unwrap(), image(&[], true));
@@ -366,7 +429,13 @@ mod tests {
             ("type=oci,tar=maybe", "tar=maybe"),
             ("type=docker,dest=a,tar=false", "type=oci"),
             ("type=local,dest=a,tar=false", "tar"),
-            ("type=oci,dest=a,compression=zstd", "compression is not supported"),
+            ("type=oci,dest=a,compression=estargz", "estargz is not supported"),
+            ("type=oci,dest=a,compression=lz4", "lz4"),
+            ("type=oci,dest=a,compression-level=best", "best"),
+            ("type=registry,compression=uncompressed", "another compression is not supported"),
+            ("type=image,push=true,compression-level=9", "another compression is not supported"),
+            ("type=docker,compression=gzip", "dest=FILE"),
+            ("type=local,dest=a,compression=gzip", "type=oci"),
             ("type=oci,dest=a,annotation.x=y", "--label"),
             ("type=oci,dest=a,push=true", "push"),
         ] {
