@@ -14,8 +14,9 @@ use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::unpack;
 
+use super::find::record;
 use super::publish::NewImage;
-use super::query::{familiar, record};
+use super::query::familiar;
 use super::{LoadedImage, Store, WorkFolder, parse_tag};
 
 /// Layers that stay while this lives, whoever removes images.

@@ -3,10 +3,12 @@
 mod build;
 mod commit;
 mod content;
+mod find;
 mod index;
 mod load;
 mod outgoing;
 mod paths;
+mod pattern;
 mod prune;
 mod publish;
 mod query;

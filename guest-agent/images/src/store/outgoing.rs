@@ -16,9 +16,9 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::content::pass_on;
+use super::find::{Found, find_as, record};
 use super::index::BlobRecord;
 use super::publish::Claim;
-use super::query::{Found, find_as, record};
 use super::{RemoteBlob, Store, WorkFolder};
 
 /// Image-spec, manifest.md.

@@ -1,4 +1,4 @@
-//! Finding images, as Docker does it, and telling about them.
+//! Telling about images: one, a list of them, what they take on the disk.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,7 +12,9 @@ use crate::platform::Platform;
 use crate::reference::Reference;
 
 use super::Store;
+use super::find::{find, record};
 use super::index::{ImageRecord, Index};
+use super::pattern::{is_pattern, matches};
 
 /// An image, ready to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -336,10 +338,6 @@ fn topmost(layers: &[Digest]) -> impl Iterator<Item = &Digest> {
     layers.iter().enumerate().filter(move |(at, id)| !above(*at, id)).map(|(_, id)| id)
 }
 
-pub(super) fn record(index: &Index, id: ImageId) -> Result<&ImageRecord> {
-    index.images.get(&id).ok_or_else(|| Error::NotFound { name: id.to_string() })
-}
-
 fn summary(index: &Index, id: ImageId, record: &ImageRecord, config: &ConfigFile) -> ImageSummary {
     ImageSummary {
         id,
@@ -360,169 +358,9 @@ pub(super) fn familiar(references: &[Reference]) -> Vec<String> {
     references.iter().map(Reference::familiar).collect()
 }
 
-/// How a name was understood.
-pub(super) enum Found {
-    /// As this tag or digest.
-    Name(Reference, ImageId),
-    /// As an id or the beginning of one.
-    Id(ImageId),
-}
-
-fn find(index: &Index, name: &str) -> Result<ImageId> {
-    find_as(index, name).map(|found| match found {
-        Found::Name(_, id) | Found::Id(id) => id,
-    })
-}
-
-/// `GetImage` of Docker's engine: a full id, then a name, then the beginning of an id.
-pub(super) fn find_as(index: &Index, name: &str) -> Result<Found> {
-    let not_found = || Error::NotFound { name: name.to_owned() };
-    let full = name.parse::<Digest>().or_else(|_| Digest::from_hex(name));
-    if let Ok(id) = full.map(ImageId) {
-        return index.images.contains_key(&id).then_some(Found::Id(id)).ok_or_else(not_found);
-    }
-    let parsed = Reference::parse(name).map(Reference::with_default_tag);
-    if let Ok(reference) = &parsed {
-        let named = match reference.digest() {
-            // With a digest the tag is only a comment.
-            Some(digest) => {
-                let name = reference.at(digest);
-                index.digests.get(&name).map(|id| (name, *id))
-            }
-            None => index.references.get(reference).map(|id| (reference.clone(), *id)),
-        };
-        if let Some((name, id)) = named {
-            return Ok(Found::Name(name, id));
-        }
-    }
-    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
-    if !prefix.is_empty() && prefix.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
-        let begins = |id: &&ImageId| id.0.hex().starts_with(prefix);
-        let candidates: Vec<ImageId> = index.images.keys().filter(begins).copied().collect();
-        match candidates.as_slice() {
-            [] => {}
-            [one] => return Ok(Found::Id(*one)),
-            _ => return Err(Error::Ambiguous { prefix: name.to_owned(), candidates }),
-        }
-        return Err(not_found());
-    }
-    parsed?;
-    Err(not_found())
-}
-
-/// `reference.FamiliarMatch`: the pattern against the whole reference or the repository.
-fn matches(pattern: &str, reference: &Reference) -> bool {
-    let glob = |text: &str| glob(pattern.as_bytes(), text.as_bytes());
-    if glob(&reference.familiar()) || glob(&reference.familiar_name()) {
-        return true;
-    }
-    // So that `docker.io/library/busybox` finds what is shown as `busybox`.
-    glob(&reference.to_string()) || glob(&reference.repository())
-}
-
-/// Go's `path.Match`, without the escape character, which no reference can contain. A mismatch
-/// goes back to the last `*` only: what an earlier one could take more, the last one can too.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Behind the last `*`, and where what follows it was last tried.
-    let mut star = None;
-    loop {
-        if pattern.get(p) == Some(&b'*') {
-            p += 1;
-            star = Some((p, t));
-        } else if p == pattern.len() && t == text.len() {
-            return true;
-        } else if let Some(used) = text.get(t).and_then(|c| one(&pattern[p..], *c)) {
-            (p, t) = (p + used, t + 1);
-        } else {
-            match star {
-                Some((after, from)) if text.get(from).is_some_and(|c| *c != b'/') => {
-                    (p, t) = (after, from + 1);
-                    star = Some((after, t));
-                }
-                _ => return false,
-            }
-        }
-    }
-}
-
-/// How much of the pattern matches this one character.
-fn one(pattern: &[u8], c: u8) -> Option<usize> {
-    match pattern.split_first()? {
-        (b'?', _) => (c != b'/').then_some(1),
-        (b'[', rest) => {
-            let end = rest.iter().position(|c| *c == b']')?;
-            let (set, negated) = match rest[..end].split_first() {
-                Some((b'^', set)) => (set, true),
-                _ => (&rest[..end], false),
-            };
-            (in_set(set, c) != negated && c != b'/').then_some(end + 2)
-        }
-        (same, _) => (*same == c).then_some(1),
-    }
-}
-
-/// Whether every class has an end, as `path.Match` asks for.
-fn is_pattern(pattern: &[u8]) -> bool {
-    let mut rest = pattern;
-    while let Some(begin) = rest.iter().position(|c| *c == b'[') {
-        // An empty class has no end either: its `]` is a member.
-        let class = &rest[begin + 1..];
-        match class.iter().position(|c| *c == b']') {
-            Some(end) if end > usize::from(class.starts_with(b"^")) => rest = &class[end + 1..],
-            _ => return false,
-        }
-    }
-    true
-}
-
-fn in_set(mut set: &[u8], c: u8) -> bool {
-    while let Some((first, rest)) = set.split_first() {
-        match rest {
-            [b'-', last, after @ ..] => {
-                if (*first..=*last).contains(&c) {
-                    return true;
-                }
-                set = after;
-            }
-            _ if *first == c => return true,
-            _ => set = rest,
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_match_within_one_component() {
-        let reference = Reference::parse("linkspan/hello:v1").unwrap();
-        for pattern in [
-            "linkspan/hello",
-            "linkspan/hello:v1",
-            "linkspan/*",
-            "*/hello:v?",
-            "l*/h*o",
-            "linkspan/hello:v[0-9]",
-        ] {
-            assert!(matches(pattern, &reference), "{pattern}");
-        }
-        for pattern in [
-            "hello",
-            "*",
-            "linkspan",
-            "linkspan/hello:v2",
-            "linkspan/hello:v[^0-9]",
-            "linkspan/hello:v[",
-        ] {
-            assert!(!matches(pattern, &reference), "{pattern}");
-        }
-        // Would take the age of the universe if every `*` were tried in every place.
-        assert!(!matches(&("l*".repeat(60) + "x"), &Reference::parse(&"l".repeat(120)).unwrap()));
-        assert!(matches("docker.io/library/busybox", &Reference::parse("busybox:1").unwrap()));
-    }
 
     #[test]
     fn a_layer_that_repeats_is_mounted_once_where_it_is_last() {

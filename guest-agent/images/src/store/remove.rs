@@ -7,7 +7,8 @@ use crate::digest::{Digest, ImageId};
 use crate::error::{Conflict, Context as _, Error, Result};
 use crate::reference::Reference;
 
-use super::query::{Found, familiar, find_as, record};
+use super::find::{Found, find_as, record};
+use super::query::familiar;
 use super::{Index, State, Store, WorkFolder, remove_any};
 
 /// A container of an image.
