@@ -23,7 +23,7 @@ use std::{
 use linkspan_test_e2e::{Done, Host, finish};
 use tempfile::TempDir;
 
-use crate::{Own, SOON, docker::there_is_one};
+use crate::{Own, SOON, api_socket::own_socket, docker::there_is_one};
 use table::{Step, steps};
 
 /// The host's side of a line: a shell in a folder of its own that finds the machine.
@@ -34,10 +34,8 @@ pub(crate) struct Shell {
 
 impl Shell {
     pub(crate) fn new(host: &Host) -> Self {
-        let env = host.run(&["docker", "env"]).ok().text();
-        let docker_host = env.trim_start_matches("export DOCKER_HOST=").trim_matches('\'');
-        let folder = tempfile::tempdir().expect("a folder");
-        Self { docker_host: docker_host.to_owned(), folder }
+        let docker_host = format!("unix://{}", own_socket(host));
+        Self { docker_host, folder: tempfile::tempdir().expect("a folder") }
     }
 
     /// Where its commands run.
