@@ -95,7 +95,7 @@ pub(crate) const FLAGS: &[Refused] = &[
     value(BUILD, "cpu-quota", None, CLASSIC),
     value(BUILD, "cpuset-cpus", None, CLASSIC),
     value(BUILD, "cpuset-mems", None, CLASSIC),
-    value(&["rmi", "load", "import"], "platform", None, PLATFORMS),
+    value(&["rmi", "import"], "platform", None, PLATFORMS),
 ];
 
 const fn value(

@@ -184,7 +184,7 @@ fn every_refused_flag_is_named_in_its_refusal() {
                 line.push("x");
             }
             line.extend(["a", "b"].iter().take(match *verb {
-                "ps" | "load" => 0,
+                "ps" => 0,
                 "images" => 1,
                 "import" => 2,
                 _ => 1,
@@ -321,7 +321,7 @@ fn the_other_verbs_take_dockers_flags() {
         "registry set --http-proxy http://p:1 --https-proxy= --no-proxy a,b",
         "save -o f --format oci a b",
         "image save --output f --platform linux/amd64 --format docker a",
-        "load -i f -q",
+        "load -i f -q --platform linux/arm64",
         "load --input f",
         "import - name:tag -c CMD=sh -m text",
         "import f --change ENV=1",
