@@ -110,6 +110,18 @@ pub(crate) const TESTS: &[Shared] = &[
         assert_eq!(host.run_with_stdin(&["load"], &damaged).code, 1);
         assert_eq!(nameless(), 0);
     }),
+    ("load_of_a_platform_that_an_archive_lacks_says_what_it_has", |host| {
+        let name = unique("one/platform");
+        let layer = Layer::new(&[File::new("word", "here")], Packing::Gzip);
+        let archive = Image::new(vec![layer], &["/word"]).archive(&format!("{name}:1"));
+        let load = |platform| host.run_with_stdin(&["load", "--platform", platform], &archive);
+        let own = host.run(&["inspect", "--type", "image", "-f", "{{.Architecture}}", CHECKER]);
+        let own = format!("linux/{}", own.ok().text());
+        load("linux/s390x").fails(1, &["linux/s390x", &own]);
+        load("nonsense/").fails(1, &["nonsense/"]);
+        assert!(load(&own).ok().text().contains(&name));
+        let _ = host.run(&["rmi", &format!("{name}:1")]).ok();
+    }),
     ("import_makes_an_image_with_the_changes_asked_for", |host| {
         let inspected = host.run(&["inspect", "--type", "image", CHECKER]).ok().json();
         assert_eq!(inspected[0]["Config"]["Cmd"], serde_json::json!(["/checker"]));
