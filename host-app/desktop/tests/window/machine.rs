@@ -48,7 +48,7 @@ fn settings(bench: &Bench) {
     app.see("They count from the next start");
     app.picture("settings");
     let told = host.run(&["machine", "inspect"]).ok().text();
-    assert!(told.contains("1 CPUs"), "{told}");
+    assert!(told.contains("settings     1 CPU,"), "{told}");
     let _ = host.run(&["machine", "set", "--cpus", "2"]).ok();
     app.see_no("They count from the next start");
 }
